@@ -1,0 +1,26 @@
+"""Every table and CHECK of Podium's database, by slice."""
+
+from podium.db.schema.columns import metadata
+from podium.db.schema.execution import artifact, attempt, event, output, plan, run, step_run, worker
+from podium.db.schema.finops import cost_rollup, ledger_entry, price, version_lineage
+from podium.db.schema.registry import evidence, model_version, promotion, promotion_history
+
+__all__ = [
+    "artifact",
+    "attempt",
+    "cost_rollup",
+    "event",
+    "evidence",
+    "ledger_entry",
+    "metadata",
+    "model_version",
+    "output",
+    "plan",
+    "price",
+    "promotion",
+    "promotion_history",
+    "run",
+    "step_run",
+    "version_lineage",
+    "worker",
+]

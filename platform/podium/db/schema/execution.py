@@ -1,0 +1,189 @@
+"""Plans, runs, step runs, attempts, their outputs and events, and the workers that made them."""
+
+import sqlalchemy as sa
+
+from podium.db.schema.columns import Document, Instant, Sequence, exactly_when, is_in, metadata, one_of
+
+RUN_STATES = ("queued", "running", "succeeded", "failed", "cancelled", "refused")
+RUN_ENDED = ("succeeded", "failed", "cancelled", "refused")
+OUTCOMES = ("promoted", "rejected", "rolled_back", "inconclusive", "none")
+STEP_STATES = ("waiting", "ready", "running", "held", "succeeded", "failed", "skipped", "cancelled")
+STEP_ENDED = ("succeeded", "failed", "skipped", "cancelled")
+ATTEMPT_STATES = ("running", "succeeded", "failed", "timed_out", "cancelled", "lost", "snoozed")
+TRIGGERS = ("person", "schedule", "data", "drift", "backfill", "api")
+
+plan = sa.Table(
+    "plan",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("pipeline", sa.String(200), nullable=False),
+    sa.Column("file", sa.String(1000), nullable=False),
+    sa.Column("code_digest", sa.String(64), nullable=False),
+    sa.Column("document", Document, nullable=False),
+    sa.Column("stored_at", Instant, nullable=False),
+    sa.Index("ix_plan_pipeline_stored_at", "pipeline", "stored_at"),
+)
+
+run = sa.Table(
+    "run",
+    metadata,
+    sa.Column("run_id", sa.String(40), primary_key=True),
+    sa.Column("pipeline", sa.String(200), nullable=False),
+    sa.Column("plan_digest", sa.String(64), sa.ForeignKey("plan.digest"), nullable=False),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("team", sa.String(200), nullable=False),
+    sa.Column("environment", sa.String(200), nullable=False),
+    sa.Column("interval_start", Instant, nullable=False),
+    sa.Column("interval_end", Instant, nullable=False),
+    sa.Column("parameters", Document, nullable=False),
+    sa.Column("trigger", sa.String(20), nullable=False),
+    sa.Column("idempotency_key", sa.String(300), nullable=False, unique=True),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("outcome", sa.String(20)),
+    sa.Column("reason", sa.Text),
+    sa.Column("open_steps", sa.Integer, nullable=False),
+    sa.Column("actor", sa.String(200), nullable=False),
+    sa.Column("actor_verified", sa.Boolean, nullable=False),
+    sa.Column("created_at", Instant, nullable=False),
+    sa.Column("started_at", Instant),
+    sa.Column("ended_at", Instant),
+    sa.Column("cancel_requested_at", Instant),
+    one_of("state", RUN_STATES),
+    one_of("trigger", TRIGGERS),
+    one_of("outcome", OUTCOMES),
+    exactly_when("outcome IS NOT NULL", "state = 'succeeded'", "outcome_of_success"),
+    exactly_when("ended_at IS NOT NULL", is_in("state", RUN_ENDED), "ended_when_final"),
+    sa.CheckConstraint("interval_start < interval_end", name="interval_not_empty"),
+    sa.CheckConstraint("open_steps >= 0", name="open_steps_counted"),
+    sa.CheckConstraint("state <> 'succeeded' OR open_steps = 0", name="success_is_complete"),
+    sa.Index(
+        "uq_run_open_interval",
+        "pipeline",
+        "interval_start",
+        "interval_end",
+        unique=True,
+        sqlite_where=sa.text("state IN ('queued', 'running')"),
+        postgresql_where=sa.text("state IN ('queued', 'running')"),
+    ),
+    sa.Index("ix_run_pipeline_interval", "pipeline", "interval_start", "interval_end", "created_at"),
+)
+
+step_run = sa.Table(
+    "step_run",
+    metadata,
+    sa.Column("step_run_id", sa.String(40), primary_key=True),
+    sa.Column("run_id", sa.String(40), sa.ForeignKey("run.run_id"), nullable=False),
+    sa.Column("name", sa.String(200), nullable=False),
+    sa.Column("map_index", sa.Integer, nullable=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("cached", sa.Boolean, nullable=False),
+    sa.Column("waiting_on", sa.Integer, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("not_before", Instant),
+    sa.Column("ready_at", Instant),
+    sa.Column("ended_at", Instant),
+    sa.UniqueConstraint("run_id", "name", "map_index"),
+    one_of("state", STEP_STATES),
+    exactly_when("ended_at IS NOT NULL", is_in("state", STEP_ENDED), "ended_when_final"),
+    sa.CheckConstraint("not_before IS NULL OR state = 'waiting'", name="back_off_is_waiting"),
+    sa.CheckConstraint("waiting_on >= 0 AND failures >= 0", name="counted"),
+    sa.CheckConstraint("NOT cached OR state = 'succeeded'", name="cached_is_success"),
+    sa.Index(
+        "ix_step_run_claimable",
+        "state",
+        "run_id",
+        sqlite_where=sa.text("state IN ('ready', 'waiting')"),
+        postgresql_where=sa.text("state IN ('ready', 'waiting')"),
+    ),
+)
+
+worker = sa.Table(
+    "worker",
+    metadata,
+    sa.Column("worker_id", sa.String(40), primary_key=True),
+    sa.Column("host", sa.String(255), nullable=False),
+    sa.Column("process_id", sa.Integer, nullable=False),
+    sa.Column("lock_path", sa.String(1000), nullable=False),
+    sa.Column("started_at", Instant, nullable=False),
+    sa.Column("ended_at", Instant),
+)
+
+attempt = sa.Table(
+    "attempt",
+    metadata,
+    sa.Column("attempt_id", sa.String(40), primary_key=True),
+    sa.Column("step_run_id", sa.String(40), sa.ForeignKey("step_run.step_run_id"), nullable=False),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(20), nullable=False),
+    sa.Column("worker_id", sa.String(40), sa.ForeignKey("worker.worker_id"), nullable=False),
+    sa.Column("code_digest", sa.String(64), nullable=False),
+    sa.Column("lease_expires_at", Instant, nullable=False),
+    sa.Column("heartbeat_at", Instant, nullable=False),
+    sa.Column("started_at", Instant, nullable=False),
+    sa.Column("ended_at", Instant),
+    sa.Column("reserved_cpu", sa.Float, nullable=False),
+    sa.Column("reserved_memory_bytes", sa.BigInteger, nullable=False),
+    sa.Column("reserved_gpu", sa.Integer, nullable=False),
+    sa.Column("wall_seconds", sa.Float),
+    sa.Column("cpu_seconds", sa.Float),
+    sa.Column("peak_memory_bytes", sa.BigInteger),
+    sa.Column("meter_source", sa.String(40)),
+    sa.Column("meter_quality", sa.String(20)),
+    sa.Column("error_type", sa.String(200)),
+    sa.Column("error", sa.Text),
+    sa.Column("log", sa.String(1000), nullable=False),
+    sa.UniqueConstraint("step_run_id", "number"),
+    one_of("state", ATTEMPT_STATES),
+    one_of("meter_quality", ("measured", "estimated", "missing")),
+    exactly_when("ended_at IS NULL", "state = 'running'", "ended_when_final"),
+    sa.CheckConstraint("number >= 1", name="numbered_from_one"),
+    sa.CheckConstraint("state = 'running' OR wall_seconds IS NOT NULL", name="ended_is_metered"),
+    sa.Index(
+        "uq_attempt_running",
+        "step_run_id",
+        unique=True,
+        sqlite_where=sa.text("state = 'running'"),
+        postgresql_where=sa.text("state = 'running'"),
+    ),
+    sa.Index(
+        "ix_attempt_running_worker",
+        "worker_id",
+        sqlite_where=sa.text("state = 'running'"),
+        postgresql_where=sa.text("state = 'running'"),
+    ),
+)
+
+artifact = sa.Table(
+    "artifact",
+    metadata,
+    sa.Column("digest", sa.String(64), primary_key=True),
+    sa.Column("codec", sa.String(40), nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+    sa.Column("inline", sa.LargeBinary),
+    sa.Column("stored_at", Instant, nullable=False),
+)
+
+output = sa.Table(
+    "output",
+    metadata,
+    sa.Column("step_run_id", sa.String(40), sa.ForeignKey("step_run.step_run_id"), primary_key=True),
+    sa.Column("name", sa.String(200), primary_key=True),
+    sa.Column("digest", sa.String(64), sa.ForeignKey("artifact.digest"), nullable=False),
+    sa.Column("attempt_id", sa.String(40), sa.ForeignKey("attempt.attempt_id"), nullable=False),
+    sa.Index("ix_output_digest", "digest"),
+)
+
+event = sa.Table(
+    "event",
+    metadata,
+    sa.Column("event_id", Sequence, primary_key=True, autoincrement=True),
+    sa.Column("run_id", sa.String(40), sa.ForeignKey("run.run_id"), nullable=False),
+    sa.Column("step", sa.String(200)),
+    sa.Column("attempt", sa.Integer),
+    sa.Column("kind", sa.String(60), nullable=False),
+    sa.Column("reason", sa.Text),
+    sa.Column("at", Instant, nullable=False),
+    sa.Index("ix_event_run_id", "run_id", "event_id"),
+)

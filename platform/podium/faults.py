@@ -1,0 +1,103 @@
+"""Named points at which a test can kill, fail or line up processes.
+
+`PODIUM_FAULTS=POINT:ACTION[,…]` arms points of this process and its children. Actions: `kill` (SIGKILL to
+this process), `raise`, `barrier=N` (wait until N processes of this state folder are at the point). Unarmed,
+a point costs one dictionary look-up.
+"""
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+
+from podium.errors import ConfigurationError, PodiumError
+
+POINTS = frozenset(
+    {
+        "run.before_create",
+        "run.after_create",
+        "attempt.before_start",
+        "attempt.after_start",
+        "attempt.before_end",
+        "attempt.after_end",
+        "slot.before_execute",
+        "slot.before_result",
+        "artifact.before_rename",
+        "artifact.after_rename",
+        "registry.before_log_model",
+        "registry.after_log_model",
+        "registry.before_create_version",
+        "registry.after_create_version",
+        "registry.after_record_version",
+        "promotion.before_compare",
+        "promotion.after_intent",
+        "promotion.after_alias",
+        "promotion.after_applied",
+    }
+)
+
+_BARRIER_TIMEOUT_SECONDS = 60.0
+
+
+class FaultRaised(PodiumError):
+    """An armed point was reached with action `raise`."""
+
+
+def parse(text: str) -> dict[str, str]:
+    """Return `{point: action}` of a `PODIUM_FAULTS` value; an unknown point or action raises ConfigurationError.
+
+    >>> parse("promotion.before_compare:barrier=8,attempt.after_end:kill")
+    {'promotion.before_compare': 'barrier=8', 'attempt.after_end': 'kill'}
+    """
+    armed = {}
+    for item in filter(None, text.split(",")):
+        point, _, action = item.partition(":")
+        if point not in POINTS:
+            raise ConfigurationError(
+                f"PODIUM_FAULTS names no point {point!r}; the points are {', '.join(sorted(POINTS))}."
+            )
+        kind, _, count = action.partition("=")
+        if action not in ("kill", "raise") and not (kind == "barrier" and count.isdigit() and int(count) > 0):
+            raise ConfigurationError(f"PODIUM_FAULTS arms {point} with {action!r}; use kill, raise or barrier=N.")
+        armed[point] = action
+    return armed
+
+
+_armed: dict[str, str] | None = None
+_state_folder: Path | None = None
+
+
+def configure(state_folder: Path) -> None:
+    """Say where processes that wait at a barrier meet."""
+    global _state_folder
+    _state_folder = state_folder
+
+
+def reach(point: str) -> None:
+    """Do what `PODIUM_FAULTS` armed `point` with, if anything."""
+    global _armed
+    if _armed is None:
+        _armed = parse(os.environ.get("PODIUM_FAULTS", ""))
+    action = _armed.get(point)
+    if action is None:
+        return
+    if action == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif action == "raise":
+        raise FaultRaised(f"The armed point {point} raised, as PODIUM_FAULTS asks.")
+    else:
+        _wait_for(point, int(action.partition("=")[2]))
+
+
+def _wait_for(point: str, count: int) -> None:
+    if _state_folder is None:
+        raise ConfigurationError(f"The barrier at {point} needs a state folder to meet in; open a project first.")
+    meeting = _state_folder / "faults" / point
+    meeting.mkdir(parents=True, exist_ok=True)
+    (meeting / f"{os.getpid()}-{threading.get_ident()}").touch()
+    deadline = time.monotonic() + _BARRIER_TIMEOUT_SECONDS
+    while sum(1 for _ in meeting.iterdir()) < count:
+        if time.monotonic() > deadline:
+            raise FaultRaised(f"Fewer than {count} processes reached {point} in {_BARRIER_TIMEOUT_SECONDS:.0f} s.")
+        time.sleep(0.002)
