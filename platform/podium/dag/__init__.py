@@ -1,0 +1,1 @@
+"""Authoring, tracing, checking and loading of pipelines; pure but for `loading` and `catalogue`."""

@@ -1,0 +1,64 @@
+"""What a function's annotations say: resolved types, and which named outputs a type has."""
+
+import inspect
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, get_origin, get_type_hints
+
+Annotation = Any
+"""A resolved annotation: a class, a generic alias, a union …; `typing.Any` where nothing is known."""
+
+
+def parameter_types(function: Callable[..., Any]) -> dict[str, Annotation]:
+    """Return the annotation of each parameter and of `return`; Any where none is given or resolves."""
+    names = [*inspect.signature(function).parameters, "return"]
+    return {name: _resolved(function.__annotations__.get(name, Any), function.__globals__) for name in names}
+
+
+def is_named_tuple(annotation: Annotation) -> bool:
+    """Tell whether `annotation` is a NamedTuple class."""
+    return isinstance(annotation, type) and issubclass(annotation, tuple) and hasattr(annotation, "_fields")
+
+
+def named_outputs(annotation: Annotation) -> dict[str, Annotation]:
+    """Return name → annotation of the outputs of this type's values.
+
+    They are its fields, properties and annotated attributes; methods and private names are not. What is
+    no class (a union, Any) has none.
+
+    >>> from typing import NamedTuple
+    >>> class Split(NamedTuple):
+    ...     train: list
+    ...     test: list
+    >>> named_outputs(Split)
+    {'train': <class 'list'>, 'test': <class 'list'>}
+    """
+    owner = get_origin(annotation) or annotation
+    if not isinstance(owner, type):
+        return {}
+    if is_named_tuple(owner):
+        hints = _class_types(owner)
+        return {name: hints.get(name, Any) for name in owner._fields}
+    found = dict(_class_types(owner))
+    for name in dir(owner):
+        member = inspect.getattr_static(owner, name)
+        getter = member.fget if isinstance(member, property) else getattr(member, "func", None)
+        if inspect.isfunction(getter):  # a property or a functools.cached_property
+            found[name] = parameter_types(getter)["return"]
+    return {name: kind for name, kind in found.items() if not name.startswith("_")}
+
+
+def _class_types(owner: type) -> dict[str, Annotation]:
+    found: dict[str, Annotation] = {}
+    for each in reversed(owner.__mro__):
+        module = inspect.getmodule(each)
+        for name, annotation in vars(each).get("__annotations__", {}).items():
+            found[name] = _resolved(annotation, vars(module) if module else {})
+    return found
+
+
+def _resolved(annotation: Annotation, names: dict[str, Any]) -> Annotation:
+    try:
+        return get_type_hints(SimpleNamespace(__annotations__={"it": annotation}), names)["it"]
+    except Exception:  # noqa: BLE001  # evaluating an annotation's text can raise anything; it then says nothing
+        return Any

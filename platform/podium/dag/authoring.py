@@ -1,0 +1,221 @@
+"""What a pipeline file is written with: `@step`, `@pipeline`, `when` and `run_after`."""
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Generic, Literal, Never, ParamSpec, TypeVar, cast, overload
+
+from podium.dag import location
+from podium.dag.interval import Grain
+from podium.dag.options import OptionError, PipelineOptions, check_name, pipeline_options, step_options
+from podium.dag.recording import StepDefinition, Trace, current_trace, refuse_handles
+from podium.errors import DefinitionError
+
+Parameters = ParamSpec("Parameters")
+Returned = TypeVar("Returned")
+
+
+class Step(Generic[Parameters, Returned]):
+    """A function that a pipeline may run as a step; called outside a pipeline, it is just the function."""
+
+    def __init__(self, definition: StepDefinition) -> None:
+        functools.update_wrapper(self, definition.function)
+        self.definition = definition
+
+    def __call__(self, *arguments: Parameters.args, **keywords: Parameters.kwargs) -> Returned:
+        """Run the function; while a pipeline is traced, record the call instead and return a handle."""
+        trace = current_trace()
+        if trace is None:
+            refuse_handles(self.definition, arguments, keywords)
+            return cast(Returned, self.definition.function(*arguments, **keywords))
+        return cast(Returned, trace.call(self.definition, arguments, keywords))
+
+    def __repr__(self) -> str:
+        return f"<step {self.name}>"
+
+    @property
+    def name(self) -> str:
+        """The name that its call has in a plan."""
+        return self.definition.name
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The function as it was written."""
+        return self.definition.function
+
+    def named(self, name: str) -> "Step[Parameters, Returned]":
+        """Return the same step under another name, for a second call in one pipeline."""
+        check_name("step", name, location.of_caller())
+        return Step(StepDefinition(name, self.definition.function, self.definition.options))
+
+
+class Pipeline:
+    """A function that lays out a DAG of steps; `podium.dag.tracing.trace` turns it into a plan."""
+
+    def __init__(self, function: Callable[..., Any], options: PipelineOptions) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.name = function.__name__
+        self.options = options
+        self.location = location.of_function(function)
+
+    def __call__(self, *_arguments: object, **_keywords: object) -> Never:
+        """Refuse: what a pipeline lays out is run by `podium run`."""
+        trace = current_trace()
+        if trace is not None:
+            raise DefinitionError(
+                f"{location.of_caller()}: pipeline {trace.pipeline} calls pipeline {self.name}; a pipeline "
+                "calls steps only, so put what both share into a step or a plain function."
+            )
+        raise DefinitionError(
+            f"{location.of_caller()}: pipeline {self.name} cannot be called like a function; run it with "
+            f"`podium run {self.name} --for INTERVAL`, and call its steps one by one in a test."
+        )
+
+    def __repr__(self) -> str:
+        return f"<pipeline {self.name}>"
+
+
+@overload
+def step(function: Callable[Parameters, Returned], /) -> Step[Parameters, Returned]: ...
+
+
+@overload
+def step(
+    *,
+    retries: int = 0,
+    timeout: str | float | None = None,
+    cpu: float = 1,
+    memory: str | int = "1GiB",
+    gpu: int = 0,
+    cache: bool = False,
+    tags: Sequence[str] = (),
+) -> Callable[[Callable[Parameters, Returned]], Step[Parameters, Returned]]: ...
+
+
+def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a function a step, with or without options; a wrong option raises DefinitionError.
+
+    An attempt reserves `cpu` cores, `memory` (bytes, or text as "2GiB") and `gpu` whole GPUs. It is killed
+    after `timeout` (seconds, or text as "10m") and tried again up to `retries` times. `cache` reuses the
+    result of an earlier attempt with equal code and inputs.
+
+    >>> @step(retries=2, timeout="10m")
+    ... def double(number: int) -> int:
+    ...     return 2 * number
+    >>> double(4)
+    8
+    """
+    if function is not None:
+        return _define_step(function, options)
+    return functools.partial(_define_step, options=options)
+
+
+@overload
+def pipeline(
+    *,
+    model: str,
+    team: str,
+    environment: str,
+    grain: Grain = "day",
+    schedule: str | None = None,
+    timezone: str = "UTC",
+) -> Callable[[Callable[..., Any]], Pipeline]: ...
+
+
+@overload
+def pipeline(function: Callable[..., Any], /) -> Never: ...
+
+
+def pipeline(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
+    """Make a function a pipeline that retrains `model`; `team` and `environment` own its cost.
+
+    Its first parameter is the interval a run is about, as long as one `grain` in `timezone`; further ones
+    are run parameters. `schedule` is five fields of cron. A wrong or missing option raises DefinitionError.
+    """
+    if function is not None:
+        return _define_pipeline(function, {})  # without owners: refused there
+    return functools.partial(_define_pipeline, options=options)
+
+
+class When:
+    """A block of steps that run only if a condition is true; made by `when`."""
+
+    def __init__(self, condition: object) -> None:
+        trace = current_trace()
+        if trace is None:
+            raise DefinitionError(
+                f"{location.of_caller()}: when(…) is for pipelines; outside of one, use a plain `if`."
+            )
+        self._trace: Trace = trace
+        self._condition = trace.condition(condition)
+        self._token = object()
+        trace.unentered[self._token] = location.of_caller()
+
+    def __enter__(self) -> None:
+        self._trace.unentered.pop(self._token, None)
+        self._trace.conditions.append(self._condition)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._trace.conditions.pop()
+
+    def __bool__(self) -> Literal[True]:
+        raise DefinitionError(f"{location.of_caller()}: when(…) opens a block; write `with when(…):` instead of `if`.")
+
+
+def when(condition: object) -> When:
+    """Open a block whose steps run only if `condition`, a bool output of a step, is true; nested ones all.
+
+    ::
+
+        with when(evidence.passed):
+            version = register_version(candidate, evidence)
+    """
+    return When(condition)
+
+
+def run_after(later: object, *earlier: object) -> None:
+    """Make the step of `later` wait for the steps of `earlier`, though it reads nothing of them."""
+    trace = current_trace()
+    if trace is None:
+        raise DefinitionError(
+            f"{location.of_caller()}: run_after(…) is for pipelines; outside of one, call the steps in that order."
+        )
+    trace.order(later, earlier)
+
+
+def _define_step(function: Callable[..., Any], options: dict[str, Any]) -> Step[..., Any]:
+    where = _check_function("step", function)
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise DefinitionError(
+                f"{where}: step {function.__name__} takes {parameter}, which has no name to pass it by; a "
+                "step's inputs are named parameters."
+            )
+    try:
+        return Step(StepDefinition(function.__name__, function, step_options(options)))
+    except OptionError as error:
+        raise DefinitionError(f"{where}: step {function.__name__}: {error}") from None
+
+
+def _define_pipeline(function: Callable[..., Any], options: dict[str, Any]) -> Pipeline:
+    where = _check_function("pipeline", function)
+    try:
+        return Pipeline(function, pipeline_options(options))
+    except OptionError as error:
+        raise DefinitionError(f"{where}: pipeline {function.__name__}: {error}") from None
+
+
+def _check_function(kind: str, function: Any) -> str:
+    if not inspect.isfunction(function):
+        raise DefinitionError(
+            f"{location.of_caller()}: @{kind} is for functions, and {function!r} is none; write it above a `def`."
+        )
+    where = location.of_function(function)
+    check_name(kind, function.__name__, where)
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise DefinitionError(f"{where}: {kind} {function.__name__} is async or yields; write a function that returns.")
+    return where

@@ -1,0 +1,185 @@
+"""The pipelines of a project: every file traced in a child process of its own, so that none can harm another.
+
+The child is `python -m podium.dag.catalogue ROOT FILE ANSWER SECONDS`: it traces one file and writes its
+answer as JSON to a file, since what pipeline code prints belongs to the code.
+"""
+
+import difflib
+import json
+import math
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from podium.dag.plan import Plan
+from podium.errors import DefinitionError, NotFound
+
+_SHOWN_CHARACTERS = 600
+
+
+@dataclass(frozen=True)
+class FileProblem:
+    """Why a pipeline file has no plans; `file` is relative to the project's root."""
+
+    file: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The plans of a project by pipeline name, and the files that have none."""
+
+    folder: Path
+    plans: Mapping[str, Plan]
+    problems: tuple[FileProblem, ...]
+
+    def plan(self, pipeline: str) -> Plan:
+        """Return the plan of `pipeline`; NotFound if there is none, DefinitionError if its file is broken."""
+        if pipeline in self.plans:
+            return self.plans[pipeline]
+        for problem in self.problems:
+            if Path(problem.file).stem == pipeline:
+                raise DefinitionError(problem.message)
+        close = difflib.get_close_matches(pipeline, self.plans, n=1)
+        parts = [f"There is no pipeline {pipeline!r}{f'; did you mean {close[0]}?' if close else '.'}"]
+        if self.plans:
+            parts.append(f"The pipelines in {self.folder} are {', '.join(sorted(self.plans))}.")
+        elif not self.problems:
+            parts.append(f"No *.py file in {self.folder} defines one; `podium init` makes a project with an example.")
+        parts += [f"{problem.file} did not load: {problem.message}" for problem in self.problems]
+        raise NotFound(" ".join(parts))
+
+
+def trace_project(root: Path, folder: Path, timeout_seconds: float, known: Sequence[Plan] = ()) -> Loaded:
+    """Trace every pipeline file in `folder`, several at once; a broken one leaves the others loaded.
+
+    A file that one of the `known` plans was traced from is taken to be as it was, and not traced again.
+    """
+    root = root.absolute()
+    settled = {plan.file for plan in known}
+    files = [path for path in pipeline_files(folder.absolute()) if _shown(path, root) not in settled]
+    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+        results = list(pool.map(lambda file: trace_file(root, file, timeout_seconds), files))
+    problems = [result for result in results if isinstance(result, FileProblem)]
+    traced = [plan for result in results if isinstance(result, list) for plan in result]
+    plans, duplicates = _by_name((*known, *traced))
+    return Loaded(folder, plans, (*problems, *duplicates))
+
+
+def pipeline_files(folder: Path) -> list[Path]:
+    """Return the `*.py` files of `folder`, sorted, but for those whose name begins with `_`."""
+    return sorted(path for path in folder.glob("*.py") if not path.name.startswith("_") and path.is_file())
+
+
+def trace_file(root: Path, path: Path, timeout_seconds: float) -> list[Plan] | FileProblem:
+    """Return the plans of one pipeline file, traced in a child process, or why it has none."""
+    file = _shown(path, root)
+    with tempfile.TemporaryDirectory(prefix="podium-trace-") as scratch:
+        answer, output = Path(scratch, "answer.json"), Path(scratch, "output.txt")
+        with output.open("wb") as stream:
+            code = _run_child(
+                [str(root), str(path), str(answer), str(timeout_seconds)],
+                root,
+                stream.fileno(),
+                timeout_seconds,
+            )
+        if code is None:
+            return FileProblem(
+                file,
+                f"{file} did not finish importing in {timeout_seconds:g} s and was stopped; move slow work "
+                "into a step, or raise trace_timeout_seconds.",
+            )
+        if not answer.exists():
+            return FileProblem(file, f"{file} {_ending(code)} while it was imported; correct it.{_last(output)}")
+        document = json.loads(answer.read_text(encoding="utf-8"))
+    if document["problem"] is not None:
+        return FileProblem(file, document["problem"])
+    return [Plan.from_document(plan) for plan in document["plans"]]
+
+
+def _shown(path: Path, root: Path) -> str:
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else str(path)
+
+
+def _run_child(arguments: list[str], root: Path, output: int, timeout_seconds: float) -> int | None:
+    """Run the tracing child and end all it left behind; return its exit code, None if it ran out of time."""
+    process = subprocess.Popen(
+        # -P keeps the current folder off sys.path: `load_file` alone decides what is on it.
+        [sys.executable, "-P", "-m", "podium.dag.catalogue", *arguments],
+        cwd=root,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
+    try:
+        ended = _wait(process.pid, timeout_seconds)
+    finally:
+        # The child is not reaped yet, so its process group cannot be anybody else's.
+        os.killpg(process.pid, signal.SIGKILL)
+        code = process.wait()
+    return code if ended else None
+
+
+def _wait(pid: int, timeout_seconds: float) -> bool:
+    """Wait until the child `pid` has ended, without reaping it; False when the time is up."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        poll = select.poll()
+        poll.register(descriptor, select.POLLIN)
+        return bool(poll.poll(math.ceil(timeout_seconds * 1000)))
+    finally:
+        os.close(descriptor)
+
+
+def _by_name(plans: Iterable[Plan]) -> tuple[dict[str, Plan], list[FileProblem]]:
+    found: dict[str, list[Plan]] = {}
+    for plan in plans:
+        found.setdefault(plan.pipeline, []).append(plan)
+    duplicates = [
+        FileProblem(
+            same[-1].file,
+            f"Pipeline {name} is defined in {' and in '.join(plan.file for plan in same)}; rename all but one of them.",
+        )
+        for name, same in found.items()
+        if len(same) > 1
+    ]
+    return {name: same[0] for name, same in found.items() if len(same) == 1}, duplicates
+
+
+def _ending(code: int) -> str:
+    if code >= 0:
+        return f"ended its process with exit code {code}"
+    return f"ended its process by {signal.Signals(-code).name}"
+
+
+def _last(output: Path) -> str:
+    text = output.read_text(encoding="utf-8", errors="replace").strip()[-_SHOWN_CHARACTERS:]
+    return f" It printed last: {text}" if text else ""
+
+
+def _child(root: str, path: str, answer: str, timeout_seconds: str) -> None:
+    """Write `{"plans", "problem"}` of one file to `answer` and end this process, threads or not."""
+    signal.alarm(math.ceil(float(timeout_seconds)) + 1)  # ends the child even if nobody is left to stop it
+    from podium.dag.loading import trace_loaded
+
+    document: dict[str, object] = {"plans": [], "problem": None}
+    try:
+        document["plans"] = [plan.to_document() for plan in trace_loaded(Path(root), Path(path))]
+    except DefinitionError as error:
+        document["problem"] = str(error)
+    draft = Path(answer + ".draft")
+    draft.write_text(json.dumps(document), encoding="utf-8")
+    draft.replace(answer)  # an answer is whole, or there is none
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    _child(*sys.argv[1:])

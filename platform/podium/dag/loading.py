@@ -1,0 +1,197 @@
+"""Loading a pipeline file into this process, and knowing by digest which code it consists of.
+
+Only a process made for it loads a pipeline file: a slot that executes a step, or the child that
+`podium.dag.catalogue` starts for tracing.
+"""
+
+import functools
+import hashlib
+import importlib
+import importlib.machinery
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from podium.dag import location
+from podium.dag.authoring import Pipeline, Step
+from podium.dag.plan import Plan
+from podium.dag.tracing import trace
+from podium.errors import DefinitionError
+
+_PODIUM_FOLDER = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class LoadedCode:
+    """What of this process' modules belongs to the project, and what it needs from elsewhere."""
+
+    module_files: Mapping[str, str]  # module name → path relative to the project's root
+    digests: Mapping[str, str]  # path relative to the project's root → SHA-256
+    third_party: tuple[str, ...]  # top-level names, sorted
+
+
+def load_file(root: Path, path: Path) -> ModuleType:
+    """Import the pipeline file `path` under its stem's name, with `root` and its folder on `sys.path`.
+
+    A second call returns the same module. DefinitionError where the stem cannot be a module's name or hides
+    another module, where importing fails, or where another file of this process has the name.
+    """
+    root, path = _absolute(root), _absolute(path)
+    name = path.stem
+    loaded = sys.modules.get(name)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(path):
+        return loaded
+    _check_module_name(root, path)
+    for folder in (root, path.parent):
+        if str(folder) not in sys.path:
+            sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(name)
+    except DefinitionError:
+        raise
+    except SyntaxError as error:
+        where = f"{_shown(error.filename, root)}:{error.lineno}"
+        raise DefinitionError(
+            f"{where}: {error.msg}. Correct that line; until then {path.name} has no pipelines."
+        ) from error
+    except (Exception, SystemExit) as error:
+        where = location.of_traceback(error.__traceback__, within=root)
+        kind = type(error).__name__
+        raise DefinitionError(
+            f"{where}: importing {path.name} raised {kind}: {error}. Correct it there; until then the file "
+            "has no pipelines."
+        ) from error
+    if Path(module.__file__ or "") != path:
+        raise DefinitionError(
+            f"{_shown(path, root)}: this process has loaded another module {name!r}, from {module.__file__}; "
+            "rename one of the two files."
+        )
+    return module
+
+
+def trace_loaded(root: Path, path: Path) -> list[Plan]:
+    """Load `path` and return its pipelines' plans; DefinitionError for the first thing wrong."""
+    root = _absolute(root)
+    module = load_file(root, path)
+    found = {id(each): each for each in vars(module).values() if isinstance(each, Pipeline)}
+    code = loaded_code(root)
+    plans = []
+    for pipeline in found.values():
+        if pipeline.function.__module__ != module.__name__:
+            continue  # imported from another file, which defines it
+        plan = trace(
+            pipeline,
+            file=code.module_files[module.__name__],
+            modules=code.digests,
+            module_files=code.module_files,
+            third_party=code.third_party,
+        )
+        for step in plan.steps:
+            load_step(root, plan.file, step.module, step.qualname)
+        plans.append(plan)
+    return plans
+
+
+def load_step(root: Path, file: str, module: str, qualname: str) -> Step[..., Any]:
+    """Return the step `qualname` of `module`, the pipeline's `file` loaded; DefinitionError if it is none."""
+    load_file(root, root / file)
+    found: Any = importlib.import_module(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    if not isinstance(found, Step):
+        raise DefinitionError(
+            f"{file}: the step {module}.{qualname} cannot be imported under that name; define it with @step "
+            "at the top level of its module, under a name of its own."
+        )
+    return found
+
+
+def loaded_code(root: Path) -> LoadedCode:
+    """Return which loaded modules lie under `root`, but for Podium itself and anything installed there."""
+    module_files, digests, third_party = {}, {}, set()
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        top = name.partition(".")[0]
+        if file is None or Path(file).is_relative_to(_PODIUM_FOLDER):
+            continue
+        if _is_local(Path(file), root):
+            relative = Path(file).relative_to(root).as_posix()
+            module_files[name] = relative
+            digests[relative] = _digest(Path(file))
+        elif top not in sys.stdlib_module_names and not top.startswith("_"):
+            third_party.add(top)
+    local_tops = {name.partition(".")[0] for name in module_files}
+    known = {name for name in third_party - local_tops if getattr(sys.modules.get(name), "__spec__", None)}
+    return LoadedCode(module_files, dict(sorted(digests.items())), tuple(sorted(known)))
+
+
+def changed_files(root: Path, modules: Mapping[str, str]) -> tuple[str, ...]:
+    """Return which files of a plan's `modules` (path → SHA-256) are gone or differ; imports nothing."""
+    return tuple(
+        file for file, digest in modules.items() if not (root / file).is_file() or _digest(root / file) != digest
+    )
+
+
+def plan_is_current(root: Path, plan: Plan) -> bool:
+    """Tell whether every file that `plan` was traced from is still as it was; imports nothing."""
+    return not changed_files(root, plan.modules)
+
+
+def check_unchanged(root: Path, modules: Mapping[str, str]) -> None:
+    """Raise DefinitionError, naming the files, unless the code is what a plan's `modules` say it was."""
+    changed = changed_files(root, modules)
+    if changed:
+        raise DefinitionError(
+            f"{', '.join(changed)} changed since the run was planned; put the code back and resume the run, "
+            "or start a new one with --again."
+        )
+
+
+def _check_module_name(root: Path, path: Path) -> None:
+    shown = _shown(path, root)
+    if not path.is_file():
+        raise DefinitionError(f"{shown}: there is no such file; create it, or correct its name.")
+    if not _is_local(path, root):
+        raise DefinitionError(f"{path}: the file lies outside the project {root}; move it into its pipelines folder.")
+    if not path.stem.isidentifier():
+        remedy = "".join(each if each.isalnum() else "_" for each in path.stem)
+        raise DefinitionError(f"{shown}: {path.stem!r} is no module name; rename the file, as {remedy}.py.")
+    hidden = _hidden_module(path.stem, root)
+    if hidden:
+        raise DefinitionError(
+            f"{shown}: the file hides {hidden} {path.stem!r} from everything else; rename it, as "
+            f"{path.stem}_pipeline.py."
+        )
+
+
+@functools.cache
+def _hidden_module(name: str, root: Path) -> str:
+    if name in sys.stdlib_module_names:
+        return "the standard library's"
+    elsewhere = [entry for entry in sys.path if entry and not _is_local(Path(entry), root)]
+    if importlib.machinery.PathFinder.find_spec(name, elsewhere) is not None:
+        return "the installed package"
+    return ""
+
+
+def _is_local(path: Path, root: Path) -> bool:
+    installed = path.is_relative_to(sys.prefix) or {"site-packages", "dist-packages"} & set(path.parts)
+    return path.is_relative_to(root) and not installed and path != _PODIUM_FOLDER.parent
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))  # noqa: PTH100  # resolve() would leave the project through a symbolic link
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _shown(path: str | Path | None, root: Path) -> str:
+    file = Path(path or "an unknown file")
+    return str(file.relative_to(root) if file.is_relative_to(root) else file)

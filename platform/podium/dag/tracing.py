@@ -1,0 +1,126 @@
+"""Tracing: call a pipeline function with handles and turn what it did into a checked plan."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from podium.dag import location
+from podium.dag.annotations import is_named_tuple, named_outputs, parameter_types
+from podium.dag.authoring import Pipeline
+from podium.dag.handles import Handle, Origin
+from podium.dag.interval import Interval
+from podium.dag.parameters import declared_parameters
+from podium.dag.plan import Plan, StepNode
+from podium.dag.recording import Call, Trace, recording
+from podium.dag.references import RESULT, Input, IntervalInput, ParameterInput, Reference
+from podium.dag.typecheck import accepts
+from podium.errors import DefinitionError
+
+
+def trace(
+    pipeline: Pipeline,
+    *,
+    file: str = "",
+    modules: Mapping[str, str] | None = None,
+    module_files: Mapping[str, str] | None = None,
+    third_party: tuple[str, ...] = (),
+) -> Plan:
+    """Return the plan of `pipeline`, or raise DefinitionError for the first thing in it that cannot work.
+
+    `modules` maps the project's own files to their digests, `module_files` its modules' names to these
+    files; without them (in a test, say) the plan says that its code is imported from elsewhere.
+    """
+    label = f"{pipeline.location}: pipeline {pipeline.name}"
+    parameters = declared_parameters(label, pipeline.function)
+    recorded = _record(pipeline, label, list(parameters))
+    if not recorded.calls:
+        raise DefinitionError(f"{label} calls no step; call at least one, and decorate functions with @step to be one.")
+    for where in recorded.unentered.values():
+        raise DefinitionError(f"{where}: when(…) has no effect by itself; write `with when(…):` around its steps.")
+    from podium.ids import digest_json
+
+    options = pipeline.options
+    return Plan(
+        pipeline=pipeline.name,
+        model=options.model,
+        team=options.team,
+        environment=options.environment,
+        grain=options.grain,
+        schedule=options.schedule,
+        timezone=options.timezone,
+        file=file,
+        description=inspect.cleandoc(pipeline.function.__doc__ or "").partition("\n\n")[0],
+        steps=tuple(_node(name, call, recorded, module_files or {}) for name, call in recorded.calls.items()),
+        parameters=parameters,
+        modules=modules or {},
+        third_party=third_party,
+        code_digest=digest_json(modules or {}),
+    )
+
+
+def _record(pipeline: Pipeline, label: str, parameters: list[str]) -> Trace:
+    types = parameter_types(pipeline.function)
+    first = _interval_parameter(label, pipeline.function)
+    if not accepts(types[first], Interval):
+        raise DefinitionError(
+            f"{label}: its first parameter, {first}, is the run's interval; annotate it with Interval."
+        )
+    with recording(pipeline.name) as recorded:
+
+        def handle(source: Input, what: str, annotation: Any) -> Handle:
+            return Handle(Origin(recorded, source, what, annotation))
+
+        interval = handle(IntervalInput(), f"the interval {first}", Interval)
+        others = {name: handle(ParameterInput(name), f"the run parameter {name}", types[name]) for name in parameters}
+        try:
+            pipeline.function(interval, **others)
+        except DefinitionError:
+            raise
+        except Exception as error:
+            where = location.of_traceback(error.__traceback__)
+            raise DefinitionError(
+                f"{label} raised {type(error).__name__} at {where} while it was traced: {error}. Correct "
+                "it there; a pipeline function only calls steps, and values exist inside of them."
+            ) from error
+    return recorded
+
+
+def _interval_parameter(label: str, function: Callable[..., Any]) -> str:
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
+            return parameter.name
+        break
+    raise DefinitionError(
+        f"{label} takes no interval; make its first parameter one, as def {function.__name__}(month: Interval)."
+    )
+
+
+def _node(name: str, call: Call, recorded: Trace, module_files: Mapping[str, str]) -> StepNode:
+    function, options = call.step.function, call.step.options
+    return StepNode(
+        name=name,
+        module=function.__module__,
+        module_file=module_files.get(function.__module__),
+        qualname=function.__qualname__,
+        inputs=call.inputs,
+        conditions=call.conditions,
+        after=tuple(call.after),
+        outputs=_outputs(name, call, recorded),
+        resources=options.resources,
+        retries=options.retries,
+        timeout_seconds=options.timeout_seconds,
+        cache=options.cache,
+        tags=options.tags,
+    )
+
+
+def _outputs(name: str, call: Call, recorded: Trace) -> tuple[str, ...]:
+    if is_named_tuple(call.returns):
+        return tuple(named_outputs(call.returns))
+    read = {
+        source.output
+        for other in recorded.calls.values()
+        for source in (*other.inputs.values(), *other.conditions)
+        if isinstance(source, Reference) and source.step == name
+    }
+    return (RESULT, *sorted(read - {RESULT}))
