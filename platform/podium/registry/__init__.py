@@ -1,0 +1,1 @@
+"""Judging candidates, registering versions and moving the champion."""

@@ -1,0 +1,118 @@
+"""What a judgement was made on: measured numbers, the data and rules they belong to, and the verdict.
+
+Evidence is a value: its digest names it, it survives JSON unchanged, and no number in it is NaN or infinite.
+What could not be measured is None and says why.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, FiniteFloat
+
+from podium.ids import digest_json
+from podium.registry.metrics import Kind, Metric
+from podium.registry.policy import GatePolicy
+
+Verdict = Literal["passed", "failed", "insufficient"]
+Question = Literal["superiority", "non_inferiority"]
+
+
+class _Fact(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Measurement(_Fact):
+    """One metric of both models, and of the best constant answer to the same rows (the majority class, …)."""
+
+    metric: Metric
+    candidate: FiniteFloat | None
+    champion: FiniteFloat | None = None
+    baseline: FiniteFloat | None = None
+
+
+class Comparison(_Fact):
+    """One question about candidate and champion, tested on the same rows.
+
+    `gain` is how much better the candidate is (negative: worse), whichever way the metric points; `low` and
+    `high` bound it with `confidence`. `smallest_visible` is the gain that these rows show with the policy's
+    power, `rows_needed` what the margin needs (None: no number of rows is enough). Where `unknown` says why
+    the question has no answer, everything measured is None.
+    """
+
+    metric: Metric
+    question: Question
+    margin: FiniteFloat | None
+    confidence: FiniteFloat
+    test: str | None = None
+    candidate: FiniteFloat | None
+    champion: FiniteFloat | None
+    gain: FiniteFloat | None = None
+    low: FiniteFloat | None = None
+    high: FiniteFloat | None = None
+    p_value: FiniteFloat | None = None
+    smallest_visible: FiniteFloat | None = None
+    rows_needed: int | None = None
+    unknown: str | None = None
+
+
+class SliceCheck(_Fact):
+    """The primary metric on the rows where `column` is `value`, tested for harm.
+
+    `p_blocking` is adjusted by Holm over all slices, `p_pointing` by Benjamini-Hochberg.
+    """
+
+    column: str
+    value: str
+    rows: int
+    gain: FiniteFloat
+    p_value: FiniteFloat
+    p_blocking: FiniteFloat
+    p_pointing: FiniteFloat
+
+
+class Discordant(_Fact):
+    """On how many rows exactly one model was right, with the positions of the first few in the holdout."""
+
+    only_candidate: int
+    only_champion: int
+    only_candidate_rows: tuple[int, ...]
+    only_champion_rows: tuple[int, ...]
+
+
+class Evidence(_Fact):
+    """The record of one evaluation: a promotion asks it `passed`, an approval binds its `digest`."""
+
+    model: str
+    kind: Kind
+    label: str
+    candidate_digest: str
+    champion_version: str | None  # None: the first model, there was nothing to compare with
+    rows: int
+    rarer_class_rows: int | None  # None unless there are two classes
+    holdout_digest: str
+    holdout_uses: int  # how often these rows had judged before
+    policy: GatePolicy
+    policy_digest: str
+    seed: int
+    primary_metric: Metric
+    primary: Comparison | None  # None for the first model
+    guards: tuple[Comparison, ...]
+    slices: tuple[SliceCheck, ...]
+    slices_not_checked: int  # values of the slice columns with too few rows, or without both classes
+    measurements: tuple[Measurement, ...]
+    discordant: Discordant | None  # None for numbers, and for the first model
+    verdict: Verdict
+    reasons: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether the candidate may be promoted."""
+        return self.verdict == "passed"
+
+    @property
+    def digest(self) -> str:
+        """The name of this evidence: SHA-256 of its canonical JSON."""
+        return digest_json(self.model_dump(mode="json"))
+
+    def measurement(self, metric: Metric) -> Measurement | None:
+        """Return what was measured of `metric`; None where it does not apply."""
+        return next((one for one in self.measurements if one.metric == metric), None)
