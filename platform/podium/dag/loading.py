@@ -4,6 +4,7 @@ Only a process made for it loads a pipeline file: a slot that executes a step, o
 `podium.dag.catalogue` starts for tracing.
 """
 
+import ast
 import functools
 import hashlib
 import importlib
@@ -31,7 +32,7 @@ class LoadedCode:
 
     module_files: Mapping[str, str]  # module name → path relative to the project's root
     digests: Mapping[str, str]  # path relative to the project's root → SHA-256
-    third_party: tuple[str, ...]  # top-level names, sorted
+    third_party: tuple[str, ...]  # modules that its files import from packages, sorted
 
 
 def load_file(root: Path, path: Path) -> ModuleType:
@@ -113,21 +114,18 @@ def load_step(root: Path, file: str, module: str, qualname: str) -> Step[..., An
 
 def loaded_code(root: Path) -> LoadedCode:
     """Return which loaded modules lie under `root`, but for Podium itself and anything installed there."""
-    module_files, digests, third_party = {}, {}, set()
+    module_files, digests, imported = {}, {}, set[str]()
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
-        top = name.partition(".")[0]
-        if file is None or Path(file).is_relative_to(_PODIUM_FOLDER):
+        if file is None or Path(file).is_relative_to(_PODIUM_FOLDER) or not _is_local(Path(file), root):
             continue
-        if _is_local(Path(file), root):
-            relative = Path(file).relative_to(root).as_posix()
-            module_files[name] = relative
-            digests[relative] = _digest(Path(file))
-        elif top not in sys.stdlib_module_names and not top.startswith("_"):
-            third_party.add(top)
-    local_tops = {name.partition(".")[0] for name in module_files}
-    known = {name for name in third_party - local_tops if getattr(sys.modules.get(name), "__spec__", None)}
-    return LoadedCode(module_files, dict(sorted(digests.items())), tuple(sorted(known)))
+        relative = Path(file).relative_to(root).as_posix()
+        module_files[name] = relative
+        digests[relative] = _digest(Path(file))
+        imported |= _imports(Path(file))
+    ours = {*sys.stdlib_module_names, "podium", *(name.partition(".")[0] for name in module_files)}
+    third_party = {name for name in imported if name in sys.modules and name.partition(".")[0] not in ours}
+    return LoadedCode(module_files, dict(sorted(digests.items())), tuple(sorted(third_party)))
 
 
 def changed_files(root: Path, modules: Mapping[str, str]) -> tuple[str, ...]:
@@ -182,6 +180,17 @@ def _hidden_module(name: str, root: Path) -> str:
 def _is_local(path: Path, root: Path) -> bool:
     installed = path.is_relative_to(sys.prefix) or {"site-packages", "dist-packages"} & set(path.parts)
     return path.is_relative_to(root) and not installed and path != _PODIUM_FOLDER.parent
+
+
+def _imports(path: Path) -> set[str]:
+    """Return every dotted name that the imports of a file could mean."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
 
 
 def _absolute(path: Path) -> Path:

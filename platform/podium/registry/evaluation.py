@@ -100,14 +100,11 @@ def _primary_metric(policy: GatePolicy, trial: Trial) -> Metric:
                 if trial.kind in metric.kinds
                 else f"it does not apply to {trial.kind}"
             )
-            raise EvaluationError(
-                f"The policy asks for {metric}, but {why}; let it name only {', '.join(available)}."
-            )
+            raise EvaluationError(f"The policy asks for {metric}, but {why}; let it name only {', '.join(available)}.")
     primary = policy.primary or available[0]
     if primary.is_share and policy.margin is not None and policy.margin >= 1:
         raise EvaluationError(
-            f"The policy's margin {policy.margin} ≥ 1 on {primary} accepts anything; give a share such as "
-            "0.01."
+            f"The policy's margin {policy.margin} ≥ 1 on {primary} accepts anything; give a share such as 0.01."
         )
     return primary
 
@@ -140,9 +137,7 @@ def _compare(
     trial: Trial,
     generator: np.random.Generator,
 ) -> Comparison:
-    confidence = (
-        1 - 2 * policy.alpha
-    )  # two-sided, so that an end beyond the margin is a one-sided test at alpha
+    confidence = 1 - 2 * policy.alpha  # two-sided, so that an end beyond the margin is a one-sided test at alpha
     unmeasured = Comparison(
         metric=measured.metric,
         question=question,
@@ -153,9 +148,7 @@ def _compare(
     )
     test = trial.compare(measured.metric, generator)
     if test is None or measured.champion is None:
-        return unmeasured.model_copy(
-            update={"unknown": f"{trial.rarer_class_rows()} rows of the rarer class < 2"}
-        )
+        return unmeasured.model_copy(update={"unknown": f"{trial.rarer_class_rows()} rows of the rarer class < 2"})
     if not test.informative:
         why = f"the gain is {test.gain:+.4g} with no spread: no row tells the two models apart"
         return unmeasured.model_copy(update={"unknown": why, "gain": test.gain})

@@ -59,9 +59,7 @@ def decide(
     findings = [*_floors(policy.floors, measured)]
     introduction: tuple[str, ...] = ()
     if primary is None:
-        introduction = (
-            "First model: there is no champion to compare with, so absolute limits alone decide.",
-        )
+        introduction = ("First model: there is no champion to compare with, so absolute limits alone decide.",)
         if primary_metric not in policy.floors:
             findings.append(_against_baseline(measured[primary_metric]))
     else:
@@ -78,9 +76,7 @@ def _too_small(policy: GatePolicy, primary: Metric, rows: int, rarer_class_rows:
         and rarer_class_rows < policy.minimum_class_rows
         and Metric.AUC in (primary, *policy.named_metrics)
     ):
-        yield (
-            f"The rarer class has {rarer_class_rows:,} rows < {policy.minimum_class_rows:,} required for AUC."
-        )
+        yield (f"The rarer class has {rarer_class_rows:,} rows < {policy.minimum_class_rows:,} required for AUC.")
 
 
 def _combine(findings: Iterable[Finding]) -> Verdict:
@@ -131,10 +127,7 @@ def _models(comparison: Comparison) -> str:
 
 def _too_few(comparison: Comparison, policy: GatePolicy, rows: int) -> str:
     if comparison.rows_needed is None:
-        return (
-            f"No number of rows shows a margin of {comparison.margin:.3g}; give the policy an absolute "
-            "margin."
-        )
+        return f"No number of rows shows a margin of {comparison.margin:.3g}; give the policy an absolute margin."
     return (
         f"These are {rows:,} rows < {comparison.rows_needed:,} that the margin {comparison.margin:.3g} needs "
         f"at power {policy.power:.0%}; the smallest change they show is {comparison.smallest_visible:.3g}."
@@ -146,9 +139,7 @@ def _harmed(slices: Sequence[SliceCheck], policy: GatePolicy) -> Iterator[Findin
         where = f"Slice {one.column} = {one.value} ({one.rows:,} rows, gain {one.gain:+.4g})"
         if one.p_blocking <= policy.alpha:
             p_value, alpha = _levels(one.p_blocking, policy.alpha)
-            yield Finding(
-                "failed", f"{where} is worse than the champion: p {p_value} ≤ {alpha}, corrected by Holm."
-            )
+            yield Finding("failed", f"{where} is worse than the champion: p {p_value} ≤ {alpha}, corrected by Holm.")
         elif one.p_pointing <= policy.alpha:
             p_value, alpha = _levels(one.p_pointing, policy.alpha)
             blocking, _ = _levels(one.p_blocking, policy.alpha)
@@ -170,18 +161,14 @@ def _floors(floors: dict[Metric, float], measured: dict[Metric, Measurement]) ->
         limit = "required" if metric.higher_is_better else "allowed"
         shown = tell_apart(value, floor)
         sign = below if met else above
-        yield Finding(
-            "passed" if met else "failed", f"{_TITLES[metric]} {shown[0]} {sign} {shown[1]} {limit}."
-        )
+        yield Finding("passed" if met else "failed", f"{_TITLES[metric]} {shown[0]} {sign} {shown[1]} {limit}.")
 
 
 def _against_baseline(measurement: Measurement) -> Finding:
     metric, value, baseline = measurement.metric, measurement.candidate, measurement.baseline
     title = _TITLES[metric]
     if value is None or baseline is None:
-        return Finding(
-            "insufficient", f"{title} is unknown, so it cannot be held against a constant answer's."
-        )
+        return Finding("insufficient", f"{title} is unknown, so it cannot be held against a constant answer's.")
     beats = metric.better(value, baseline)
     sign = "=" if value == baseline else ">" if value > baseline else "<"
     shown = tell_apart(value, baseline)

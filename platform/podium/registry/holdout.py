@@ -31,9 +31,7 @@ def read_holdout(frame: object, label: str) -> Holdout:
         raise EvaluationError(f"The holdout is a {type(frame).__name__}; a pandas DataFrame is needed.")
     twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
     if twice:
-        raise EvaluationError(
-            f"The holdout has more than one column {', '.join(twice)}; rename or drop all but one."
-        )
+        raise EvaluationError(f"The holdout has more than one column {', '.join(twice)}; rename or drop all but one.")
     if label not in frame.columns:
         columns = ", ".join(str(name) for name in frame.columns) or "none"
         raise EvaluationError(
@@ -75,13 +73,10 @@ def kind_of(estimator: Any, who: str, holdout: Holdout) -> Kind:
         )
     classes = getattr(estimator, "classes_", None)
     if not isinstance(classes, np.ndarray) or classes.ndim != 1:
-        raise EvaluationError(
-            f"{named} has no flat list `classes_`; hand over one that is fitted, on one label."
-        )
+        raise EvaluationError(f"{named} has no flat list `classes_`; hand over one that is fitted, on one label.")
     if len(classes) < 2:
         raise EvaluationError(
-            f"{named} was trained on the single class {classes.tolist()}; train on rows of 2 classes at "
-            "least."
+            f"{named} was trained on the single class {classes.tolist()}; train on rows of 2 classes at least."
         )
     kind = Kind.BINARY if len(classes) == 2 else Kind.MULTICLASS
     _check_classes(holdout, classes, kind, named)
@@ -100,9 +95,7 @@ def shown(value: object) -> str:
 def codes_of(values: Array, classes: Array) -> npt.NDArray[np.intp]:
     """Return each value's position in `classes`, -1 where it is none of them; True and 1 are one class."""
     if (values.dtype == np.bool_) != (classes.dtype == np.bool_):
-        values, classes = (
-            one.astype(np.int64) if one.dtype == np.bool_ else one for one in (values, classes)
-        )
+        values, classes = (one.astype(np.int64) if one.dtype == np.bool_ else one for one in (values, classes))
     return np.asarray(pd.Index(classes).get_indexer(pd.Index(values)), dtype=np.intp)
 
 
@@ -117,8 +110,7 @@ def _check_numeric(holdout: Holdout, named: str) -> None:
     infinite = int(np.isinf(labels).sum())
     if infinite:
         raise EvaluationError(
-            f"The label {holdout.label!r} is infinite in {infinite:,} of {len(holdout):,} rows; drop those "
-            "rows."
+            f"The label {holdout.label!r} is infinite in {infinite:,} of {len(holdout):,} rows; drop those rows."
         )
 
 

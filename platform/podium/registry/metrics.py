@@ -92,7 +92,5 @@ def metrics_of(kind: Kind, *, probabilities: bool) -> tuple[Metric, ...]:
     ['accuracy', 'error_rate']
     """
     return tuple(
-        metric
-        for metric in Metric
-        if kind in metric.kinds and (probabilities or not metric.needs_probabilities)
+        metric for metric in Metric if kind in metric.kinds and (probabilities or not metric.needs_probabilities)
     )

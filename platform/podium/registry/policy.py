@@ -110,6 +110,4 @@ def _check_distinct(what: str, names: Sequence[str]) -> None:
 
 def _check_margin(metric: Metric, margin: float | None) -> None:
     if margin is not None and metric.is_share and margin >= 1:
-        raise ValueError(
-            f"a margin of {margin} on {metric} accepts anything; give a share below 1, such as 0.01"
-        )
+        raise ValueError(f"a margin of {margin} on {metric} accepts anything; give a share below 1, such as 0.01")

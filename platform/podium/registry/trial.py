@@ -53,9 +53,7 @@ class Trial:
             baseline=_baseline(metric, self.labels),
         )
 
-    def compare(
-        self, metric: Metric, generator: np.random.Generator, rows: Mask | None = None
-    ) -> PairedTest | None:
+    def compare(self, metric: Metric, generator: np.random.Generator, rows: Mask | None = None) -> PairedTest | None:
         """Return the paired test of the gain in `metric` on `rows` (None: all).
 
         None where there is no champion, or AUC has fewer than 2 rows of a class. `generator` draws the
@@ -96,9 +94,7 @@ class Trial:
         return float(contributions.mean())
 
 
-def hold_trial(
-    candidate: Any, champion: Any | None, holdout: Holdout, *, minimum_rows: int, block_rows: int
-) -> Trial:
+def hold_trial(candidate: Any, champion: Any | None, holdout: Holdout, *, minimum_rows: int, block_rows: int) -> Trial:
     """Return the trial of two fitted estimators on `holdout`; `champion` is None for a first model.
 
     Raises EvaluationError for models that cannot be asked, that answer different questions, and, on at least

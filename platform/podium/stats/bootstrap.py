@@ -99,9 +99,7 @@ class PairedMeans:
             )
 
 
-def compare_means(
-    gains: npt.ArrayLike, generator: np.random.Generator, *, resamples: int = RESAMPLES
-) -> PairedMeans:
+def compare_means(gains: npt.ArrayLike, generator: np.random.Generator, *, resamples: int = RESAMPLES) -> PairedMeans:
     """Return the comparison of two models from each row's gain (the champion's loss less the candidate's).
 
     The same generator state gives the same answer. Memory stays near 32 MB beyond a few times `gains`, which
@@ -114,9 +112,7 @@ def compare_means(
     if spread <= _ROUNDING * float(np.abs(values).max()):
         return PairedMeans(mean, values.size, 0.0, np.empty(0), 0.0, 0.0)
     if not math.isfinite(spread * spread):
-        raise EvaluationError(
-            f"The gains per row spread over {spread:.3g}, too wide for their variance; rescale them."
-        )
+        raise EvaluationError(f"The gains per row spread over {spread:.3g}, too wide for their variance; rescale them.")
     standard = (values - mean) / spread  # so that neither squares nor cubes overflow or vanish
     squares = float(standard @ standard)
     return PairedMeans(

@@ -108,9 +108,7 @@ def auc(positive: npt.ArrayLike, scores: npt.ArrayLike) -> float:
     return float(of_positives.mean())
 
 
-def compare_auc(
-    positive: npt.ArrayLike, candidate_scores: npt.ArrayLike, champion_scores: npt.ArrayLike
-) -> PairedAuc:
+def compare_auc(positive: npt.ArrayLike, candidate_scores: npt.ArrayLike, champion_scores: npt.ArrayLike) -> PairedAuc:
     """Return the comparison of two models' AUCs from their scores of the same rows.
 
     `positive` marks the rows of the positive class. Raises EvaluationError where lengths differ, a score is
@@ -170,7 +168,5 @@ def _classes(positive: npt.ArrayLike, *, least: int) -> Mask:
 def _scores(scores: npt.ArrayLike, positive: Mask, what: str) -> Vector:
     values = finite_vector(scores, what)
     if values.size != positive.size:
-        raise EvaluationError(
-            f"There are {values.size:,} {what} for {positive.size:,} rows; both must be equal."
-        )
+        raise EvaluationError(f"There are {values.size:,} {what} for {positive.size:,} rows; both must be equal.")
     return values

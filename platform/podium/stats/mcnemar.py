@@ -38,9 +38,7 @@ class PairedAccuracy:
         if self.rows < 1 or min(self.only_candidate, self.only_champion) < 0:
             raise EvaluationError(f"Accuracy cannot be compared on {self}: counts must be ≥ 0 and rows ≥ 1.")
         if self.only_candidate + self.only_champion > self.rows:
-            raise EvaluationError(
-                f"Accuracy cannot be compared on {self}: more rows disagree than there are."
-            )
+            raise EvaluationError(f"Accuracy cannot be compared on {self}: more rows disagree than there are.")
 
     @property
     def gain(self) -> float:

@@ -75,8 +75,7 @@ def finite_vector(values: npt.ArrayLike, what: str) -> Vector:
     unknown = int(vector.size - np.isfinite(vector).sum())
     if unknown:
         raise EvaluationError(
-            f"{unknown:,} of {vector.size:,} {what} are NaN or infinite; remove those rows or repair their "
-            "source."
+            f"{unknown:,} of {vector.size:,} {what} are NaN or infinite; remove those rows or repair their source."
         )
     return vector
 
@@ -84,9 +83,7 @@ def finite_vector(values: npt.ArrayLike, what: str) -> Vector:
 def check_confidence(confidence: float) -> None:
     """Raise EvaluationError unless `confidence` lies strictly between 0 and 1."""
     if not 0 < confidence < 1:
-        raise EvaluationError(
-            f"A confidence of {confidence} is no probability between 0 and 1; 0.95 is usual."
-        )
+        raise EvaluationError(f"A confidence of {confidence} is no probability between 0 and 1; 0.95 is usual.")
 
 
 def check_margin(margin: float) -> None:

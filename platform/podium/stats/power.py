@@ -38,15 +38,11 @@ def smallest_visible(variance_per_row: float, rows: int, *, alpha: float, power:
 
 def _quantiles(alpha: float, power: float) -> float:
     if not (0 < alpha < power < 1):
-        raise EvaluationError(
-            f"A test needs 0 < alpha < power < 1, but alpha is {alpha} and power is {power}."
-        )
+        raise EvaluationError(f"A test needs 0 < alpha < power < 1, but alpha is {alpha} and power is {power}.")
     return float(ndtri(1 - alpha) + ndtri(power))
 
 
 def _checked(variance_per_row: float) -> float:
     if not (math.isfinite(variance_per_row) and variance_per_row >= 0):
-        raise EvaluationError(
-            f"A variance of {variance_per_row} is impossible; it must be a finite number ≥ 0."
-        )
+        raise EvaluationError(f"A variance of {variance_per_row} is impossible; it must be a finite number ≥ 0.")
     return variance_per_row

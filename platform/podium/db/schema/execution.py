@@ -79,6 +79,7 @@ step_run = sa.Table(
     sa.Column("state", sa.String(20), nullable=False),
     sa.Column("reason", sa.Text),
     sa.Column("cached", sa.Boolean, nullable=False),
+    sa.Column("cache_key", sa.String(64)),
     sa.Column("waiting_on", sa.Integer, nullable=False),
     sa.Column("failures", sa.Integer, nullable=False),
     sa.Column("not_before", Instant),
@@ -90,6 +91,12 @@ step_run = sa.Table(
     sa.CheckConstraint("not_before IS NULL OR state = 'waiting'", name="back_off_is_waiting"),
     sa.CheckConstraint("waiting_on >= 0 AND failures >= 0", name="counted"),
     sa.CheckConstraint("NOT cached OR state = 'succeeded'", name="cached_is_success"),
+    sa.Index(
+        "ix_step_run_cache_key",
+        "cache_key",
+        sqlite_where=sa.text("state = 'succeeded' AND cache_key IS NOT NULL"),
+        postgresql_where=sa.text("state = 'succeeded' AND cache_key IS NOT NULL"),
+    ),
     sa.Index(
         "ix_step_run_claimable",
         "state",

@@ -167,8 +167,7 @@ def upgrade() -> None:
         sa.Column("previous_hash", sa.String(length=64), nullable=False),
         sa.Column("hash", sa.String(length=64), nullable=False),
         sa.CheckConstraint(
-            "action IN ('promote', 'rollback', 'block', 'unblock')",
-            name=op.f("ck_promotion_history_action_known"),
+            "action IN ('promote', 'rollback', 'block', 'unblock')", name=op.f("ck_promotion_history_action_known")
         ),
         sa.CheckConstraint(
             "state IN ('applied', 'refused', 'void', 'restored', 'blocked', 'unblocked')",
@@ -234,8 +233,7 @@ def upgrade() -> None:
             name=op.f("ck_ledger_entry_reversal_names_its_entry"),
         ),
         sa.CheckConstraint(
-            "kind IN ('direct', 'serving', 'idle', 'shared', 'reversal')",
-            name=op.f("ck_ledger_entry_kind_known"),
+            "kind IN ('direct', 'serving', 'idle', 'shared', 'reversal')", name=op.f("ck_ledger_entry_kind_known")
         ),
         sa.CheckConstraint(
             "meter_quality IN ('measured', 'reserved', 'estimated', 'missing')",
@@ -321,8 +319,7 @@ def upgrade() -> None:
             name=op.f("ck_run_state_known"),
         ),
         sa.CheckConstraint(
-            "trigger IN ('person', 'schedule', 'data', 'drift', 'backfill', 'api')",
-            name=op.f("ck_run_trigger_known"),
+            "trigger IN ('person', 'schedule', 'data', 'drift', 'backfill', 'api')", name=op.f("ck_run_trigger_known")
         ),
         sa.CheckConstraint("interval_start < interval_end", name=op.f("ck_run_interval_not_empty")),
         sa.CheckConstraint("open_steps >= 0", name=op.f("ck_run_open_steps_counted")),
@@ -331,10 +328,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("idempotency_key", name=op.f("uq_run_idempotency_key")),
     )
     op.create_index(
-        "ix_run_pipeline_interval",
-        "run",
-        ["pipeline", "interval_start", "interval_end", "created_at"],
-        unique=False,
+        "ix_run_pipeline_interval", "run", ["pipeline", "interval_start", "interval_end", "created_at"], unique=False
     )
     op.create_index(
         "uq_run_open_interval",
@@ -367,6 +361,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(length=20), nullable=False),
         sa.Column("reason", sa.Text(), nullable=True),
         sa.Column("cached", sa.Boolean(), nullable=False),
+        sa.Column("cache_key", sa.String(length=64), nullable=True),
         sa.Column("waiting_on", sa.Integer(), nullable=False),
         sa.Column("failures", sa.Integer(), nullable=False),
         sa.Column("not_before", Instant(), nullable=True),
@@ -386,6 +381,14 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["run_id"], ["run.run_id"], name=op.f("fk_step_run_run_id_run")),
         sa.PrimaryKeyConstraint("step_run_id", name=op.f("pk_step_run")),
         sa.UniqueConstraint("run_id", "name", "map_index", name=op.f("uq_step_run_run_id_name_map_index")),
+    )
+    op.create_index(
+        "ix_step_run_cache_key",
+        "step_run",
+        ["cache_key"],
+        unique=False,
+        sqlite_where=sa.text("state = 'succeeded' AND cache_key IS NOT NULL"),
+        postgresql_where=sa.text("state = 'succeeded' AND cache_key IS NOT NULL"),
     )
     op.create_index(
         "ix_step_run_claimable",
@@ -423,8 +426,7 @@ def upgrade() -> None:
             name=op.f("ck_attempt_ended_when_final"),
         ),
         sa.CheckConstraint(
-            "meter_quality IN ('measured', 'estimated', 'missing')",
-            name=op.f("ck_attempt_meter_quality_known"),
+            "meter_quality IN ('measured', 'estimated', 'missing')", name=op.f("ck_attempt_meter_quality_known")
         ),
         sa.CheckConstraint("state = 'running' OR wall_seconds IS NOT NULL", name=op.f("ck_attempt_ended_is_metered")),
         sa.CheckConstraint(
