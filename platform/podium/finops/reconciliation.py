@@ -1,0 +1,201 @@
+"""Whether the books agree: the ledger with its rollups, its prices, the attempts it bills, and itself."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import sqlalchemy as sa
+
+from podium.db.schema import attempt, cost_rollup, ledger_entry, price
+from podium.db.schema.finops import QUANTITY_SCALE
+from podium.finops import rollup
+from podium.finops.entries import PRICED_LATER
+from podium.finops.money import decimal_text, difference, product, quantised, total
+from podium.finops.usage import BYTES_PER_GIB, CPU, GPU, MEMORY
+
+_ZERO = Decimal(0)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Two figures that must agree; `difference` is 0 exactly if they do part by part, not only in sum."""
+
+    name: str
+    left: Decimal
+    right: Decimal
+    difference: Decimal
+
+    @property
+    def ok(self) -> bool:
+        """Whether the figures agree."""
+        return self.difference == 0
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """Every check of the books."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every check holds."""
+        return all(check.ok for check in self.checks)
+
+    def document(self) -> dict[str, Any]:
+        """Return the outcome in the interface's JSON shape."""
+        return {
+            "ok": self.ok,
+            "checks": [
+                {
+                    "name": check.name,
+                    "left": decimal_text(check.left),
+                    "right": decimal_text(check.right),
+                    "difference": decimal_text(check.difference),
+                }
+                for check in self.checks
+            ],
+        }
+
+
+def reconcile(connection: sa.Connection) -> Reconciliation:
+    """Compare every ledger entry with what it was made from and what was made from it.
+
+    `connection` must see one consistent state, as `Database.read` gives.
+    """
+    books = _Books()
+    for entry in connection.execute(_ENTRIES).mappings():
+        books.add(entry)
+    return Reconciliation(
+        (
+            *_rollup_checks(connection, books),
+            Check("amount = quantity * unit price", books.amount, books.recomputed, books.mispriced),
+            _checked("unit price = recorded price", books.entries, books.at_recorded_price),
+            *_attempt_checks(connection, books),
+            Check("reversals net to zero", books.reversed, books.reversals, books.reversal_difference),
+            _checked("entries with a price", books.live, books.live - books.unpriced),
+        )
+    )
+
+
+_reversed = ledger_entry.alias("reversed")
+_ENTRIES = (
+    sa.select(
+        ledger_entry,
+        price.c.unit_price.label("recorded_price"),
+        price.c.sku.label("recorded_sku"),
+        _reversed.c.amount.label("reversed_amount"),
+        _reversed.c.quantity.label("reversed_quantity"),
+    )
+    .outerjoin(price, price.c.price_id == ledger_entry.c.price_id)
+    .outerjoin(_reversed, _reversed.c.entry_id == ledger_entry.c.reverses_entry_id)
+)
+
+
+class _Books:
+    """What one pass over the ledger adds up."""
+
+    def __init__(self) -> None:
+        self.rollups: dict[rollup.Key, rollup.Sums] = {}
+        self.quantities: dict[tuple[str, str], Decimal] = {}
+        self.amount = self.recomputed = self.mispriced = _ZERO
+        self.entries = self.at_recorded_price = 0
+        self.reversed = self.reversals = self.reversal_difference = _ZERO
+        self.live = self.unpriced = 0
+
+    def add(self, entry: Any) -> None:
+        rollup.include(self.rollups, entry)
+        # What was posted when the attempt ended; a later correction is checked as a reversal.
+        if entry["kind"] == "direct" and PRICED_LATER not in entry["idempotency_key"]:
+            subject = entry["attempt_id"], entry["resource"]
+            self.quantities[subject] = total((self.quantities.get(subject, _ZERO), entry["quantity"]))
+        # An entry that is reversed no longer counts, and neither does its reversal.
+        sign = -1 if entry["kind"] == "reversal" else 1
+        self.live += sign
+        if entry["amount"] is None:
+            self.unpriced += sign
+        else:
+            self._add_priced(entry)
+        if entry["kind"] == "reversal":
+            self._add_reversal(entry)
+
+    def _add_priced(self, entry: Any) -> None:
+        exact = product(entry["quantity"], entry["unit_price"])
+        self.amount = total((self.amount, entry["amount"]))
+        self.recomputed = total((self.recomputed, exact))
+        self.mispriced = total((self.mispriced, difference(entry["amount"], exact).copy_abs()))
+        self.entries += 1
+        self.at_recorded_price += (entry["recorded_price"], entry["recorded_sku"]) == (
+            entry["unit_price"],
+            entry["sku"],
+        )
+
+    def _add_reversal(self, entry: Any) -> None:
+        for name in ("amount", "quantity"):
+            left_over = total((entry[f"reversed_{name}"] or _ZERO, entry[name] or _ZERO))
+            self.reversal_difference = total((self.reversal_difference, left_over.copy_abs()))
+        self.reversed = total((self.reversed, entry["reversed_amount"] or _ZERO))
+        self.reversals = difference(self.reversals, entry["amount"] or _ZERO)
+
+
+def _rollup_checks(connection: sa.Connection, books: _Books) -> Iterable[Check]:
+    stored = {
+        tuple(row[: len(rollup.KEY)]): rollup.Sums(row.amount, row.quantity, row.entries)
+        for row in connection.execute(sa.select(cost_rollup))
+    }
+    nothing = rollup.Sums(_ZERO, _ZERO, 0)
+    keys = sorted(books.rollups.keys() | stored.keys())
+    for name in ("amount", "quantity", "entries"):
+        pairs = [
+            tuple(Decimal(getattr(sums.get(key, nothing), name) or 0) for sums in (books.rollups, stored))
+            for key in keys
+        ]
+        yield _compared(f"ledger {name} = rollup {name}", pairs)
+
+
+def _attempt_checks(connection: sa.Connection, books: _Books) -> Iterable[Check]:
+    query = sa.select(
+        attempt.c.attempt_id,
+        attempt.c.wall_seconds,
+        attempt.c.reserved_cpu,
+        attempt.c.reserved_memory_bytes,
+        attempt.c.reserved_gpu,
+    ).where(attempt.c.ended_at.is_not(None))
+    owed: dict[tuple[str, str], Decimal] = {}
+    ended = set()
+    for attempt_id, wall_seconds, cpu, memory_bytes, gpu in connection.execute(query):
+        ended.add(attempt_id)
+        reserved = (
+            (CPU, Fraction(str(cpu))),
+            (MEMORY, Fraction(memory_bytes, BYTES_PER_GIB)),
+            (GPU, Fraction(gpu)),
+        )
+        for resource, reservation in reserved:
+            if reservation:
+                quantity = quantised(reservation * Fraction(str(wall_seconds)), QUANTITY_SCALE)
+                owed[attempt_id, resource.name] = quantity
+    billed = {attempt_id for attempt_id, _ in books.quantities}
+    yield _checked("ended attempts in the ledger", len(ended), len(ended & billed))
+    yield _checked("billed attempts that ended", len(billed), len(billed & ended))
+    yield _compared(
+        "reservation * wall time = billed quantity",
+        [
+            (owed.get(key, _ZERO), books.quantities.get(key, _ZERO))
+            for key in sorted(owed.keys() | books.quantities.keys())
+        ],
+    )
+
+
+def _compared(name: str, pairs: Sequence[tuple[Decimal, ...]]) -> Check:
+    return Check(
+        name,
+        total(left for left, _ in pairs),
+        total(right for _, right in pairs),
+        total(difference(left, right).copy_abs() for left, right in pairs),
+    )
+
+
+def _checked(name: str, expected: int, found: int) -> Check:
+    return Check(name, Decimal(expected), Decimal(found), Decimal(expected - found))
