@@ -50,9 +50,7 @@ def weak(label: str = "late") -> Any:
     return fitted(LogisticRegression(), "first", label=label)
 
 
-def judged(
-    candidate: Any, champion: Any | None = None, holdout: pd.DataFrame = HOLDOUT, **changes: Any
-) -> Evidence:
+def judged(candidate: Any, champion: Any | None = None, holdout: pd.DataFrame = HOLDOUT, **changes: Any) -> Evidence:
     arguments: dict[str, Any] = {
         "label": "late",
         "model": "flight_delay",

@@ -13,9 +13,7 @@ from podium.registry.policy import GatePolicy, Guard
 
 
 def evidence(**changes: Any) -> Evidence:
-    policy = GatePolicy(
-        guards=(Guard(metric=Metric.LOG_LOSS),), floors={Metric.AUC: 0.58}, slices=("carrier",)
-    )
+    policy = GatePolicy(guards=(Guard(metric=Metric.LOG_LOSS),), floors={Metric.AUC: 0.58}, slices=("carrier",))
     comparison = Comparison(
         metric=Metric.AUC,
         question="superiority",
@@ -48,9 +46,7 @@ def evidence(**changes: Any) -> Evidence:
         "primary": comparison,
         "guards": (comparison,),
         "slices": (
-            SliceCheck(
-                column="carrier", value="AA", rows=800, gain=0.0, p_value=0.5, p_blocking=1.0, p_pointing=0.5
-            ),
+            SliceCheck(column="carrier", value="AA", rows=800, gain=0.0, p_value=0.5, p_blocking=1.0, p_pointing=0.5),
         ),
         "slices_not_checked": 1,
         "measurements": (Measurement(metric=Metric.AUC, candidate=0.6, champion=None, baseline=0.5),),
@@ -68,10 +64,7 @@ def test_evidence_survives_json_with_its_digest() -> None:
     read_back = Evidence.model_validate_json(original.model_dump_json())
     assert read_back == original
     assert read_back.digest == original.digest
-    assert (
-        Evidence.model_validate(json.loads(json.dumps(original.model_dump(mode="json")))).digest
-        == original.digest
-    )
+    assert Evidence.model_validate(json.loads(json.dumps(original.model_dump(mode="json")))).digest == original.digest
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
@@ -102,8 +95,6 @@ def test_evidence_cannot_be_changed_and_takes_no_unknown_facts() -> None:
         Evidence.model_validate(original.model_dump() | {"approved": True})
 
 
-@pytest.mark.parametrize(
-    ("verdict", "passed"), [("passed", True), ("failed", False), ("insufficient", False)]
-)
+@pytest.mark.parametrize(("verdict", "passed"), [("passed", True), ("failed", False), ("insufficient", False)])
 def test_only_the_verdict_passed_passes(verdict: str, passed: bool) -> None:
     assert evidence(verdict=verdict).passed is passed

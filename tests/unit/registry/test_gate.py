@@ -68,9 +68,7 @@ def test_a_candidate_not_shown_to_be_better_fails() -> None:
 
 
 def test_a_gain_that_the_rows_could_have_missed_is_insufficient() -> None:
-    primary = compared(
-        p_value=0.21, gain=0.004, low=-0.01, high=0.018, rows_needed=9000, smallest_visible=0.015
-    )
+    primary = compared(p_value=0.21, gain=0.004, low=-0.01, high=0.018, rows_needed=9000, smallest_visible=0.015)
     verdict, reasons = judged(primary=primary)
     assert verdict == "insufficient"
     assert "4,000 rows < 9,000 that the margin 0.01 needs at power 80%" in reasons[0]
@@ -106,9 +104,7 @@ def test_a_candidate_on_fewer_rows_than_the_margin_needs_is_insufficient() -> No
         (asked(p_value=None, unknown="no row tells the two models apart"), "insufficient"),
     ],
 )
-def test_a_guard_holds_by_its_margin_on_enough_rows_or_by_being_better(
-    guard: Comparison, verdict: str
-) -> None:
+def test_a_guard_holds_by_its_margin_on_enough_rows_or_by_being_better(guard: Comparison, verdict: str) -> None:
     policy = GatePolicy(guards=(Guard(metric=Metric.LOG_LOSS),))
     assert judged(policy, guards=[asked(), guard]).verdict == verdict
 
@@ -140,9 +136,7 @@ def test_too_few_rows_of_the_rarer_class_are_insufficient_for_auc_only() -> None
     ("value", "verdict", "reason"),
     [(0.571, "failed", "AUC 0.571 < 0.580 required."), (0.58, "passed", "AUC 0.580 ≥ 0.580 required.")],
 )
-def test_a_first_model_is_judged_by_its_floors_and_the_reason_says_so(
-    value: float, verdict: str, reason: str
-) -> None:
+def test_a_first_model_is_judged_by_its_floors_and_the_reason_says_so(value: float, verdict: str, reason: str) -> None:
     decision = judged(
         GatePolicy(floors={Metric.AUC: 0.58}),
         primary=None,

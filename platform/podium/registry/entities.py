@@ -1,0 +1,197 @@
+"""What the registry talks about: uploaded models, versions, promotions, entries of the history."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from podium.errors import ChampionMoved, Refused
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+
+
+def instant_text(at: datetime) -> str:
+    """Return `at` as ISO 8601 in UTC, always with microseconds: one instant, one text.
+
+    >>> instant_text(datetime(2013, 3, 1, tzinfo=UTC))
+    '2013-03-01T00:00:00.000000Z'
+    """
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+@dataclass(frozen=True)
+class LoggedModel:
+    """A fitted estimator's uploaded files, not yet a version; `digest` covers every file."""
+
+    source: str
+    digest: str
+    serialization: str
+    mlflow_run_id: str
+    mlflow_model_id: str
+
+
+@dataclass(frozen=True)
+class RegisteredVersion:
+    """What the registry itself says of a version, whoever registered it."""
+
+    model: str
+    version: str
+    source: str
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version that Podium registered, with the run, data, code and evidence behind it."""
+
+    model: str
+    version: str
+    digest: str
+    source: str
+    run_id: str
+    interval_start: datetime
+    interval_end: datetime
+    data_digest: str
+    code_digest: str
+    evidence_digest: str
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it in the interface's JSON."""
+        return {
+            "model": self.model,
+            "version": self.version,
+            "digest": self.digest,
+            "source": self.source,
+            "run_id": self.run_id,
+            "interval": {"start": instant_text(self.interval_start), "end": instant_text(self.interval_end)},
+            "data_digest": self.data_digest,
+            "code_digest": self.code_digest,
+            "evidence_digest": self.evidence_digest,
+        }
+
+
+@dataclass(frozen=True)
+class RecordedEvidence:
+    """Stored evidence: what the gate's verdict was, on which candidate, against which champion."""
+
+    digest: str
+    model: str
+    candidate_digest: str
+    champion_version: str | None
+    holdout_digest: str
+    verdict: str
+    reasons: tuple[str, ...]
+    run_id: str
+    recorded_at: datetime
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """A recorded move of `champion`, or the refusal to make it.
+
+    `expected_version` is the champion the caller counted on; `from_version` the one found. `reasons` say why
+    a promotion did not apply; `reason` is what the actor wrote.
+    """
+
+    promotion_id: str
+    model: str
+    action: str
+    expected_version: str | None
+    from_version: str | None
+    to_version: str
+    state: str
+    reasons: tuple[str, ...]
+    idempotency_key: str
+    evidence_digest: str | None
+    run_id: str | None
+    actor: str
+    actor_verified: bool
+    reason: str
+    proposed_at: datetime
+    ended_at: datetime | None
+
+    @property
+    def applied(self) -> bool:
+        """Whether the alias moved."""
+        return self.state == "applied"
+
+    @property
+    def champion(self) -> str | None:
+        """The champion when the promotion ended."""
+        return self.to_version if self.applied else self.from_version
+
+    @property
+    def lost_the_swap(self) -> bool:
+        """Whether it was refused because the champion was not the expected one."""
+        return self.state == "refused" and self.expected_version != self.from_version
+
+    def raise_unless_applied(self) -> "Promotion":
+        """Return itself when it applied; raise ChampionMoved or Refused with the reasons otherwise."""
+        if self.applied:
+            return self
+        verb = "rollback" if self.action == "rollback" else "promotion"
+        outcome = {"refused": "was refused", "void": "is void"}.get(self.state, f"is {self.state}")
+        error = ChampionMoved if self.lost_the_swap else Refused
+        raise error(f"The {verb} of {self.model} to version {self.to_version} {outcome}: {' '.join(self.reasons)}")
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it in the interface's JSON."""
+        return {
+            "promotion_id": self.promotion_id,
+            "state": self.state,
+            "model": self.model,
+            "action": self.action,
+            "from_version": self.from_version,
+            "to_version": self.to_version,
+            "champion": self.champion,
+            "reasons": list(self.reasons),
+            "evidence_digest": self.evidence_digest,
+            "run_id": self.run_id,
+            "actor": self.actor,
+            "actor_verified": self.actor_verified,
+            "reason": self.reason,
+            "proposed_at": instant_text(self.proposed_at),
+            "ended_at": None if self.ended_at is None else instant_text(self.ended_at),
+        }
+
+
+@dataclass(frozen=True)
+class HistoryEntry:
+    """One fact about a model's champion; `hash` covers every other field, `previous_hash` among them."""
+
+    model: str
+    id: int
+    at: datetime
+    action: str
+    state: str
+    from_version: str | None
+    to_version: str | None
+    actor: str
+    actor_verified: bool
+    approvers: tuple[str, ...]
+    reason: str
+    evidence_digest: str | None
+    promotion_id: str | None
+    previous_hash: str
+    hash: str
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it in the interface's JSON."""
+        return {
+            "id": self.id,
+            "at": instant_text(self.at),
+            "action": self.action,
+            "state": self.state,
+            "from_version": self.from_version,
+            "to_version": self.to_version,
+            "actor": self.actor,
+            "actor_verified": self.actor_verified,
+            "approvers": list(self.approvers),
+            "reason": self.reason,
+            "evidence_digest": self.evidence_digest,
+            "promotion_id": self.promotion_id,
+            "previous_hash": self.previous_hash,
+            "hash": self.hash,
+        }

@@ -1,0 +1,142 @@
+"""The history of a model's champion: append-only, one row per fact, each hash covering the one before.
+
+The chain finds a changed, removed or inserted row. A tail cut off leaves a chain that is whole, so `verify`
+also holds the chain against the promotions, which are stored apart from it.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from podium.db.schema import promotion, promotion_history
+from podium.db.schema.registry import PROMOTION_ENDED
+from podium.ids import digest_json
+from podium.registry.entities import HistoryEntry, instant_text
+
+GENESIS = "0" * 64
+"""What the first entry of every model has for a previous hash."""
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What an entry of the history tells, before it has its place in the chain."""
+
+    at: datetime
+    action: str
+    state: str
+    from_version: str | None
+    to_version: str | None
+    actor: str
+    actor_verified: bool
+    reason: str
+    approvers: tuple[str, ...] = ()
+    evidence_digest: str | None = None
+    promotion_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Whether a history is whole; `first_bad` is the first bad entry's id, `problem` says what is wrong."""
+
+    ok: bool
+    entries: int
+    first_bad: int | None = None
+    problem: str | None = None
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it in the interface's JSON."""
+        return asdict(self)
+
+
+def hash_of(entry: HistoryEntry) -> str:
+    """Return the SHA-256 of the entry's facts, its model, number and previous hash, in canonical JSON."""
+    facts = {**asdict(entry), "at": instant_text(entry.at)}
+    del facts["hash"]
+    return digest_json(facts)
+
+
+def check_chain(entries: Sequence[HistoryEntry]) -> Verification:
+    """Check that the entries, in order, are numbered from 1, unchanged, and each linked to the one before."""
+    previous = GENESIS
+    for number, entry in enumerate(entries, start=1):
+        problem = _break(entry, number, previous)
+        if problem is not None:
+            return Verification(ok=False, entries=len(entries), first_bad=number, problem=problem)
+        previous = entry.hash
+    return Verification(ok=True, entries=len(entries))
+
+
+def _break(entry: HistoryEntry, number: int, previous: str) -> str | None:
+    found = hash_of(entry)
+    if entry.id != number:
+        return f"Entry {number} is missing: entry {entry.id} stands in its place."
+    if found != entry.hash:
+        return f"Entry {number} was changed: its facts hash to {found[:12]}…, recorded is {entry.hash[:12]}…."
+    if entry.previous_hash != previous:
+        return f"Entry {number} does not continue entry {number - 1}: one of them was rewritten or inserted."
+    return None
+
+
+def check_promotions(entries: Sequence[HistoryEntry], ended: Iterable[tuple[str, str]]) -> Verification:
+    """Check that the entries tell of every ended promotion, `(id, state)`, once and in its state."""
+    known, untold = dict(ended), dict(ended)
+    for entry in entries:
+        if entry.state not in PROMOTION_ENDED:
+            continue
+        told = untold.pop(entry.promotion_id, None) if entry.promotion_id is not None else None
+        if told != entry.state:
+            recorded = known.get(entry.promotion_id or "", "not on record") if told is None else told
+            problem = f"Entry {entry.id} says {entry.state}, but promotion {entry.promotion_id} is {recorded}."
+            if told is None and entry.promotion_id in known:
+                problem = f"Entry {entry.id} tells of promotion {entry.promotion_id} a second time."
+            return Verification(ok=False, entries=len(entries), first_bad=entry.id, problem=problem)
+    if not untold:
+        return Verification(ok=True, entries=len(entries))
+    missing = min(untold)
+    problem = f"No entry tells that promotion {missing} is {untold[missing]}: the end of the history was cut off."
+    return Verification(ok=False, entries=len(entries), first_bad=len(entries) + 1, problem=problem)
+
+
+def append(connection: sa.Connection, model: str, fact: Fact) -> HistoryEntry:
+    """Add a fact to the history of `model`, in the transaction of a caller who holds the model's lock."""
+    last = connection.execute(
+        sa.select(promotion_history.c.id, promotion_history.c.hash)
+        .where(promotion_history.c.model == model)
+        .order_by(promotion_history.c.id.desc())
+        .limit(1)
+    ).first()
+    unsealed = HistoryEntry(
+        **vars(fact),
+        model=model,
+        id=1 if last is None else last.id + 1,
+        previous_hash=GENESIS if last is None else last.hash,
+        hash="",
+    )
+    entry = replace(unsealed, hash=hash_of(unsealed))
+    connection.execute(sa.insert(promotion_history).values(**{**vars(entry), "approvers": list(entry.approvers)}))
+    return entry
+
+
+def entries(connection: sa.Connection, model: str) -> list[HistoryEntry]:
+    """Return the history of `model`, oldest first."""
+    rows = connection.execute(
+        sa.select(promotion_history).where(promotion_history.c.model == model).order_by(promotion_history.c.id)
+    ).mappings()
+    return [HistoryEntry(**{**row, "approvers": tuple(row["approvers"])}) for row in rows]
+
+
+def verify(connection: sa.Connection, model: str) -> Verification:
+    """Check the history of `model`: the chain, then that it and the promotions tell the same."""
+    found = entries(connection, model)
+    chain = check_chain(found)
+    if not chain.ok:
+        return chain
+    ended = connection.execute(
+        sa.select(promotion.c.promotion_id, promotion.c.state)
+        .where(promotion.c.model == model, promotion.c.state.in_(PROMOTION_ENDED))
+        .order_by(promotion.c.promotion_id)
+    )
+    return check_promotions(found, [(row.promotion_id, row.state) for row in ended])

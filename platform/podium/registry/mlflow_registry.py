@@ -1,0 +1,400 @@
+"""The registry in MLflow: the only module that imports mlflow, and only when first used."""
+
+import errno
+import importlib
+import logging
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlparse
+
+from podium.errors import (
+    ArtifactError,
+    ConfigurationError,
+    NotFound,
+    PodiumError,
+    ServiceUnavailable,
+    StorageFull,
+    UsageError,
+)
+from podium.registry import packaging
+from podium.registry.entities import LoggedModel, RegisteredVersion
+from podium.registry.port import DIGEST_TAG, KEY_TAG, SERIALIZATION_TAG
+
+if TYPE_CHECKING:  # heavy, and not needed to import this module
+    import pandas as pd
+
+# MLflow reads these at import or at a call. By default it phones home, prints, and retries for minutes.
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+}
+_SQLITE_BUSY_TIMEOUT_SECONDS = 30
+_NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
+_NO_RIGHT = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
+
+
+@dataclass(frozen=True)
+class _Session:
+    """MLflow's modules, a client of one tracking URI, and the experiment that models are logged to."""
+
+    mlflow: Any
+    client: Any
+    experiment_id: str
+
+
+class MlflowRegistry:
+    """Keeps models in MLflow 3, at any tracking URI.
+
+    `artifact_root` is where a *new* experiment keeps its files: an absolute path or URI, so that nothing
+    lands in the current folder; None leaves it to the tracking server. `first_use` guards the creation of
+    MLflow's own tables, which two processes must not do at once.
+    """
+
+    def __init__(
+        self,
+        tracking_uri: str,
+        artifact_root: str | None,
+        *,
+        trusted_types: Sequence[str],
+        experiment: str = "podium",
+        first_use: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
+        self.tracking_uri = tracking_uri
+        self._artifact_root = artifact_root
+        self._trusted_types = tuple(trusted_types)
+        self._experiment = experiment
+        self._first_use = first_use
+        self._opening = threading.Lock()
+        self._session: _Session | None = None
+
+    def prepare(self) -> None:
+        """Make MLflow's tables and the experiment, so that processes without `first_use` may share them."""
+        with self._translated("open its store"):
+            pass
+
+    def log_model(
+        self,
+        estimator: Any,
+        sample: "pd.DataFrame",
+        *,
+        model: str,
+        key: str,
+        requirements: Sequence[str],
+        tags: Mapping[str, str],
+    ) -> LoggedModel:
+        """Upload the estimator as an MLflow LoggedModel under an MLflow run of its own, once per `key`."""
+        packaging.check_loggable(estimator, sample, requirements, model=model)
+        with self._translated(f"log a model for {model}") as session:
+            earlier = self._uploaded(session, key)
+            if earlier is not None:
+                return earlier
+        # What may fail for the estimator's own sake fails before MLflow hears of it.
+        signature = _signature(estimator, sample)
+        serialization = packaging.serialization_of(estimator, self._trusted_types, model=model)
+        everything = {**tags, KEY_TAG: key, SERIALIZATION_TAG: serialization}
+        with self._translated(f"log a model for {model}") as session:
+            client = session.client
+            run_id = client.create_run(session.experiment_id, tags=everything, run_name=model).info.run_id
+            upload = client.create_logged_model(
+                session.experiment_id,
+                name=re.sub(r"[^\w-]", "_", model),
+                source_run_id=run_id,
+                tags=everything,
+            )
+            client.log_outputs(run_id, [session.mlflow.entities.LoggedModelOutput(upload.model_id, step=0)])
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = Path(scratch) / "model"
+                session.mlflow.sklearn.save_model(
+                    estimator,
+                    str(folder),
+                    mlflow_model=session.mlflow.models.Model(
+                        artifact_path=upload.artifact_location,
+                        run_id=run_id,
+                        model_uuid=upload.model_id,
+                        model_id=upload.model_id,
+                    ),
+                    signature=signature,
+                    input_example=sample.head(3),
+                    pip_requirements=list(requirements),
+                    serialization_format=serialization,
+                    skops_trusted_types=list(self._trusted_types),
+                )
+                digest = packaging.digest_of_folder(folder)
+                client.log_model_artifacts(upload.model_id, str(folder))
+            client.set_logged_model_tags(upload.model_id, {DIGEST_TAG: digest})
+            # READY is the last word: an upload without it never happened.
+            ready = client.finalize_logged_model(upload.model_id, "READY")
+            client.set_terminated(run_id)
+        return LoggedModel(ready.artifact_location, digest, serialization, run_id, upload.model_id)
+
+    def create_version(self, model: str, logged: LoggedModel, *, key: str, tags: Mapping[str, str]) -> str:
+        """Register an uploaded model; the same `key` registers once."""
+        with self._translated(f"register a version of {model}") as session:
+            earlier = session.client.search_model_versions(
+                f"name = {_literal(model)} AND tags.`{KEY_TAG}` = {_literal(key)}"
+            )
+            if earlier:
+                return min((str(found.version) for found in earlier), key=int)
+            if self._registered(session, model) is None:
+                self._create_registered(session, model)
+            created = session.client.create_model_version(
+                model,
+                # Not models:/ID: MLflow would look that up at its process-wide URI, not at this client's.
+                logged.source,
+                run_id=logged.mlflow_run_id,
+                model_id=logged.mlflow_model_id,
+                tags={
+                    **tags,
+                    KEY_TAG: key,
+                    DIGEST_TAG: logged.digest,
+                    SERIALIZATION_TAG: logged.serialization,
+                },
+            )
+            return str(created.version)
+
+    def get_version(self, model: str, version: str) -> RegisteredVersion:
+        """Return a version; raises NotFound."""
+        missing = (
+            f"MLflow at {self._shown} has no version {version} of model {model}; "
+            f"`podium models show {model}` lists them."
+        )
+        if not version.isdecimal():
+            raise NotFound(missing)
+        with self._translated(f"read version {version} of {model}", missing=missing) as session:
+            return _version(session.client.get_model_version(model, version))
+
+    def versions(self, model: str) -> list[RegisteredVersion]:
+        """Return every version, oldest first; none of an unknown model."""
+        with self._translated(f"list the versions of {model}") as session:
+            found = _all_pages(session.client.search_model_versions, f"name = {_literal(model)}")
+        return sorted((_version(each) for each in found), key=lambda each: int(each.version))
+
+    def models(self) -> list[str]:
+        """Return the names of the registered models, sorted."""
+        with self._translated("list the models") as session:
+            return sorted(each.name for each in _all_pages(session.client.search_registered_models))
+
+    def alias(self, model: str, alias: str) -> str | None:
+        """Return the version `alias` points at."""
+        with self._translated(f"read alias {alias} of {model}") as session:
+            registered = self._registered(session, model)
+        version = None if registered is None else registered.aliases.get(alias)
+        return None if version is None else str(version)
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        """Point `alias` at `version`; raises NotFound."""
+        self.get_version(model, version)
+        with self._translated(f"point alias {alias} of {model} at version {version}") as session:
+            session.client.set_registered_model_alias(model, alias, version)
+
+    def digest_of(self, source: str) -> str:
+        """Return the digest of the files stored at `source`."""
+        with self._local_folder(source) as folder:
+            return packaging.digest_of_folder(folder)
+
+    def load_model(self, source: str, *, digest: str) -> Any:
+        """Return the estimator stored at `source`, its digest checked first."""
+        with self._local_folder(source) as folder:
+            packaging.check_digest(packaging.digest_of_folder(folder), digest, source)
+            try:
+                return _import_mlflow().sklearn.load_model(str(folder))
+            except Exception as error:  # whatever the model's own code raises
+                raise ArtifactError(
+                    f"The model at {source} does not load: {error}. Install what its requirements.txt names."
+                ) from error
+
+    @property
+    def _shown(self) -> str:
+        return _without_password(self.tracking_uri)
+
+    @contextmanager
+    def _local_folder(self, source: str) -> Iterator[Path]:
+        """Yield a folder with the files of `source`: the stored one where it is local, else a copy."""
+        parsed = urlparse(source)
+        gone = f"No model files are stored at {source}; somebody removed them. Register the model again."
+        if parsed.scheme in ("", "file"):
+            folder = Path(unquote(parsed.path) if parsed.scheme else source)
+            if not folder.is_dir():
+                raise ArtifactError(gone)
+            yield folder
+            return
+        with tempfile.TemporaryDirectory() as scratch:
+            with self._translated(f"download {source}") as session:
+                artifacts = session.mlflow.artifacts
+                # A download of nothing fails like a server that is down; only the listing tells them apart.
+                if not artifacts.list_artifacts(artifact_uri=source, tracking_uri=self.tracking_uri):
+                    raise ArtifactError(gone)
+                folder = Path(
+                    artifacts.download_artifacts(artifact_uri=source, dst_path=scratch, tracking_uri=self.tracking_uri)
+                )
+            yield folder
+
+    def _uploaded(self, session: _Session, key: str) -> LoggedModel | None:
+        """Return the complete upload under `key`; close what a dead process left incomplete."""
+        complete = None
+        for found in session.client.search_logged_models(
+            [session.experiment_id], filter_string=f"tags.`{KEY_TAG}` = {_literal(key)}"
+        ):
+            if str(found.status) == "READY":
+                complete = LoggedModel(
+                    found.artifact_location,
+                    found.tags[DIGEST_TAG],
+                    found.tags[SERIALIZATION_TAG],
+                    found.source_run_id,
+                    found.model_id,
+                )
+            elif str(found.status) == "PENDING":
+                session.client.finalize_logged_model(found.model_id, "FAILED")
+                session.client.set_terminated(found.source_run_id, "KILLED")
+        return complete
+
+    def _registered(self, session: _Session, model: str) -> Any | None:
+        try:
+            return session.client.get_registered_model(model)
+        except session.mlflow.exceptions.MlflowException as error:
+            if error.error_code in _NOT_THERE:
+                return None
+            raise
+
+    def _create_registered(self, session: _Session, model: str) -> None:
+        try:
+            session.client.create_registered_model(model)
+        except session.mlflow.exceptions.MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was first
+                raise
+
+    @contextmanager
+    def _translated(self, act: str, *, missing: str | None = None) -> Iterator[_Session]:
+        """Yield the session; turn what MLflow raises into Podium's errors."""
+        _import_mlflow()
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        try:
+            yield self._opened()
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            if missing is not None and getattr(error, "error_code", None) in _NOT_THERE:
+                raise NotFound(missing) from error
+            raise self._explained(error, act) from error
+
+    def _explained(self, error: Exception, act: str) -> PodiumError:
+        text = _without_password(next(iter(str(error).strip().splitlines()), "no reason given")).rstrip(".")
+        if getattr(error, "error_code", None) in _NO_RIGHT:
+            return ConfigurationError(
+                f"MLflow at {self._shown} lets nobody with these credentials {act}: {text}. "
+                "Check MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN."
+            )
+        # MLflow has a class of its own for every kind of store whose URI it does not understand.
+        if "URI" in type(error).__name__ or isinstance(error.__cause__, ImportError):
+            return ConfigurationError(
+                f"The MLflow tracking URI {self._shown} is not usable: {text}. Use http(s)://HOST or sqlite:///FILE."
+            )
+        if getattr(error, "errno", None) == errno.ENOSPC:
+            return StorageFull(f"No space is left to {act}: {text}. Free some and try again.")
+        return ServiceUnavailable(f"MLflow at {self._shown} did not {act}: {text}. Check that it runs and try again.")
+
+    def _opened(self) -> _Session:
+        with self._opening:
+            if self._session is None:
+                with self._first_use():
+                    self._session = self._open()
+            return self._session
+
+    def _open(self) -> _Session:
+        mlflow = _import_mlflow()
+        uri = self.tracking_uri
+        if uri.startswith("sqlite:") and "?" not in uri:
+            uri += f"?timeout={_SQLITE_BUSY_TIMEOUT_SECONDS}"  # MLflow waits 5 s for another process's write
+        client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+        experiment = client.get_experiment_by_name(self._experiment)
+        if experiment is None:
+            experiment_id = client.create_experiment(self._experiment, artifact_location=self._artifact_root)
+        elif experiment.lifecycle_stage != "active":
+            raise ConfigurationError(
+                f"The experiment {self._experiment!r} of MLflow at {self._shown} is deleted; restore it with "
+                f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`."
+            )
+        else:
+            experiment_id = experiment.experiment_id
+        client.search_registered_models(max_results=1)  # the registry's half of MLflow opens on its own first use
+        return _Session(mlflow, client, str(experiment_id))
+
+
+def _import_mlflow() -> Any:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+    import mlflow.sklearn
+
+    for name in ("mlflow", "alembic"):
+        logger = logging.getLogger(name)
+        if logger.level < logging.WARNING:
+            logger.setLevel(logging.WARNING)
+    return mlflow
+
+
+def preload() -> None:
+    """Import what this adapter will need, for a process that is forked later."""
+    _import_mlflow()
+    for name in ("skops.io", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"):
+        importlib.import_module(name)
+
+
+def _without_password(text: str) -> str:
+    return re.sub(r"//[^/@\s]*@", "//***@", text)
+
+
+def _signature(estimator: Any, sample: "pd.DataFrame") -> Any:
+    """Return MLflow's signature: every column required, none of an integer type.
+
+    MLflow refuses a column declared `long` once a missing value has made it float, and refuses integers where
+    `double` is declared; so integers are declared `any`, and a float column takes every float.
+    """
+    import pandas as pd
+    from mlflow.models import ModelSignature, infer_signature
+    from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType
+
+    def declared(column: "pd.Series[Any]") -> Any:
+        if pd.api.types.is_bool_dtype(column.dtype):
+            return DataType.boolean
+        if pd.api.types.is_float_dtype(column.dtype):
+            return DataType.double
+        if pd.api.types.infer_dtype(column, skipna=True) == "string":
+            return DataType.string
+        return AnyType()
+
+    columns = Schema([ColSpec(declared(sample[name]), str(name)) for name in sample.columns])
+    # Inferred as if the predictions were an input: inferring from the sample itself warns about its integers.
+    return ModelSignature(inputs=columns, outputs=infer_signature(estimator.predict(sample)).inputs)
+
+
+def _version(found: Any) -> RegisteredVersion:
+    return RegisteredVersion(found.name, str(found.version), found.source, dict(found.tags))
+
+
+def _all_pages(search: Callable[..., Any], filter_string: str | None = None) -> Iterator[Any]:
+    token = None
+    while True:
+        page = search(filter_string=filter_string, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _literal(text: str) -> str:
+    """Return `text` as a literal of MLflow's filter language."""
+    for quote in ("'", '"'):
+        if quote not in text:
+            return f"{quote}{text}{quote}"
+    raise UsageError(f"{text!r} holds both kinds of quotation marks, which no name in MLflow may.")

@@ -1,0 +1,65 @@
+"""What Podium wants from a model registry."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from podium.registry.entities import LoggedModel, RegisteredVersion
+
+if TYPE_CHECKING:  # pandas is heavy, and this module is imported by commands that need none of it
+    import pandas as pd
+
+KEY_TAG = "podium.step_key"
+DIGEST_TAG = "podium.digest"
+SERIALIZATION_TAG = "podium.serialization"
+
+
+class ModelRegistry(Protocol):
+    """Keeps models, their versions and aliases.
+
+    `MlflowRegistry` and `MemoryRegistry` pass one contract suite. Every method may raise ServiceUnavailable
+    (no answer) or ConfigurationError (no such registry, no right to use it). Threads may share one.
+    """
+
+    def log_model(
+        self,
+        estimator: Any,
+        sample: "pd.DataFrame",
+        *,
+        model: str,
+        key: str,
+        requirements: Sequence[str],
+        tags: Mapping[str, str],
+    ) -> LoggedModel:
+        """Upload a fitted estimator, with the signature of `sample`, a few rows of its features.
+
+        The same `key` uploads once: an earlier complete upload is returned. Raises Refused without a sample
+        or without pinned requirements, and NoCodec for an estimator that cannot be serialised.
+        """
+
+    def create_version(self, model: str, logged: LoggedModel, *, key: str, tags: Mapping[str, str]) -> str:
+        """Register an uploaded model and return its version; the same `key` registers once."""
+
+    def get_version(self, model: str, version: str) -> RegisteredVersion:
+        """Return a version; raises NotFound."""
+
+    def versions(self, model: str) -> list[RegisteredVersion]:
+        """Return every version, oldest first; none of an unknown model."""
+
+    def models(self) -> list[str]:
+        """Return the names of the registered models, sorted."""
+
+    def alias(self, model: str, alias: str) -> str | None:
+        """Return the version `alias` points at; None where it points at none."""
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        """Point `alias` at `version`; raises NotFound. `champion` is moved by the promotion service alone."""
+
+    def digest_of(self, source: str) -> str:
+        """Return the digest of the files stored at `source`; raises ArtifactError where they are gone."""
+
+    def load_model(self, source: str, *, digest: str) -> Any:
+        """Return the estimator stored at `source`.
+
+        Raises ArtifactError where its files are gone, do not have `digest` (then nothing is loaded) or do not
+        load.
+        """

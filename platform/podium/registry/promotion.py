@@ -1,0 +1,343 @@
+"""The promotion service: the one way the alias `champion` moves.
+
+A move is an intent row, the alias, a confirmation. All three happen under the model's lock, so an intent that
+somebody else finds there belongs to a dead process, and whoever holds the lock brings it to its end first.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import Enum
+from typing import Final, Literal
+
+import sqlalchemy as sa
+
+from podium import faults
+from podium.clock import Clock
+from podium.db.engine import Database
+from podium.errors import ArtifactError, Conflict, NotFound, ServiceUnavailable, UsageError
+from podium.ids import new_id
+from podium.registry import history, packaging, store, transitions
+from podium.registry.entities import CHAMPION, HistoryEntry, ModelVersion, Promotion
+from podium.registry.history import Fact
+from podium.registry.port import ModelRegistry
+from podium.registry.transitions import Objection, Situation
+
+
+class AnyChampion(Enum):
+    """The type of `ANY`."""
+
+    ANY = "any"
+
+
+ANY: Final = AnyChampion.ANY
+"""Expect whichever champion there is."""
+
+Expected = str | None | AnyChampion
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What was asked for; `version` None leaves the choice of a rollback's target to the history."""
+
+    action: Literal["promote", "rollback"]
+    model: str
+    version: str | None
+    expect_champion: Expected
+    idempotency_key: str
+    actor: str
+    actor_verified: bool
+    reason: str
+    run_id: str | None
+
+    def belongs_to(self, known: Promotion) -> bool:
+        """Whether `known` is an answer to this request."""
+        same_act = (known.action, known.model) == (self.action, self.model)
+        return same_act and self.version in (None, known.to_version)
+
+
+class PromotionService:
+    """Moves `champion` by compare-and-swap and keeps its history; threads and processes may share a model.
+
+    The guarantee covers Podium's own writers: MLflow has no compare-and-swap. A move made outside Podium is
+    noticed at the next decision, because the champion is always read from the registry.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        registry: ModelRegistry,
+        clock: Clock,
+        *,
+        lock: Callable[[str], AbstractContextManager[None]] | None = None,
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._clock = clock
+        self._lock = lock or database.lock
+
+    def promote(
+        self,
+        model: str,
+        version: str,
+        *,
+        expect_champion: Expected,
+        idempotency_key: str,
+        actor: str,
+        actor_verified: bool,
+        reason: str,
+        run_id: str | None = None,
+    ) -> Promotion:
+        """Make `version` champion if the gate lets it; the same key returns the same promotion.
+
+        `run_id` names the run that asks; a person's promotion has none. The result is `applied`, `refused` or
+        `void`, and on record in every case. Raises NotFound for a version that exists nowhere.
+        """
+        request = _Request(
+            "promote", model, version, expect_champion, idempotency_key, actor, actor_verified, reason, run_id
+        )
+        return self._act(request)
+
+    def rollback(
+        self,
+        model: str,
+        *,
+        to: str | None = None,
+        expect_champion: Expected,
+        idempotency_key: str,
+        actor: str,
+        actor_verified: bool,
+        reason: str,
+    ) -> Promotion:
+        """Make an earlier champion champion again, and block the version rolled back from.
+
+        `to` defaults to the most recent earlier champion that is not blocked. The target must exist, be the
+        bytes on record, and load. Raises NotFound when there is no earlier champion.
+        """
+        request = _Request("rollback", model, to, expect_champion, idempotency_key, actor, actor_verified, reason, None)
+        return self._act(request)
+
+    def unblock(self, model: str, version: str, *, actor: str, actor_verified: bool, reason: str) -> HistoryEntry:
+        """Let a blocked version be promoted again; raises NotFound when it is not blocked."""
+        with self._lock(f"model-{model}"):
+            self._reconcile(model)
+            blocked = self.blocked(model)
+            if version not in blocked:
+                raise NotFound(
+                    f"Version {version} of {model} is not blocked; the blocked versions are: "
+                    f"{', '.join(sorted(blocked)) or 'none'}."
+                )
+            with self._database.write() as connection:
+                fact = Fact(
+                    at=self._clock.now(),
+                    action="unblock",
+                    state="unblocked",
+                    from_version=None,
+                    to_version=version,
+                    actor=actor,
+                    actor_verified=actor_verified,
+                    reason=reason,
+                )
+                return history.append(connection, model, fact)
+
+    def blocked(self, model: str) -> set[str]:
+        """Return the versions that may not become champion until they are unblocked."""
+        with self._database.read() as connection:
+            return transitions.blocked_versions(history.entries(connection, model))
+
+    def reconcile(self, model: str) -> Promotion | None:
+        """Bring the promotion that a dead process left open to its end; return it, None if there was none."""
+        with self._lock(f"model-{model}"):
+            return self._reconcile(model)
+
+    def _act(self, request: _Request) -> Promotion:
+        faults.reach("promotion.before_compare")
+        with self._lock(f"model-{request.model}"):
+            self._reconcile(request.model)
+            known = self._known(request)
+            if known is not None:
+                return known
+            situation = self._situation(request.model)
+            version = request.version or transitions.rollback_target(situation)
+            if version is None:
+                raise NotFound(
+                    f"Model {request.model} has no earlier champion to roll back to that is not blocked; "
+                    f"`podium models history {request.model}` shows what there was."
+                )
+            with self._database.read() as connection:
+                candidate = store.find_version(connection, request.model, version)
+            if candidate is None:
+                self._registry.get_version(request.model, version)
+            expected = request.expect_champion
+            proposal = self._proposal(
+                request,
+                expected=situation.champion if isinstance(expected, AnyChampion) else expected,
+                found=situation.champion,
+                version=version,
+                candidate=candidate,
+            )
+            objection = self._objection(proposal, situation, candidate)
+            return self._refuse(proposal, objection) if objection else self._apply(proposal)
+
+    def _known(self, request: _Request) -> Promotion | None:
+        with self._database.read() as connection:
+            known = store.promotion_with_key(connection, request.idempotency_key)
+        if known is not None and not request.belongs_to(known):
+            raise UsageError(
+                f"The idempotency key {request.idempotency_key!r} belongs to the {known.action} of "
+                f"{known.model} to version {known.to_version}; use a new key for another act."
+            )
+        return known
+
+    def _situation(self, model: str) -> Situation:
+        champion = self._registry.alias(model, CHAMPION)
+        with self._database.read() as connection:
+            return Situation(
+                model=model,
+                champion=champion,
+                champion_version=None if champion is None else store.find_version(connection, model, champion),
+                history=history.entries(connection, model),
+            )
+
+    def _proposal(
+        self,
+        request: _Request,
+        *,
+        expected: str | None,
+        found: str | None,
+        version: str,
+        candidate: ModelVersion | None,
+    ) -> Promotion:
+        now = self._clock.now()
+        return Promotion(
+            promotion_id=new_id(now),
+            model=request.model,
+            action=request.action,
+            expected_version=expected,
+            from_version=found,
+            to_version=version,
+            state="applying",
+            reasons=(),
+            idempotency_key=request.idempotency_key,
+            evidence_digest=None if candidate is None else candidate.evidence_digest,
+            run_id=request.run_id,
+            actor=request.actor,
+            actor_verified=request.actor_verified,
+            reason=request.reason,
+            proposed_at=now,
+            ended_at=None,
+        )
+
+    def _objection(self, proposal: Promotion, situation: Situation, candidate: ModelVersion | None) -> Objection | None:
+        """Ask every rule, the cheap ones first."""
+        moved = transitions.swap_objection(situation, proposal.expected_version)
+        if moved is not None:
+            return moved
+        if proposal.action == "rollback":
+            ruled = transitions.rollback_objection(situation, proposal.to_version)
+        else:
+            with self._database.read() as connection:
+                evidence = store.find_evidence(connection, candidate.evidence_digest) if candidate else None
+            ruled = transitions.promotion_objection(
+                situation,
+                proposal.to_version,
+                candidate,
+                evidence,
+                by_run=proposal.run_id is not None,
+            )
+        return ruled or self._damage(proposal, candidate)
+
+    def _damage(self, proposal: Promotion, candidate: ModelVersion | None) -> Objection | None:
+        """Object unless the registry has the target's bytes on record; a rollback's must load as well."""
+        model, version = proposal.model, proposal.to_version
+        if candidate is None:
+            return Objection("refused", f"Podium did not register version {version} of {model}: no digest is known.")
+        try:
+            source = self._registry.get_version(model, version).source
+            if proposal.action == "rollback":
+                self._registry.load_model(source, digest=candidate.digest)
+            else:
+                packaging.check_digest(self._registry.digest_of(source), candidate.digest, source)
+        except (ArtifactError, NotFound) as error:
+            return Objection("refused", f"Version {version} of {model} is damaged. {error}")
+        return None
+
+    def _refuse(self, proposal: Promotion, objection: Objection) -> Promotion:
+        at = proposal.proposed_at
+        ended = replace(proposal, state=objection.state, reasons=(objection.text,), ended_at=at)
+        with self._database.write() as connection:
+            store.add_promotion(connection, ended)
+            _tell(connection, ended, at)
+        return ended
+
+    def _apply(self, proposal: Promotion) -> Promotion:
+        with self._database.write() as connection:
+            store.add_promotion(connection, proposal)
+        faults.reach("promotion.after_intent")
+        return self._settle(proposal)
+
+    def _reconcile(self, model: str) -> Promotion | None:
+        with self._database.read() as connection:
+            left = store.applying_promotion(connection, model)
+        return None if left is None else self._settle(left)
+
+    def _settle(self, promotion: Promotion) -> Promotion:
+        """Bring an `applying` promotion to its end, from wherever its process, dead or this one, got to."""
+        model, target = promotion.model, promotion.to_version
+        found = self._registry.alias(model, CHAMPION)
+        move = transitions.next_move(promotion, found)
+        if move == "set_alias":
+            self._registry.set_alias(model, CHAMPION, target)
+            faults.reach("promotion.after_alias")
+            found = self._registry.alias(model, CHAMPION)
+            move = transitions.next_move(promotion, found)
+        if move == "set_alias":
+            raise ServiceUnavailable(
+                f"The registry accepted version {target} as champion of {model} but still shows "
+                f"{found or 'none'}. The next promotion of {model} completes the move; look at the registry."
+            )
+        if move == "confirm":
+            ended = self._end(promotion, "applied", ())
+            faults.reach("promotion.after_applied")
+            return ended
+        return self._end(promotion, "void", (transitions.overtaken(promotion, found),))
+
+    def _end(self, promotion: Promotion, state: str, reasons: tuple[str, ...]) -> Promotion:
+        at = self._clock.now()
+        ended = replace(promotion, state=state, reasons=reasons, ended_at=at)
+        with self._database.write() as connection:
+            if not store.end_promotion(connection, ended):
+                raise Conflict(
+                    f"Promotion {ended.promotion_id} of {ended.model} was ended by another process; "
+                    f"`podium models history {ended.model}` shows how."
+                )
+            _tell(connection, ended, at)
+        return ended
+
+
+def _tell(connection: sa.Connection, ended: Promotion, at: datetime) -> None:
+    """Write the history's entries of an ended promotion: its own, and the block that a rollback brings."""
+    fact = Fact(
+        at=at,
+        action=ended.action,
+        state=ended.state,
+        from_version=ended.from_version,
+        to_version=ended.to_version,
+        actor=ended.actor,
+        actor_verified=ended.actor_verified,
+        reason=" ".join((*ended.reasons, f"Asked for: {ended.reason}")) if ended.reasons else ended.reason,
+        evidence_digest=ended.evidence_digest,
+        promotion_id=ended.promotion_id,
+    )
+    history.append(connection, ended.model, fact)
+    if ended.applied and ended.action == "rollback" and ended.from_version is not None:
+        block = replace(
+            fact,
+            action="block",
+            state="blocked",
+            from_version=None,
+            to_version=ended.from_version,
+            evidence_digest=None,
+        )
+        history.append(connection, ended.model, block)

@@ -1,0 +1,240 @@
+"""The registry's rows: evidence, model versions and promotions, in the caller's transaction."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
+
+from podium.db.schema import evidence, model_version, promotion
+from podium.registry import history
+from podium.registry.entities import (
+    CHALLENGER,
+    CHAMPION,
+    ModelVersion,
+    Promotion,
+    RecordedEvidence,
+    instant_text,
+)
+from podium.registry.transitions import blocked_versions, champions
+
+_VERSION_COLUMNS = (
+    model_version.c.model,
+    model_version.c.version,
+    model_version.c.digest,
+    model_version.c.source,
+    model_version.c.run_id,
+    model_version.c.interval_start,
+    model_version.c.interval_end,
+    model_version.c.data_digest,
+    model_version.c.code_digest,
+    model_version.c.evidence_digest,
+)
+
+
+def add_evidence(connection: sa.Connection, recorded: RecordedEvidence, *, step_key: str) -> None:
+    """Store evidence; the same digest is stored once, whoever measured it first."""
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    connection.execute(
+        insert(evidence)
+        .values(
+            digest=recorded.digest,
+            model=recorded.model,
+            candidate_digest=recorded.candidate_digest,
+            champion_version=recorded.champion_version,
+            holdout_digest=recorded.holdout_digest,
+            verdict=recorded.verdict,
+            document=dict(recorded.document),
+            run_id=recorded.run_id,
+            step_key=step_key,
+            recorded_at=recorded.recorded_at,
+        )
+        .on_conflict_do_nothing(index_elements=[evidence.c.digest])
+    )
+
+
+def find_evidence(connection: sa.Connection, digest: str) -> RecordedEvidence | None:
+    """Return the evidence with that digest."""
+    row = connection.execute(sa.select(evidence).where(evidence.c.digest == digest)).first()
+    return None if row is None else _evidence(row)
+
+
+def evidence_of_run(connection: sa.Connection, run_id: str) -> list[RecordedEvidence]:
+    """Return the evidence that a run measured, oldest first."""
+    rows = connection.execute(
+        sa.select(evidence).where(evidence.c.run_id == run_id).order_by(evidence.c.recorded_at, evidence.c.digest)
+    )
+    return [_evidence(row) for row in rows]
+
+
+def count_holdout_uses(connection: sa.Connection, model: str, holdout_digest: str, *, except_step_key: str) -> int:
+    """Count the steps other than `except_step_key` that judged a candidate for `model` on that holdout."""
+    steps = sa.select(sa.func.count(sa.distinct(evidence.c.step_key))).where(
+        evidence.c.model == model,
+        evidence.c.holdout_digest == holdout_digest,
+        evidence.c.step_key != except_step_key,
+    )
+    return int(connection.scalar(steps) or 0)
+
+
+def add_version(connection: sa.Connection, version: ModelVersion, *, step_key: str, at: datetime) -> None:
+    """Store a version that Podium registered at `at`."""
+    facts = {column.name: getattr(version, column.name) for column in _VERSION_COLUMNS}
+    connection.execute(sa.insert(model_version).values(**facts, step_key=step_key, registered_at=at))
+
+
+def find_version(connection: sa.Connection, model: str, version: str) -> ModelVersion | None:
+    """Return a version that Podium registered."""
+    found = _versions(connection, model_version.c.model == model, model_version.c.version == version)
+    return found[0] if found else None
+
+
+def version_of_step(connection: sa.Connection, step_key: str) -> ModelVersion | None:
+    """Return the version that a step run registered."""
+    found = _versions(connection, model_version.c.step_key == step_key)
+    return found[0] if found else None
+
+
+def versions_of_run(connection: sa.Connection, run_id: str) -> list[ModelVersion]:
+    """Return the versions that a run registered, oldest first."""
+    return _versions(connection, model_version.c.run_id == run_id)
+
+
+def add_promotion(connection: sa.Connection, proposed: Promotion) -> None:
+    """Store a promotion as it is."""
+    facts = {column.name: getattr(proposed, column.name) for column in promotion.columns}
+    connection.execute(sa.insert(promotion).values(**{**facts, "reasons": list(proposed.reasons)}))
+
+
+def end_promotion(connection: sa.Connection, ended: Promotion) -> bool:
+    """Move a promotion from `applying` to its final state; False when it was not applying any more."""
+    moved = connection.execute(
+        sa.update(promotion)
+        .where(promotion.c.promotion_id == ended.promotion_id, promotion.c.state == "applying")
+        .values(state=ended.state, reasons=list(ended.reasons), ended_at=ended.ended_at)
+    )
+    return moved.rowcount == 1
+
+
+def promotion_with_key(connection: sa.Connection, idempotency_key: str) -> Promotion | None:
+    """Return the promotion asked for under a key."""
+    found = _promotions(connection, promotion.c.idempotency_key == idempotency_key)
+    return found[0] if found else None
+
+
+def applying_promotion(connection: sa.Connection, model: str) -> Promotion | None:
+    """Return the promotion of `model` whose alias move was begun and not confirmed."""
+    found = _promotions(connection, promotion.c.model == model, promotion.c.state == "applying")
+    return found[0] if found else None
+
+
+def promotions_of_run(connection: sa.Connection, run_id: str) -> list[Promotion]:
+    """Return the promotions a run asked for, oldest first."""
+    return _promotions(connection, promotion.c.run_id == run_id)
+
+
+def run_outcome(connection: sa.Connection, run_id: str) -> str:
+    """Return what a run came to, as the registry sees it.
+
+    `promoted` when one of its promotions applied. Else its last promotion decides: `inconclusive` when the
+    champion had moved (nobody has compared the two), `rejected` when a rule refused. Without a promotion its
+    last evidence decides: failed is `rejected`, insufficient `inconclusive`. Everything else is `none`.
+    """
+    asked = promotions_of_run(connection, run_id)
+    if any(each.applied for each in asked):
+        return "promoted"
+    if asked:
+        last = asked[-1]
+        if last.state not in ("refused", "void"):
+            return "none"
+        return "inconclusive" if last.state == "void" or last.lost_the_swap else "rejected"
+    judged = evidence_of_run(connection, run_id)
+    if not judged:
+        return "none"
+    return {"failed": "rejected", "insufficient": "inconclusive"}.get(judged[-1].verdict, "none")
+
+
+def model_names(connection: sa.Connection) -> list[str]:
+    """Return the models that Podium registered versions of, sorted."""
+    return list(connection.scalars(sa.select(model_version.c.model).distinct().order_by(model_version.c.model)))
+
+
+def model_document(
+    connection: sa.Connection, model: str, *, aliases: Mapping[str, str | None] | None = None
+) -> dict[str, Any]:
+    """Return a model and its versions, newest first, in the interface's JSON.
+
+    `aliases` are the registry's. Without them the champion is the one of Podium's own history, which cannot
+    know of a move made outside Podium; `aliases_from` says which it is.
+    """
+    told = history.entries(connection, model)
+    served, blocked = champions(told), blocked_versions(told)
+    shown = {CHAMPION: served[-1] if served else None} if aliases is None else dict(aliases)
+    shown = {CHAMPION: shown.get(CHAMPION), CHALLENGER: shown.get(CHALLENGER)}
+    rows = connection.execute(
+        sa.select(model_version, evidence.c.verdict)
+        .join(evidence, evidence.c.digest == model_version.c.evidence_digest)
+        .where(model_version.c.model == model)
+        .order_by(model_version.c.registered_at.desc(), model_version.c.version.desc())
+    )
+    return {
+        "name": model,
+        "aliases": shown,
+        "aliases_from": "history" if aliases is None else "registry",
+        "versions": [
+            {
+                "version": row.version,
+                "state": _state(row.version, shown, blocked, served),
+                "run_id": row.run_id,
+                "digest": row.digest,
+                "blocked": row.version in blocked,
+                "interval": {
+                    "start": instant_text(row.interval_start),
+                    "end": instant_text(row.interval_end),
+                },
+                "verdict": row.verdict,
+                "evidence_digest": row.evidence_digest,
+                "registered_at": instant_text(row.registered_at),
+            }
+            for row in rows
+        ],
+    }
+
+
+def _state(version: str, aliases: Mapping[str, str | None], blocked: set[str], served: list[str]) -> str:
+    for alias in (CHAMPION, CHALLENGER):
+        if aliases[alias] == version:
+            return alias
+    if version in blocked:
+        return "blocked"
+    return "retired" if version in served else "registered"
+
+
+def _evidence(row: sa.Row[Any]) -> RecordedEvidence:
+    return RecordedEvidence(
+        digest=row.digest,
+        model=row.model,
+        candidate_digest=row.candidate_digest,
+        champion_version=row.champion_version,
+        holdout_digest=row.holdout_digest,
+        verdict=row.verdict,
+        reasons=tuple(row.document["reasons"]),
+        run_id=row.run_id,
+        recorded_at=row.recorded_at,
+        document=row.document,
+    )
+
+
+def _versions(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[ModelVersion]:
+    rows = connection.execute(
+        sa.select(*_VERSION_COLUMNS).where(*conditions).order_by(model_version.c.registered_at, model_version.c.version)
+    ).mappings()
+    return [ModelVersion(**row) for row in rows]
+
+
+def _promotions(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[Promotion]:
+    rows = connection.execute(
+        sa.select(promotion).where(*conditions).order_by(promotion.c.proposed_at, promotion.c.promotion_id)
+    ).mappings()
+    return [Promotion(**{**row, "reasons": tuple(row["reasons"])}) for row in rows]

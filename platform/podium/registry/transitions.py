@@ -1,0 +1,180 @@
+"""The rules by which `champion` moves, and by which it does not: facts in, a ruling out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from podium.registry.entities import HistoryEntry, ModelVersion, Promotion, RecordedEvidence, instant_text
+
+Move = Literal["confirm", "set_alias", "void"]
+
+
+@dataclass(frozen=True)
+class Objection:
+    """Why a promotion does not apply: `refused` by a rule, or `void` because what it rests on is gone."""
+
+    state: Literal["refused", "void"]
+    text: str
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What holds for a model at the moment of decision, under its lock."""
+
+    model: str
+    champion: str | None
+    champion_version: ModelVersion | None
+    history: Sequence[HistoryEntry]
+
+
+def blocked_versions(history: Sequence[HistoryEntry]) -> set[str]:
+    """Return the versions whose last word in the history is `blocked`."""
+    words = {entry.to_version: entry.state for entry in history if entry.state in ("blocked", "unblocked")}
+    return {version for version, state in words.items() if version is not None and state == "blocked"}
+
+
+def champions(history: Sequence[HistoryEntry]) -> list[str]:
+    """Return every version that became champion, oldest first, as often as it did."""
+    return [entry.to_version for entry in history if entry.state == "applied" and entry.to_version is not None]
+
+
+def swap_objection(situation: Situation, expected: str | None) -> Objection | None:
+    """Object when the champion is not the expected version; tell which one it is and who moved it."""
+    if situation.champion == expected:
+        return None
+    return Objection(
+        "refused",
+        f"The champion of {situation.model} is {_named(situation.champion)}, not {_named(expected)} as "
+        f"expected: {_who_moved(situation)} Look at the present champion, then ask again expecting it.",
+    )
+
+
+def promotion_objection(
+    situation: Situation,
+    version: str,
+    candidate: ModelVersion | None,
+    evidence: RecordedEvidence | None,
+    *,
+    by_run: bool,
+) -> Objection | None:
+    """Object unless `version` may become champion; `by_run` tells a pipeline's run from a person."""
+    model = situation.model
+    if version == situation.champion:
+        return _already_champion(situation)
+    if version in blocked_versions(situation.history):
+        return _is_blocked(situation, version)
+    if candidate is None or evidence is None:
+        return Objection(
+            "refused",
+            f"No evidence is stored for version {version} of {model}: Podium did not register it. "
+            "Train, judge and register it in a pipeline.",
+        )
+    if evidence.verdict != "passed":
+        return Objection(
+            "refused",
+            f"The gate's verdict on version {version} of {model} is {evidence.verdict}: {' '.join(evidence.reasons)}",
+        )
+    if evidence.champion_version != situation.champion:
+        return Objection(
+            "void",
+            f"Version {version} of {model} was judged against {_named(evidence.champion_version)}, but the "
+            f"champion is {_named(situation.champion)}: {_who_moved(situation)} Judge it again.",
+        )
+    return _interval_objection(situation, candidate) if by_run else None
+
+
+def _interval_objection(situation: Situation, candidate: ModelVersion) -> Objection | None:
+    if situation.champion is None:
+        return None
+    model, champion, version = situation.model, situation.champion, candidate.version
+    remedy = f"`podium promote {model} --version {version}` lets a person decide."
+    if situation.champion_version is None:
+        return Objection(
+            "refused",
+            f"The champion of {model}, version {champion}, was not registered by Podium, so nobody knows "
+            f"whether its data is newer than version {version}'s. {remedy}",
+        )
+    ends, champion_ends = candidate.interval_end, situation.champion_version.interval_end
+    if ends >= champion_ends:
+        return None
+    return Objection(
+        "refused",
+        f"The interval of version {version} of {model} ends {instant_text(ends)} < "
+        f"{instant_text(champion_ends)}, the end of champion {champion}'s: a run brings back no older data. "
+        f"{remedy}",
+    )
+
+
+def rollback_target(situation: Situation) -> str | None:
+    """Return the most recent earlier champion that is not blocked; None where there is none."""
+    blocked = blocked_versions(situation.history)
+    earlier = (version for version in reversed(champions(situation.history)) if version != situation.champion)
+    return next((version for version in earlier if version not in blocked), None)
+
+
+def rollback_objection(situation: Situation, version: str) -> Objection | None:
+    """Object unless `version` was champion before and is not blocked."""
+    model = situation.model
+    if version == situation.champion:
+        return _already_champion(situation)
+    if version not in champions(situation.history):
+        served = ", ".join(dict.fromkeys(champions(situation.history))) or "none"
+        return Objection(
+            "refused",
+            f"Version {version} of {model} was never champion (these were: {served}), and a rollback leads "
+            f"back to one that was. `podium promote {model} --version {version}` goes through the gate.",
+        )
+    if version in blocked_versions(situation.history):
+        return _is_blocked(situation, version)
+    return None
+
+
+def next_move(promotion: Promotion, alias: str | None) -> Move:
+    """Say how an `applying` promotion goes on, from where the alias is found.
+
+    At the target: confirm. Still at the start: set it. Every check had passed when the intent was written,
+    and no writer of Podium has moved anything since, so the promotion of a dead process is completed, not
+    dropped: the same request made again finds it applied, as if nothing had happened. At a third version:
+    void.
+    """
+    if alias == promotion.to_version:
+        return "confirm"
+    return "set_alias" if alias == promotion.from_version else "void"
+
+
+def overtaken(promotion: Promotion, alias: str | None) -> str:
+    """Return why a promotion is void whose alias was found at a third version."""
+    return (
+        f"The champion of {promotion.model} was moved to {_named(alias)} outside Podium while on its way "
+        f"from {_named(promotion.from_version)} to {_named(promotion.to_version)}. Judge and promote again."
+    )
+
+
+def _already_champion(situation: Situation) -> Objection:
+    return Objection(
+        "refused",
+        f"Version {situation.champion} is champion of {situation.model} already; there is nothing to move.",
+    )
+
+
+def _is_blocked(situation: Situation, version: str) -> Objection:
+    told = [entry for entry in situation.history if entry.state == "blocked" and entry.to_version == version]
+    return Objection(
+        "refused",
+        f"Version {version} of {situation.model} is blocked: {told[-1].actor} rolled back from it at "
+        f"{instant_text(told[-1].at)} ({told[-1].reason}). "
+        f"`podium models unblock {situation.model} --version {version}` lifts that.",
+    )
+
+
+def _who_moved(situation: Situation) -> str:
+    moves = [entry for entry in situation.history if entry.state == "applied"]
+    if not moves or moves[-1].to_version != situation.champion:
+        return "somebody moved it in the registry itself, outside Podium."
+    last = moves[-1]
+    verb = "rolled back to" if last.action == "rollback" else "promoted"
+    return f"{last.actor} {verb} version {last.to_version} at {instant_text(last.at)} ({last.reason})."
+
+
+def _named(version: str | None) -> str:
+    return "no version" if version is None else f"version {version}"

@@ -1,0 +1,140 @@
+"""From a fitted estimator to a version on record: upload, evidence, registration; each once per step run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+
+from podium import faults
+from podium.clock import Clock
+from podium.db.engine import Database
+from podium.errors import NotFound
+from podium.registry import packaging, store
+from podium.registry.entities import LoggedModel, ModelVersion, RecordedEvidence, instant_text
+from podium.registry.evidence import Evidence
+from podium.registry.port import ModelRegistry
+
+if TYPE_CHECKING:  # heavy, and not needed to import this module
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What a version was made by and from."""
+
+    run_id: str
+    interval_start: datetime
+    interval_end: datetime
+    data_digest: str
+    code_digest: str
+    evidence_digest: str
+
+    def to_tags(self) -> dict[str, str]:
+        """Return it as tags for the registry, where people without Podium read it."""
+        return {
+            "podium.run_id": self.run_id,
+            "podium.interval": f"{instant_text(self.interval_start)}/{instant_text(self.interval_end)}",
+            "podium.data_digest": self.data_digest,
+            "podium.code_digest": self.code_digest,
+            "podium.evidence_digest": self.evidence_digest,
+        }
+
+
+def upload(
+    registry: ModelRegistry,
+    estimator: Any,
+    sample: "pd.DataFrame",
+    *,
+    model: str,
+    step_key: str,
+    tags: Mapping[str, str],
+) -> LoggedModel:
+    """Upload a fitted estimator with the signature of `sample` and its own requirements, once per step run.
+
+    Needs no database: it runs where the estimator is.
+    """
+    faults.reach("registry.before_log_model")
+    logged = registry.log_model(
+        estimator,
+        sample,
+        model=model,
+        key=step_key,
+        requirements=packaging.requirements_of(estimator),
+        tags=tags,
+    )
+    faults.reach("registry.after_log_model")
+    return logged
+
+
+def register(
+    database: Database,
+    registry: ModelRegistry,
+    clock: Clock,
+    *,
+    model: str,
+    logged: LoggedModel,
+    lineage: Lineage,
+    step_key: str,
+) -> ModelVersion:
+    """Make an uploaded model a version and record it, once per step run; moves no alias.
+
+    Raises NotFound when the evidence was never recorded: a version without evidence could not be promoted.
+    """
+    with database.lock(f"versions-{model}"):
+        with database.read() as connection:
+            known = store.version_of_step(connection, step_key)
+            evidence = store.find_evidence(connection, lineage.evidence_digest)
+        if known is not None:
+            return known
+        if evidence is None or evidence.model != model:
+            raise NotFound(
+                f"Evidence {lineage.evidence_digest[:12]}… on a candidate for {model} is not on record; "
+                "register what evaluate_candidate judged in the same run."
+            )
+        faults.reach("registry.before_create_version")
+        number = registry.create_version(model, logged, key=step_key, tags=lineage.to_tags())
+        faults.reach("registry.after_create_version")
+        version = ModelVersion(
+            model=model,
+            version=number,
+            digest=logged.digest,
+            source=logged.source,
+            run_id=lineage.run_id,
+            interval_start=lineage.interval_start,
+            interval_end=lineage.interval_end,
+            data_digest=lineage.data_digest,
+            code_digest=lineage.code_digest,
+            evidence_digest=lineage.evidence_digest,
+        )
+        with database.write() as connection:
+            store.add_version(connection, version, step_key=step_key, at=clock.now())
+        faults.reach("registry.after_record_version")
+        return version
+
+
+def record_evidence(
+    connection: sa.Connection, evidence: Evidence, *, run_id: str, step_key: str, at: datetime
+) -> RecordedEvidence:
+    """Store what a step run measured, in the caller's transaction; the same evidence is stored once."""
+    document = evidence.model_dump(mode="json")
+    recorded = RecordedEvidence(
+        digest=evidence.digest,
+        model=evidence.model,
+        candidate_digest=evidence.candidate_digest,
+        champion_version=evidence.champion_version,
+        holdout_digest=evidence.holdout_digest,
+        verdict=evidence.verdict,
+        reasons=evidence.reasons,
+        run_id=run_id,
+        recorded_at=at,
+        document=document,
+    )
+    store.add_evidence(connection, recorded, step_key=step_key)
+    return recorded
+
+
+def holdout_uses(connection: sa.Connection, model: str, holdout_digest: str, *, step_key: str) -> int:
+    """Return how often a holdout judged for `model` before, this step run's own attempts not counted."""
+    return store.count_holdout_uses(connection, model, holdout_digest, except_step_key=step_key)

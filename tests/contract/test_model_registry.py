@@ -1,0 +1,361 @@
+"""What every model registry does, run on the twin in memory and on MLflow with its SQLite store."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.preprocessing import FunctionTransformer
+
+from podium.errors import ArtifactError, ConfigurationError, NoCodec, NotFound, Refused, ServiceUnavailable
+from podium.registry.entities import CHAMPION, LoggedModel
+from podium.registry.memory_registry import MemoryRegistry
+from podium.registry.mlflow_registry import MlflowRegistry
+from podium.registry.packaging import requirements_of
+from podium.registry.port import DIGEST_TAG, KEY_TAG, ModelRegistry
+from podium.settings import REVIEWED_TYPES
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A registry, and a way to damage what it stores."""
+
+    registry: ModelRegistry
+    folder: Path
+
+    def flip_a_byte(self, source: str) -> None:
+        """Change one byte of the stored model."""
+        if isinstance(self.registry, MemoryRegistry):
+            files = self.registry.stored[source]
+            name = next(name for name in files if name.startswith("model."))
+            files[name] = _flipped(files[name])
+        else:
+            path = Path(urlparse(source).path) / "model.skops"
+            path.write_bytes(_flipped(path.read_bytes()))
+
+    def remove(self, source: str) -> None:
+        """Remove every stored file."""
+        if isinstance(self.registry, MemoryRegistry):
+            self.registry.stored.pop(source)
+        else:
+            folder = Path(urlparse(source).path)
+            folder.rename(folder.with_name("elsewhere"))
+
+
+def _flipped(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+@pytest.fixture(scope="module")
+def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One MLflow store for the module: making its tables takes seconds. Tests use models of their own."""
+    return tmp_path_factory.mktemp("mlflow")
+
+
+@pytest.fixture(params=["memory", "mlflow"])
+def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
+    if request.param == "memory":
+        yield Subject(MemoryRegistry(trusted_types=REVIEWED_TYPES), tmp_path)
+        return
+    folder = request.getfixturevalue("mlflow_folder")
+    yield Subject(_mlflow_registry(folder), folder)
+
+
+def _mlflow_registry(folder: Path) -> MlflowRegistry:
+    return MlflowRegistry(
+        f"sqlite:///{folder / 'mlflow.db'}", (folder / "models").as_uri(), trusted_types=REVIEWED_TYPES
+    )
+
+
+@pytest.fixture
+def model(request: pytest.FixtureRequest) -> str:
+    """A model name that no other test uses."""
+    name: str = request.node.name
+    return "flight_delay." + name.partition("[")[0][-60:]
+
+
+FEATURES = pd.DataFrame(
+    {
+        "distance": np.arange(60.0) % 9,
+        "hour": np.arange(60) % 24,
+        "carrier": ["AA", "UA", "B6"] * 20,
+        "weekend": [True, False] * 30,
+    }
+)
+LATE = (FEATURES["distance"] > 4).astype(int)
+NUMBERS = FEATURES[["distance", "hour"]]
+
+
+@cache
+def fitted(iterations: int = 5) -> HistGradientBoostingClassifier:
+    return HistGradientBoostingClassifier(max_iter=iterations).fit(NUMBERS, LATE)
+
+
+def log(registry: ModelRegistry, model: str, *, key: str = "train", estimator: Any = None) -> LoggedModel:
+    estimator = fitted() if estimator is None else estimator
+    return registry.log_model(
+        estimator,
+        NUMBERS.head(5),
+        model=model,
+        key=f"{model}/{key}",
+        requirements=requirements_of(estimator),
+        tags={"podium.run_id": "r1"},
+    )
+
+
+def register(registry: ModelRegistry, model: str, *, key: str = "train") -> str:
+    return registry.create_version(model, log(registry, model, key=key), key=f"{model}/{key}", tags={})
+
+
+def test_a_logged_model_comes_back_and_predicts_the_same(subject: Subject, model: str) -> None:
+    estimator = fitted()
+    logged = log(subject.registry, model, estimator=estimator)
+    loaded = subject.registry.load_model(logged.source, digest=logged.digest)
+    np.testing.assert_array_equal(loaded.predict_proba(NUMBERS), estimator.predict_proba(NUMBERS))
+    assert logged.serialization == "skops"
+    assert subject.registry.digest_of(logged.source) == logged.digest
+
+
+def test_the_same_key_uploads_once(subject: Subject, model: str) -> None:
+    assert log(subject.registry, model) == log(subject.registry, model, estimator=fitted(9))
+    assert log(subject.registry, model, key="other").source != log(subject.registry, model).source
+
+
+def test_the_same_key_makes_one_version(subject: Subject, model: str) -> None:
+    assert register(subject.registry, model) == "1"
+    assert register(subject.registry, model) == "1"
+    assert register(subject.registry, model, key="next") == "2"
+    assert [version.version for version in subject.registry.versions(model)] == ["1", "2"]
+
+
+def test_a_version_carries_its_tags_and_source(subject: Subject, model: str) -> None:
+    logged = log(subject.registry, model)
+    tags = {"podium.run_id": "r1", "podium.interval": "2013-03"}
+    version = subject.registry.create_version(model, logged, key=f"{model}/train", tags=tags)
+    found = subject.registry.get_version(model, version)
+    assert (found.model, found.version, found.source) == (model, version, logged.source)
+    assert tags.items() <= found.tags.items()
+    assert (found.tags[DIGEST_TAG], found.tags[KEY_TAG]) == (logged.digest, f"{model}/train")
+
+
+def test_an_alias_points_where_it_was_last_set(subject: Subject, model: str) -> None:
+    assert subject.registry.alias(model, CHAMPION) is None
+    first, second = register(subject.registry, model), register(subject.registry, model, key="next")
+    assert subject.registry.alias(model, CHAMPION) is None
+    for version in (first, second, first):
+        subject.registry.set_alias(model, CHAMPION, version)
+        assert subject.registry.alias(model, CHAMPION) == version
+
+
+def test_what_does_not_exist_is_not_found(subject: Subject, model: str) -> None:
+    assert subject.registry.versions(model) == []
+    assert model not in subject.registry.models()
+    with pytest.raises(NotFound, match=f"version 1 of model {model}"):
+        subject.registry.get_version(model, "1")
+    register(subject.registry, model)
+    assert model in subject.registry.models()
+    for version in ("2", "latest"):
+        with pytest.raises(NotFound, match=f"version {version} of model {model}"):
+            subject.registry.set_alias(model, CHAMPION, version)
+
+
+def test_a_flipped_byte_is_caught_before_loading(subject: Subject, model: str) -> None:
+    logged = log(subject.registry, model)
+    subject.flip_a_byte(logged.source)
+    assert subject.registry.digest_of(logged.source) != logged.digest
+    with pytest.raises(ArtifactError, match="were changed after they were stored"):
+        subject.registry.load_model(logged.source, digest=logged.digest)
+
+
+def test_a_file_that_changed_together_with_its_digest_does_not_load(subject: Subject, model: str) -> None:
+    logged = log(subject.registry, model)
+    subject.flip_a_byte(logged.source)
+    with pytest.raises(ArtifactError, match="does not load"):
+        subject.registry.load_model(logged.source, digest=subject.registry.digest_of(logged.source))
+
+
+def test_removed_files_are_missed(subject: Subject, model: str) -> None:
+    logged = log(subject.registry, model)
+    subject.remove(logged.source)
+    with pytest.raises(ArtifactError, match="No model files are stored"):
+        subject.registry.digest_of(logged.source)
+
+
+def test_a_model_without_signature_or_requirements_is_refused(subject: Subject, model: str) -> None:
+    def attempt(estimator: object, sample: pd.DataFrame, requirements: tuple[str, ...]) -> None:
+        subject.registry.log_model(
+            estimator, sample, model=model, key=f"{model}/train", requirements=requirements, tags={}
+        )
+
+    with pytest.raises(Refused, match="no signature"):
+        attempt(fitted(), NUMBERS.head(0), ("scikit-learn==1.9.1",))
+    with pytest.raises(Refused, match="no signature"):
+        attempt(fitted(), pd.DataFrame(index=[0]), ("scikit-learn==1.9.1",))
+    with pytest.raises(Refused, match="no requirements"):
+        attempt(fitted(), NUMBERS.head(3), ())
+    with pytest.raises(Refused, match="pin each"):
+        attempt(fitted(), NUMBERS.head(3), ("scikit-learn",))
+    with pytest.raises(Refused, match="no predict"):
+        attempt("a model", NUMBERS.head(3), ("scikit-learn==1.9.1",))
+
+
+class Threshold:
+    """An estimator of this file, which no package holds and skops does not trust."""
+
+    def __init__(self, at: float, extra: object = None) -> None:
+        self.at = at
+        self.extra = extra
+
+    def predict(self, rows: pd.DataFrame) -> Any:
+        return (rows["distance"] > self.at).to_numpy()
+
+
+def test_what_skops_does_not_trust_is_pickled_and_says_so(subject: Subject, model: str) -> None:
+    logged = log(subject.registry, model, estimator=Threshold(4.0))
+    assert logged.serialization == "cloudpickle"
+    loaded = subject.registry.load_model(logged.source, digest=logged.digest)
+    np.testing.assert_array_equal(loaded.predict(NUMBERS), LATE.to_numpy() == 1)
+
+
+def test_what_nothing_can_serialise_is_said(subject: Subject, model: str) -> None:
+    with pytest.raises(NoCodec, match="neither as skops nor by cloudpickle"):
+        log(subject.registry, model, estimator=Threshold(4.0, threading.Lock()))
+
+
+def test_threads_may_share_it(subject: Subject, model: str) -> None:
+    made: list[str] = []
+    threads = [
+        threading.Thread(target=lambda key=key: made.append(register(subject.registry, model, key=str(key))))
+        for key in range(6)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(made) == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_requirements_name_what_the_estimator_is_made_of() -> None:
+    named = requirements_of(FunctionTransformer(np.log1p))
+    assert {requirement.partition("==")[0] for requirement in named} >= {"numpy", "scikit-learn", "skops"}
+    assert all("==" in requirement for requirement in named)
+
+
+# MLflow's own promises, which the twin cannot make.
+
+
+def test_a_plain_mlflow_user_loads_the_champion(mlflow_folder: Path, model: str) -> None:
+    import mlflow
+
+    registry = _mlflow_registry(mlflow_folder)
+    estimator = fitted()
+    logged = log(registry, model, estimator=estimator)
+    version = registry.create_version(model, logged, key=f"{model}/train", tags={})
+    registry.set_alias(model, CHAMPION, version)
+
+    mlflow.set_tracking_uri(registry.tracking_uri)
+    champion = mlflow.pyfunc.load_model(f"models:/{model}@champion")
+    np.testing.assert_array_equal(champion.predict(NUMBERS), estimator.predict(NUMBERS))
+    holed = NUMBERS.assign(hour=NUMBERS["hour"].where(NUMBERS["hour"] != 3))
+    assert holed["hour"].dtype == float
+    np.testing.assert_array_equal(champion.predict(holed), estimator.predict(holed))
+    with pytest.raises(mlflow.exceptions.MlflowException, match="missing inputs"):
+        champion.predict(NUMBERS[["hour"]])
+    assert champion.metadata.signature.inputs.input_names() == ["distance", "hour"]
+    assert registry.digest_of(logged.source) == logged.digest, "loading by name left a trace in the digest"
+
+
+def test_a_model_made_of_local_code_loads_where_that_code_is_not(mlflow_folder: Path, model: str) -> None:
+    registry = _mlflow_registry(mlflow_folder)
+    logged = log(registry, model, estimator=Threshold(4.0))
+    program = (
+        "import sys, mlflow, pandas as pd;"
+        "rows = pd.DataFrame({'distance': [3.0, 5.0], 'hour': [1, 2]});"
+        "print(mlflow.pyfunc.load_model(sys.argv[1]).predict(rows))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, logged.source],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=mlflow_folder,
+    )
+    assert "[False  True]" in done.stdout, done.stderr
+
+
+def test_what_a_dead_process_left_incomplete_is_uploaded_again(
+    mlflow_folder: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import mlflow
+
+    registry = _mlflow_registry(mlflow_folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "finalize_logged_model", _die)
+        with pytest.raises(KeyboardInterrupt):
+            log(registry, model)
+    logged = log(registry, model)
+    client = mlflow.MlflowClient(registry.tracking_uri)
+    experiment = client.get_experiment_by_name("podium")
+    uploads = client.search_logged_models(
+        [experiment.experiment_id], filter_string=f"tags.`{KEY_TAG}` = '{model}/train'"
+    )
+    assert sorted(str(upload.status) for upload in uploads) == ["FAILED", "READY"]
+    assert registry.digest_of(logged.source) == logged.digest
+
+
+def _die(*arguments: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_registration_after_the_first_takes_under_a_third_of_a_second(mlflow_folder: Path, model: str) -> None:
+    registry = _mlflow_registry(mlflow_folder)
+    register(registry, model, key="warm")
+    seconds = []
+    for key in ("a", "b", "c"):
+        started = time.perf_counter()
+        register(registry, model, key=key)
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.3
+
+
+def test_nothing_lands_in_the_current_folder(
+    mlflow_folder: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    registry = _mlflow_registry(mlflow_folder)
+    register(registry, model)
+    logged = log(registry, model)
+    registry.load_model(logged.source, digest=logged.digest)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unreachable_mlflow_is_one_clear_paragraph(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    registry = MlflowRegistry("http://127.0.0.1:9", None, trusted_types=())
+    with pytest.raises(ServiceUnavailable, match=r"MLflow at http://127.0.0.1:9 did not list the models"):
+        registry.models()
+
+
+def test_a_password_in_the_tracking_uri_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    registry = MlflowRegistry("http://ada:secret@127.0.0.1:9", None, trusted_types=())
+    with pytest.raises(ServiceUnavailable) as caught:
+        registry.models()
+    assert "secret" not in str(caught.value)
+
+
+def test_a_tracking_uri_mlflow_does_not_know_is_a_configuration_error() -> None:
+    registry = MlflowRegistry("gopher://somewhere", None, trusted_types=())
+    with pytest.raises(ConfigurationError, match="tracking URI gopher://somewhere"):
+        registry.models()

@@ -1,0 +1,79 @@
+"""A process killed anywhere between upload and confirmed promotion, then the same request again, on a real MLflow."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from podium.db.engine import Database
+from tests.registry_processes import Processes, started
+
+_numbers = itertools.count(1)
+
+KILLED = -9
+POINTS = [
+    "registry.before_log_model",
+    "registry.after_log_model",
+    "registry.before_create_version",
+    "registry.after_create_version",
+    "registry.after_record_version",
+    "promotion.before_compare",
+    "promotion.after_intent",
+    "promotion.after_alias",
+    "promotion.after_applied",
+]
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
+    with started(tmp_path_factory.mktemp("crashes")) as running:
+        yield running
+
+
+@pytest.fixture
+def model() -> str:
+    return f"crashing-{next(_numbers)}"
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_request_repeated_after_a_kill_ends_as_if_nothing_had_happened(
+    processes: Processes, database: Database, model: str, point: str
+) -> None:
+    assert processes.one(database, model, "journey", key=f"{model}/run", faults=f"{point}:kill") == KILLED
+    found = processes.one(database, model, "journey", key=f"{model}/run")
+    promotion = found.pop("promotion")
+    assert (promotion["state"], promotion["from_version"], promotion["to_version"]) == ("applied", None, "1")
+    assert found == {
+        "versions": ["1"],
+        "champion": "1",
+        "told": [["promote", "applied", "1"]],
+        "verify": {"ok": True, "entries": 1, "first_bad": None, "problem": None},
+    }
+
+
+@pytest.mark.parametrize("point", [point for point in POINTS if point.startswith("promotion.after")])
+def test_whoever_comes_next_first_ends_what_the_dead_process_began(
+    processes: Processes, database: Database, model: str, point: str
+) -> None:
+    first, second = processes.one(database, model, "candidates", count=2)
+    request = {"expect": None, "version": first, "key": f"{model}/dead"}
+    assert processes.one(database, model, "promote", faults=f"{point}:kill", **request) == KILLED
+    promotion = processes.one(database, model, "promote", expect=None, version=second, key=f"{model}/next")
+    assert (promotion["state"], promotion["champion"]) == ("refused", first)
+    assert "ada promoted version 1" in promotion["reasons"][0]
+    found = processes.one(database, model, "inspect")
+    assert (found["champion"], found["told"]) == (
+        first,
+        [["promote", "applied", first], ["promote", "refused", second]],
+    )
+    assert found["verify"]["ok"]
+
+
+def test_the_processes_share_one_mlflow(tmp_path: Path, processes: Processes, database: Database, model: str) -> None:
+    # Its tables do not exist yet, and four processes want them at once.
+    fresh = Processes(processes._process, tmp_path / "fresh")
+    (tmp_path / "fresh").mkdir()
+    acts: list[tuple[str, dict[str, Any]]] = [("inspect", {})] * 4
+    assert [found["versions"] for found in fresh.run(database, model, *acts)] == [[]] * 4

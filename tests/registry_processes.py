@@ -1,0 +1,158 @@
+"""Processes that register and promote on a real MLflow, started fast: one parent warms up, children fork.
+
+Run as a program it reads one JSON order a line, does each of its acts in a child process of its own, all at once,
+and answers with a JSON line of what became of them.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from podium import faults
+from podium.clock import SystemClock
+from podium.db.engine import Database
+from podium.registry.mlflow_registry import MlflowRegistry
+from podium.registry.packaging import requirements_of
+from tests.promotion_world import SAMPLE, World, estimator
+
+ROOT = Path(__file__).parent.parent
+
+
+class Processes:
+    """The parent process, and what it is asked for."""
+
+    def __init__(self, process: "subprocess.Popen[str]", folder: Path) -> None:
+        self._process = process
+        self._folder = folder
+
+    def run(self, database: Database, model: str, *acts: tuple[str, dict[str, Any]], faults: str = "") -> list[Any]:
+        """Do the acts, each in its own process at the same time; return results, or -9 for a killed process."""
+        order = {
+            "database": database.engine.url.render_as_string(hide_password=False),
+            "folder": str(self._folder),
+            "model": model,
+            "faults": faults,
+            "acts": acts,
+        }
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(order) + "\n")
+        self._process.stdin.flush()
+        answers: list[Any] = json.loads(self._process.stdout.readline())
+        for answer in answers:
+            assert not isinstance(answer, str), answer
+        return answers
+
+    def one(self, database: Database, model: str, act: str, *, faults: str = "", **arguments: Any) -> Any:
+        """Do one act."""
+        (answer,) = self.run(database, model, (act, arguments), faults=faults)
+        return answer
+
+
+@contextmanager
+def started(folder: Path) -> Iterator[Processes]:
+    """Start the parent process; its MLflow lives in `folder`."""
+    command = [sys.executable, "-m", "tests.registry_processes", str(folder)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield Processes(process, folder)
+        finally:
+            process.communicate()
+
+
+def journey(world: World, *, key: str) -> dict[str, Any]:
+    """Do what a first run does at its end: upload, register, promote; return that and what is on record then."""
+    version = world.candidate(key=key)
+    return {"promotion": promote(world, version=version, expect=None, key=f"{key}/promote"), **inspect(world)}
+
+
+def candidates(world: World, *, count: int) -> list[str]:
+    """Register candidates, all judged against the present champion."""
+    return [world.candidate(champion=world.champion, key=f"{world.model}/{number}") for number in range(count)]
+
+
+def promote(world: World, *, version: str, expect: str | None, key: str) -> dict[str, Any]:
+    """Promote a version that is expected to replace `expect`."""
+    promotion = world.promote(version, expect=expect, key=key)
+    return {**promotion.to_document(), "lost_the_swap": promotion.lost_the_swap}
+
+
+def inspect(world: World) -> dict[str, Any]:
+    """Return what is on record."""
+    return {
+        "versions": [version.version for version in world.registry.versions(world.model)],
+        "champion": world.champion,
+        "told": world.told,
+        "verify": world.verify().to_document(),
+    }
+
+
+ACTS = {act.__name__: act for act in (journey, candidates, promote, inspect)}
+
+
+def _serve(folder: Path) -> None:
+    _warm_up(folder)
+    for line in sys.stdin:
+        order = json.loads(line)
+        children = [_fork(order, name, arguments) for name, arguments in order["acts"]]
+        sys.stdout.write(json.dumps([_outcome(child, pipe) for child, pipe in children]) + "\n")
+        sys.stdout.flush()
+
+
+def _warm_up(folder: Path) -> None:
+    """Import and cache everything once, on a store that no child opens: SQLite must not be carried over a fork."""
+    registry = _registry(folder, folder / "template.db")
+    registry.log_model(
+        estimator(), SAMPLE, model="warm", key="warm", requirements=requirements_of(estimator()), tags={}
+    )
+    shutil.copy(folder / "template.db", folder / "mlflow.db")
+
+
+def _registry(folder: Path, file: Path, database: Database | None = None) -> MlflowRegistry:
+    return MlflowRegistry(
+        f"sqlite:///{file}",
+        (folder / "models").as_uri(),
+        trusted_types=(),
+        first_use=lambda: database.lock("mlflow-store") if database else nullcontext(),
+    )
+
+
+def _fork(order: dict[str, Any], name: str, arguments: dict[str, Any]) -> tuple[int, int]:
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        return child, reading
+    try:
+        answer = json.dumps(_do(order, name, arguments))
+    except BaseException:  # noqa: BLE001 - the parent tells it to the test, which fails
+        answer = json.dumps(traceback.format_exc())
+    os.write(writing, answer.encode())
+    os._exit(0)
+
+
+def _do(order: dict[str, Any], name: str, arguments: dict[str, Any]) -> Any:
+    folder = Path(order["folder"])
+    os.environ["PODIUM_FAULTS"] = order["faults"]
+    faults.configure(folder / order["model"])
+    database = Database(order["database"], folder / "locks")
+    registry = _registry(folder, folder / "mlflow.db", database)
+    return ACTS[name](World(database, registry, SystemClock(), order["model"]), **arguments)
+
+
+def _outcome(child: int, pipe: int) -> Any:
+    with os.fdopen(pipe) as answer:
+        said = answer.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return code if code else json.loads(said)
+
+
+if __name__ == "__main__":
+    _serve(Path(sys.argv[1]))
