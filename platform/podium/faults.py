@@ -69,7 +69,8 @@ _state_folder: Path | None = None
 
 
 def configure(state_folder: Path) -> None:
-    """Say where processes that wait at a barrier meet."""
+    """Say where processes that wait at a barrier meet, and refuse a `PODIUM_FAULTS` that is wrong."""
+    parse(os.environ.get("PODIUM_FAULTS", ""))
     global _state_folder
     _state_folder = state_folder
 

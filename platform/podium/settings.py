@@ -4,18 +4,27 @@ Order: environment (`PODIUM_…`) over `podium.toml` over the defaults below. `p
 names at its top level.
 """
 
+import difflib
 import getpass
 import os
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
 
 from podium.errors import ConfigurationError
 
 PROJECT_FILE = "podium.toml"
+
+_PLACES = ("root", "home")  # found, not set by name
 
 # What skops asks about for scikit-learn's common estimators: the arrays that a fitted tree consists of, and array
 # types. None runs code of the file when it is built or its state is set. skops refuses every type not named.
@@ -26,10 +35,25 @@ REVIEWED_TYPES = (
 )
 
 
+def _system_user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container whose user has no name
+        return f"uid-{os.getuid()}"
+
+
+class _Environment(EnvSettingsSource):
+    """What `PODIUM_…` sets. The root is where `podium.toml` lies, and `load` resolves the state folder."""
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the settings by name."""
+        return {name: value for name, value in super().__call__().items() if name not in _PLACES}
+
+
 class Settings(BaseSettings):
     """Everything that can be set; unknown names in `podium.toml` are refused."""
 
-    model_config = SettingsConfigDict(env_prefix="PODIUM_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix="PODIUM_", env_ignore_empty=True, extra="forbid", frozen=True)
 
     project: Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")] = "podium"
     root: Path
@@ -38,39 +62,57 @@ class Settings(BaseSettings):
     database_url: str = ""
     mlflow_tracking_uri: str = ""
     artifact_url: str = ""
-    user: str = Field(default_factory=getpass.getuser)
+    user: Annotated[str, Field(min_length=1)] = Field(default_factory=_system_user)
     slots: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     lease_seconds: Annotated[float, Field(gt=0)] = 30.0
     trace_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
-    trusted_types: tuple[str, ...] = REVIEWED_TYPES
-    debug: bool = False
+    trusted_types: Annotated[tuple[str, ...], NoDecode] = REVIEWED_TYPES
+
+    @field_validator("trusted_types", mode="before")
+    @classmethod
+    def _separated_by_commas(cls, names: Any) -> Any:
+        return names.split(",") if isinstance(names, str) else names
+
+    @field_validator("mlflow_tracking_uri")
+    @classmethod
+    def _names_a_server_or_a_database(cls, uri: str) -> str:
+        if uri and (uri.startswith("file:") or not ("://" in uri or uri.startswith("databricks"))):
+            raise ValueError("MLflow no longer keeps models in a plain folder; give http(s)://HOST or sqlite:///FILE")
+        return uri
+
+    @field_validator("artifact_url")
+    @classmethod
+    def _names_a_folder(cls, url: str) -> str:
+        if "://" in url and not url.startswith("file://"):
+            raise ValueError("this version stores artifacts in a folder only; give a path or a file:// URL")
+        return url
 
     @property
     def effective_database_url(self) -> str:
-        """The database's URL; without one, SQLite in the state folder."""
-        return self.database_url or f"sqlite:///{self.home / 'podium.db'}"
+        """The database's URL; without one, SQLite in the state folder. A relative path starts at the root."""
+        return self._from_root(self.database_url) or f"sqlite:///{self.home / 'podium.db'}"
 
     @property
     def effective_tracking_uri(self) -> str:
         """MLflow's tracking URI; without one, MLflow's own SQLite file in the state folder."""
-        return self.mlflow_tracking_uri or f"sqlite:///{self.home / 'mlflow.db'}"
+        return self._from_root(self.mlflow_tracking_uri) or f"sqlite:///{self.home / 'mlflow.db'}"
 
     @property
     def artifact_folder(self) -> Path:
         """The folder of artifacts; without `artifact_url`, in the state folder."""
-        if not self.artifact_url:
-            return self.home / "artifacts"
-        if "://" in self.artifact_url and not self.artifact_url.startswith("file://"):
-            raise ConfigurationError(
-                f"artifact_url is {self.artifact_url!r}, but this version stores artifacts in a folder only; "
-                "give a path or a file:// URL."
-            )
-        return Path(self.artifact_url.removeprefix("file://"))
+        return self.root / (self.artifact_url.removeprefix("file://") or self.home / "artifacts")
 
     @property
     def pipelines_folder(self) -> Path:
         """The folder whose `*.py` files define pipelines."""
         return self.root / self.pipelines
+
+    def _from_root(self, url: str) -> str:
+        """Return a SQLite URL with its path made absolute, so that it means the same file from every folder."""
+        scheme, _, path = url.partition(":///")
+        if not scheme.startswith("sqlite") or path in ("", ":memory:"):
+            return url
+        return f"{scheme}:///{self.root / path}"
 
     @classmethod
     def settings_customise_sources(
@@ -82,8 +124,8 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let the environment win over what `load` read from `podium.toml`."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
+        del env_settings, dotenv_settings, file_secret_settings
+        return _Environment(settings_cls), init_settings
 
 
 def load(start: Path | None = None) -> Settings:
@@ -93,20 +135,15 @@ def load(start: Path | None = None) -> Settings:
     """
     root = _find_root((start or Path.cwd()).resolve())
     document = _read(root / PROJECT_FILE)
-    for name in ("root", "home"):
+    for name in _PLACES:
         if name in document:
             raise ConfigurationError(
                 f"{root / PROJECT_FILE} sets {name!r}, which is no setting; remove it "
                 "(the environment's PODIUM_HOME moves the state folder)."
             )
+    home = Path(os.environ.get("PODIUM_HOME") or root / ".podium").resolve()
     try:
-        return Settings(
-            **{
-                **document,
-                "root": root,
-                "home": Path(os.environ.get("PODIUM_HOME") or root / ".podium").resolve(),
-            }
-        )
+        return Settings(**{**document, "root": root, "home": home})
     except ValidationError as error:
         raise ConfigurationError(_explain(error, root / PROJECT_FILE)) from None
 
@@ -130,16 +167,19 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _explain(error: ValidationError, path: Path) -> str:
-    parts = []
-    for problem in error.errors():
-        name = ".".join(str(part) for part in problem["loc"])
-        source = f"PODIUM_{name.upper()}" if f"PODIUM_{name.upper()}" in os.environ else str(path)
-        if problem["type"] == "extra_forbidden":
-            parts.append(f"{source} sets {name!r}, which is no setting; the settings are {', '.join(_names())}.")
-        else:
-            parts.append(f"{source} sets {name!r} to {problem['input']!r}: {problem['msg']}.")
-    return " ".join(parts)
+    return " ".join(_explain_one(dict(problem), path) for problem in error.errors())
+
+
+def _explain_one(problem: dict[str, Any], path: Path) -> str:
+    name = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(name, _names(), n=1)
+        guess = f"; did you mean {close[0]}?" if close else "."
+        return f"{path} sets {name!r}, which is no setting{guess} The settings are {', '.join(_names())}."
+    variable = f"PODIUM_{name.partition('.')[0].upper()}"
+    source = variable if os.environ.get(variable) else f"{name} in {path}"
+    return f"{source} is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}. Correct or remove it."
 
 
 def _names() -> list[str]:
-    return sorted(name for name in Settings.model_fields if name not in ("root", "home"))
+    return sorted(name for name in Settings.model_fields if name not in _PLACES)

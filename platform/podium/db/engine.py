@@ -11,7 +11,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
 
 from podium.errors import ConfigurationError, Conflict, ServiceUnavailable
 
@@ -36,7 +36,8 @@ class Database:
             ) from None
         except ModuleNotFoundError as error:
             raise ConfigurationError(
-                f"The database URL needs the module {error.name!r}: pip install 'podium[postgres]'."
+                f"The database URL needs the module {error.name!r}, which is not installed; "
+                "use postgresql+psycopg://… and pip install 'podium[postgres]'."
             ) from None
 
     @property
@@ -84,20 +85,29 @@ class Database:
     def _connect(self) -> Iterator[sa.Connection]:
         try:
             connection = self.engine.connect()
-        except OperationalError as error:
-            raise ServiceUnavailable(
-                f"The database {self._shown} does not answer: {_first_line(error)}. "
-                "Check that it runs and that the URL is right."
-            ) from error
+        except DatabaseError as error:
+            raise self._explained(
+                error, "does not answer", "Check that it runs and that the URL is right."
+            ) from error.orig
         try:
             yield connection
-        except OperationalError as error:
-            raise ServiceUnavailable(
-                f"The database {self._shown} failed: {_first_line(error)}. "
-                "What was not committed is undone; try again when it is well."
-            ) from error
+        except DatabaseError as error:
+            raise self._explained(
+                error, "failed", "What was not committed is undone; try again when it is well."
+            ) from error.orig
         finally:
             connection.close()
+
+    def _explained(self, error: DatabaseError, fact: str, remedy: str) -> Exception:
+        """Return what concerns the whole database as ServiceUnavailable; a constraint or a wrong statement as it is."""
+        if isinstance(error, OperationalError):
+            return ServiceUnavailable(f"The database {self._shown} {fact}: {_first_line(error)}. {remedy}")
+        if type(error) is DatabaseError:  # SQLite: the file holds something else
+            return ServiceUnavailable(
+                f"The database {self._shown} cannot be read: {_first_line(error)}. Restore it from a copy; "
+                "or move it away, and Podium begins with an empty one."
+            )
+        return error
 
     @property
     def _shown(self) -> str:
@@ -119,7 +129,7 @@ class Database:
                 connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
 
 
-def _first_line(error: OperationalError) -> str:
+def _first_line(error: DatabaseError) -> str:
     return str(error.orig or error).strip().splitlines()[0].rstrip(".")
 
 
@@ -130,7 +140,10 @@ def _create_engine(url: str) -> sa.Engine:
             parsed = parsed.set(drivername="postgresql+psycopg")
         return sa.create_engine(parsed, pool_pre_ping=True)
     if parsed.get_backend_name() != "sqlite" or not parsed.database:
-        raise ConfigurationError(f"The database URL {url!r} names neither a SQLite file nor PostgreSQL.")
+        raise ConfigurationError(
+            f"The database URL {parsed.render_as_string()!r} names neither a SQLite file nor PostgreSQL; "
+            "use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
+        )
     Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(parsed, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS, "check_same_thread": False})
     sa.event.listen(engine, "connect", _prepare_sqlite)
@@ -180,4 +193,6 @@ def _not_free(name: str, timeout_seconds: float) -> Conflict:
 def insert_unless_present(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
     """Insert `row` unless a unique key of it is taken; return whether it was inserted."""
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    return connection.execute(insert(table).values(**row).on_conflict_do_nothing()).rowcount == 1
+    # Not by rowcount, which an INSERT need not tell.
+    statement = insert(table).values(**row).on_conflict_do_nothing().returning(*table.primary_key)
+    return connection.execute(statement).first() is not None

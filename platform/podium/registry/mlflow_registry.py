@@ -39,6 +39,7 @@ _ENVIRONMENT = {
 }
 _SQLITE_BUSY_TIMEOUT_SECONDS = 30
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
+_NO_ANSWER = re.compile(r".*Max retries exceeded.*?(\[Errno -?\d+\] [\w ]+|\w+ timed out).*")  # and why, in group 1
 _NO_RIGHT = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 
 
@@ -287,7 +288,8 @@ class MlflowRegistry:
             raise self._explained(error, act) from error
 
     def _explained(self, error: Exception, act: str) -> PodiumError:
-        text = _without_password(next(iter(str(error).strip().splitlines()), "no reason given")).rstrip(".")
+        line = (str(error).strip() or "no reason given").splitlines()[0]
+        text = _NO_ANSWER.sub(r"\1", _without_password(line)).rstrip(".")
         if getattr(error, "error_code", None) in _NO_RIGHT:
             return ConfigurationError(
                 f"MLflow at {self._shown} lets nobody with these credentials {act}: {text}. "
@@ -336,9 +338,7 @@ def _import_mlflow() -> Any:
     import mlflow.sklearn
 
     for name in ("mlflow", "alembic"):
-        logger = logging.getLogger(name)
-        if logger.level < logging.WARNING:
-            logger.setLevel(logging.WARNING)
+        logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger(name).level))
     return mlflow
 
 

@@ -1,0 +1,140 @@
+"""Settings: the environment wins over `podium.toml`, which wins over the defaults; what is wrong is named."""
+
+import getpass
+import os
+from pathlib import Path
+
+import pytest
+
+from podium import settings
+from podium.errors import ConfigurationError
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project without settings of its own, and an environment without any."""
+    for name in [name for name in os.environ if name.startswith("PODIUM_")]:
+        monkeypatch.delenv(name)
+    (tmp_path / "podium.toml").write_text("")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_everything_has_a_default(root: Path) -> None:
+    found = settings.load()
+    assert found.root == root
+    assert found.home == root / ".podium"
+    assert found.effective_database_url == f"sqlite:///{root}/.podium/podium.db"
+    assert found.effective_tracking_uri == f"sqlite:///{root}/.podium/mlflow.db"
+    assert found.artifact_folder == root / ".podium" / "artifacts"
+    assert found.pipelines_folder == root / "pipelines"
+    assert found.slots >= 1
+
+
+def test_the_project_is_found_from_a_folder_below_it(root: Path) -> None:
+    below = root / "pipelines" / "deep"
+    below.mkdir(parents=True)
+    assert settings.load(below).root == root
+
+
+def test_the_environment_wins_over_the_file(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "podium.toml").write_text("slots = 3\nlease_seconds = 5\n")
+    monkeypatch.setenv("PODIUM_SLOTS", "7")
+    assert (settings.load().slots, settings.load().lease_seconds) == (7, 5.0)
+
+
+def test_an_empty_variable_sets_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "podium.toml").write_text("slots = 3\n")
+    for name in ("PODIUM_SLOTS", "PODIUM_USER", "PODIUM_HOME", "PODIUM_DATABASE_URL"):
+        monkeypatch.setenv(name, "")
+    found = settings.load()
+    assert found.slots == 3
+    assert found.user
+    assert found.home == root / ".podium"
+
+
+def test_a_relative_state_folder_is_meant_from_where_the_command_runs(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODIUM_HOME", "state")
+    assert settings.load().home == root / "state"
+
+
+def test_relative_paths_of_settings_are_meant_from_the_root(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "podium.toml").write_text(
+        'database_url = "sqlite:///state/p.db"\nmlflow_tracking_uri = "sqlite:///state/m.db"\nartifact_url = "kept"\n'
+    )
+    below = root / "pipelines"
+    below.mkdir()
+    monkeypatch.chdir(below)
+    found = settings.load()
+    assert found.effective_database_url == f"sqlite:///{root}/state/p.db"
+    assert found.effective_tracking_uri == f"sqlite:///{root}/state/m.db"
+    assert found.artifact_folder == root / "kept"
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql+psycopg://ada@host/podium", "sqlite:////var/podium.db", "http://mlflow.example:5000"]
+)
+def test_other_urls_are_taken_as_they_are(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODIUM_DATABASE_URL", url)
+    monkeypatch.setenv("PODIUM_MLFLOW_TRACKING_URI", url)
+    assert settings.load().effective_database_url == url
+    assert settings.load().effective_tracking_uri == url
+
+
+def test_a_file_url_names_the_artifact_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODIUM_ARTIFACT_URL", "file:///var/podium")
+    assert settings.load().artifact_folder == Path("/var/podium")
+
+
+def test_the_root_is_where_the_file_lies_whatever_the_environment_says(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODIUM_ROOT", "/")
+    assert settings.load().root == root
+
+
+def test_trusted_types_are_separated_by_commas_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODIUM_TRUSTED_TYPES", "a.B,c.D")
+    assert settings.load().trusted_types == ("a.B", "c.D")
+
+
+def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nameless() -> str:
+        raise KeyError("getpwuid(): uid not found: 1234")
+
+    monkeypatch.setattr(getpass, "getuser", nameless)
+    assert settings.load().user == f"uid-{os.getuid()}"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("slot = 1", "sets 'slot', which is no setting; did you mean slots? The settings are artifact_url, "),
+        ("slots = 'many'", "is 'many': Input should be a valid integer"),
+        ("slots = 0", "is 0: Input should be greater than or equal to 1. Correct or remove it."),
+        ('project = "9 lives"', "is '9 lives': String should match pattern"),
+        ("root = '/'", "sets 'root', which is no setting; remove it"),
+        ("= 3", "is not valid TOML"),
+        ('user = ""', "user in "),
+    ],
+)
+def test_what_is_wrong_in_the_file_is_named_with_the_file(root: Path, text: str, said: str) -> None:
+    (root / "podium.toml").write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        settings.load()
+    assert said in str(caught.value)
+    assert str(root / "podium.toml") in str(caught.value)
+
+
+def test_what_is_wrong_in_the_environment_is_named_with_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODIUM_LEASE_SECONDS", "soon")
+    with pytest.raises(ConfigurationError, match=r"^PODIUM_LEASE_SECONDS is 'soon': .* Correct or remove it\.$"):
+        settings.load()
+
+
+def test_without_a_project_the_way_into_one_is_named(root: Path) -> None:
+    (root / "podium.toml").unlink()
+    with pytest.raises(ConfigurationError, match=r"No podium.toml in .*`podium init`"):
+        settings.load()
