@@ -1,0 +1,63 @@
+"""What code inside a step may know of its own attempt."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from podium.dag.interval import Interval
+from podium.errors import UsageError
+
+
+@dataclass(frozen=True)
+class AttemptContext:
+    """The attempt that runs now, and the services its stages may ask.
+
+    `step_key` names the step run and stays the same over its attempts: what a stage does outside is idempotent
+    under it. `input_digests` maps each parameter to the digest of the artifact it came from; `trained_on` maps a
+    parameter to the digests that the step which made it had read. `artifact` reads a stored value by its digest.
+    `services` are built when a stage first asks: a step that is no stage does not pay for their import.
+    """
+
+    run_id: str
+    step_key: str
+    pipeline: str
+    model: str
+    team: str
+    environment: str
+    interval: Interval
+    code_digest: str
+    input_digests: dict[str, str]
+    trained_on: dict[str, list[str]]
+    build_services: Callable[[], Any]
+    artifact: Callable[[str], Any]
+
+    @cached_property
+    def services(self) -> Any:
+        """The services, as the wiring knows them."""
+        return self.build_services()
+
+
+_current: ContextVar[AttemptContext | None] = ContextVar("podium_attempt", default=None)
+
+
+def current() -> AttemptContext:
+    """Return the attempt this code runs in; UsageError outside one."""
+    context = _current.get()
+    if context is None:
+        raise UsageError(
+            "This stage was called outside a run, so there is no registry to ask; start its pipeline with `podium run`."
+        )
+    return context
+
+
+@contextmanager
+def entered(context: AttemptContext) -> Iterator[None]:
+    """Make `context` the current one for the block."""
+    token = _current.set(context)
+    try:
+        yield
+    finally:
+        _current.reset(token)

@@ -1,0 +1,108 @@
+"""The nouns of execution: what is claimed, what an attempt ended with, what is told while it goes on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+
+from podium.dag.interval import Interval
+from podium.dag.plan import Plan, StepNode
+from podium.execution.artifacts import Artifact
+from podium.execution.meter import Usage
+
+RunState = Literal["queued", "running", "succeeded", "failed", "cancelled", "refused"]
+AttemptEndState = Literal["succeeded", "failed", "timed_out", "cancelled", "lost"]
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Who asks for an act; `verified` is False until a server checks identities."""
+
+    name: str
+    verified: bool = False
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a pipeline for one interval."""
+
+    run_id: str
+    pipeline: str
+    plan_digest: str
+    interval: Interval
+    parameters: Mapping[str, Any]
+    state: RunState
+    outcome: str | None
+    reason: str | None
+    actor: Actor
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A claimed attempt: everything its slot needs, and what its end is written under."""
+
+    attempt_id: str
+    number: int
+    run: Run
+    plan: Plan
+    step_run_id: str
+    node: StepNode
+    started_at: datetime
+    outputs: Mapping[tuple[str, str], Artifact]  # of the run so far, by step and output name
+    log: str
+
+    @property
+    def step_key(self) -> str:
+        """The step run's name for the world outside: what is done under it is done once."""
+        return f"{self.run.run_id}/{self.node.name}"
+
+
+@dataclass(frozen=True)
+class AttemptError:
+    """Why an attempt ended badly: the error's type, a paragraph, and whether trying again can help."""
+
+    type: str
+    message: str
+    retryable: bool = True
+
+
+@dataclass(frozen=True)
+class AttemptEnd:
+    """How an attempt ended, with what it produced and used."""
+
+    state: AttemptEndState
+    usage: Usage
+    outputs: Mapping[str, Artifact] = field(default_factory=dict)
+    error: AttemptError | None = None
+
+
+@dataclass(frozen=True)
+class AttemptUsage:
+    """What the ledger is told at an attempt's end, inside the transaction that ends it."""
+
+    attempt_id: str
+    run_id: str
+    step: str
+    number: int
+    team: str
+    model: str
+    environment: str
+    state: AttemptEndState
+    started_at: datetime
+    ended_at: datetime
+    cpu: float
+    memory_bytes: int
+    gpu: int
+    usage: Usage
+
+
+@dataclass(frozen=True)
+class Happening:
+    """Something an observer may show while a run goes on."""
+
+    kind: str
+    run_id: str
+    at: datetime
+    step: str | None = None
+    attempt: int | None = None
+    reason: str | None = None

@@ -1,0 +1,43 @@
+"""Stored plans: every run names one, and readers take them from here instead of importing pipeline code."""
+
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from podium.dag.plan import Plan
+from podium.db.engine import insert_unless_present
+from podium.db.schema import plan as plan_table
+from podium.errors import NotFound
+
+
+def store(connection: sa.Connection, plan: Plan, now: datetime) -> None:
+    """Store `plan` under its digest and make it the pipeline's newest; a plan known before is kept as it is."""
+    row = {
+        "digest": plan.digest,
+        "pipeline": plan.pipeline,
+        "file": plan.file,
+        "code_digest": plan.code_digest,
+        "document": plan.to_document(),
+        "stored_at": now,
+    }
+    if not insert_unless_present(connection, plan_table, row):
+        connection.execute(plan_table.update().where(plan_table.c.digest == plan.digest).values(stored_at=now))
+
+
+def load(connection: sa.Connection, digest: str) -> Plan:
+    """Return the plan stored under `digest`; NotFound without one."""
+    document = connection.scalar(sa.select(plan_table.c.document).where(plan_table.c.digest == digest))
+    if document is None:
+        raise NotFound(f"No plan is stored under {digest}.")
+    return Plan.from_document(document)
+
+
+def newest_of_files(connection: sa.Connection) -> dict[str, list[Plan]]:
+    """Return, for each pipeline file, the plans of its newest stored code."""
+    rows = connection.execute(sa.select(plan_table).order_by(plan_table.c.stored_at.desc(), plan_table.c.pipeline))
+    newest: dict[str, str] = {}
+    found: dict[str, list[Plan]] = {}
+    for row in rows:
+        if newest.setdefault(row.file, row.code_digest) == row.code_digest:
+            found.setdefault(row.file, []).append(Plan.from_document(row.document))
+    return found

@@ -1,0 +1,258 @@
+"""What the end of an attempt sets in motion, in one transaction: the step run's move, the ledger, what becomes
+ready or is skipped downstream, and the run's own end."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+
+from podium.dag.plan import Plan, Reference, StepNode
+from podium.db.schema import run, step_run
+from podium.errors import Conflict, InternalError
+from podium.execution import caching, queries, readiness, store
+from podium.execution.codecs import decode_json
+from podium.execution.entities import AttemptEnd, AttemptUsage
+from podium.execution.transitions import StepMove, after_attempt
+
+
+class LedgerPort(Protocol):
+    """Where each attempt's usage is posted, inside the transaction that ends the attempt."""
+
+    def post(self, connection: sa.Connection, usage: AttemptUsage) -> None:
+        """Post the cost of one attempt; posting the same attempt again adds nothing."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Ends attempts and moves runs along; `outcome_of` tells a succeeded run's business result."""
+
+    ledger: LedgerPort
+    outcome_of: Callable[[sa.Connection, str], str]
+
+    def begin(self, connection: sa.Connection, run_id: str, plan: Plan, now: datetime) -> None:
+        """Make ready, in a run just created, what waits on nothing."""
+        moving = _Moving(connection, run_id, plan, now, self.outcome_of)
+        for node in plan.steps:
+            if not node.dependencies:
+                moving.settle(node)
+        moving.advance()
+
+    def end(
+        self,
+        connection: sa.Connection,
+        attempt: queries.AttemptRow,
+        plan: Plan,
+        end: AttemptEnd,
+        now: datetime,
+    ) -> StepMove | None:
+        """End one attempt and commit nothing; None if its worker no longer holds it (and nothing is written)."""
+        if not store.end_attempt(connection, attempt.attempt_id, attempt.worker_id, end, now):
+            return None
+        store.lock_run(connection, attempt.run_id)
+        node = plan.step(attempt.step)
+        self.ledger.post(connection, _usage_of(attempt, node, end))
+        reason = end.error.message if end.error else None
+        store.record(
+            connection,
+            attempt.run_id,
+            f"attempt.{end.state}",
+            now,
+            step=attempt.step,
+            number=attempt.number,
+            reason=reason,
+        )
+        move = after_attempt(end, failures=attempt.failures, retries=node.retries, now=now)
+        if move.state == "succeeded":
+            store.store_outputs(connection, attempt.step_run_id, attempt.attempt_id, end.outputs, now)
+        _move_step(connection, attempt.run_id, attempt.step_run_id, attempt.step, move, now)
+        if move.state in ("succeeded", "failed"):
+            _Moving(connection, attempt.run_id, plan, now, self.outcome_of, deque([attempt.step])).advance()
+        return move
+
+    def reopen(self, connection: sa.Connection, run_id: str, plan: Plan, now: datetime, reason: str) -> None:
+        """Make a failed or cancelled run run again from where it stopped: what succeeded stays.
+
+        Raises Conflict if another run of its interval is open, or if it does not stand still any more.
+        """
+        store.lock_run(connection, run_id)
+        states = queries.final_step_states(connection, run_id)
+        kept = {name: state for name, state in states.items() if state == "succeeded"}
+        waits = readiness.waiting_counts(plan, kept)
+        try:
+            reopened = connection.execute(
+                run.update()
+                .where(run.c.run_id == run_id, run.c.state.in_(("failed", "cancelled")))
+                .values(
+                    state="running",
+                    started_at=sa.func.coalesce(run.c.started_at, now, type_=run.c.started_at.type),
+                    ended_at=None,
+                    cancel_requested_at=None,
+                    reason=None,
+                    open_steps=len(plan.steps) - len(kept),
+                )
+            )
+        except sa.exc.IntegrityError:
+            raise Conflict(
+                f"The run {run_id} cannot go on: another run of its interval is open; let that one end first."
+            ) from None
+        if not reopened.rowcount:
+            raise Conflict(
+                f"The run {run_id} is not failed or cancelled any more; look at it with `podium runs show {run_id}`."
+            )
+        store.record(connection, run_id, "run.resumed", now, reason=reason)
+        for node in plan.steps:
+            if node.name not in kept:
+                connection.execute(
+                    step_run.update()
+                    .where(step_run.c.run_id == run_id, step_run.c.name == node.name)
+                    .values(
+                        state="waiting",
+                        waiting_on=waits[node.name],
+                        failures=0,
+                        reason=None,
+                        not_before=None,
+                        ended_at=None,
+                    )
+                )
+        moving = _Moving(connection, run_id, plan, now, self.outcome_of)
+        for node in plan.steps:
+            if node.name not in kept and waits[node.name] == 0:
+                moving.settle(node)
+        moving.advance()
+
+
+@dataclass(frozen=True)
+class _Moving:
+    """One run in one transaction: `ended` holds the steps whose dependents have not been told yet."""
+
+    connection: sa.Connection
+    run_id: str
+    plan: Plan
+    now: datetime
+    outcome_of: Callable[[sa.Connection, str], str]
+    ended: deque[str] = field(default_factory=deque)
+
+    def advance(self) -> None:
+        """Tell the dependents of each ended step; one that is skipped thereby has ended too."""
+        while self.ended:
+            name = self.ended.popleft()
+            for node in map(self.plan.step, self.plan.dependents(name)):
+                left = self.connection.execute(
+                    self._of(node).values(waiting_on=step_run.c.waiting_on - 1).returning(step_run.c.waiting_on)
+                ).scalar_one()
+                if left == 0:
+                    self.settle(node)
+            self._close_step()
+
+    def settle(self, node: StepNode) -> None:
+        """Decide about a step run that waits on nothing any more."""
+        states = queries.final_step_states(self.connection, self.run_id)
+        upstream = {name: states[name] for name in node.dependencies}
+        decision = readiness.decide(node, upstream, lambda reference: _value(self.connection, self.run_id, reference))
+        if decision.state == "ready" and node.cache and self._take_over(node):
+            return
+        if decision.state == "ready":
+            values: Mapping[str, Any] = {"state": "ready", "ready_at": self.now}
+        else:
+            values = {"state": "skipped", "reason": decision.reason, "ended_at": self.now}
+            self.ended.append(node.name)
+        moved = self.connection.execute(self._of(node).where(step_run.c.state == "waiting").values(**values))
+        if moved.rowcount != 1:
+            raise InternalError(
+                f"The step {node.name} of run {self.run_id} was not waiting when all it waits on had ended."
+            )
+        kind = f"step.{decision.state}"
+        store.record(self.connection, self.run_id, kind, self.now, step=node.name, reason=decision.reason)
+
+    def _take_over(self, node: StepNode) -> bool:
+        key = caching.key_of(self.connection, self.run_id, self.plan, node)
+        source = caching.take_over(self.connection, self.run_id, node.name, key, self.now)
+        if source is None:
+            return False
+        reason = f"the same as in run {source}"
+        store.record(self.connection, self.run_id, "step.cached", self.now, step=node.name, reason=reason)
+        self.ended.append(node.name)
+        return True
+
+    def _of(self, node: StepNode) -> sa.Update:
+        return step_run.update().where(step_run.c.run_id == self.run_id, step_run.c.name == node.name)
+
+    def _close_step(self) -> None:
+        """Count one open step less; end the run with the last."""
+        left = self.connection.execute(
+            run.update()
+            .where(run.c.run_id == self.run_id)
+            .values(open_steps=run.c.open_steps - 1)
+            .returning(run.c.open_steps)
+        ).scalar_one()
+        if left:
+            return
+        failed = self.connection.execute(
+            sa.select(step_run.c.name, step_run.c.reason)
+            .where(step_run.c.run_id == self.run_id, step_run.c.state == "failed")
+            .order_by(step_run.c.position)
+        ).first()
+        if failed:
+            values = {"state": "failed", "reason": f"{failed.name}: {failed.reason}"}
+        else:
+            values = {"state": "succeeded", "outcome": self.outcome_of(self.connection, self.run_id)}
+        self.connection.execute(
+            run.update()
+            .where(run.c.run_id == self.run_id)
+            .values(ended_at=self.now, started_at=sa.func.coalesce(run.c.started_at, self.now), **values)
+        )
+        reason = values.get("reason") or values.get("outcome")
+        store.record(self.connection, self.run_id, f"run.{values['state']}", self.now, reason=reason)
+
+
+def _move_step(
+    connection: sa.Connection, run_id: str, step_run_id: str, step: str, move: StepMove, now: datetime
+) -> None:
+    ended = move.state in ("succeeded", "failed")
+    moved = connection.execute(
+        step_run.update()
+        .where(step_run.c.step_run_id == step_run_id, step_run.c.state == "running")
+        .values(
+            state=move.state,
+            failures=move.failures,
+            reason=move.reason,
+            not_before=move.not_before,
+            ready_at=now if move.state == "ready" else step_run.c.ready_at,
+            ended_at=now if ended else None,
+        )
+    )
+    if moved.rowcount != 1:
+        raise InternalError(f"The step {step} of run {run_id} was not running while an attempt of it was.")
+    store.record(connection, run_id, f"step.{move.state}", now, step=step, reason=move.reason)
+
+
+def _value(connection: sa.Connection, run_id: str, reference: Reference) -> Any:
+    """Read a condition's value: a small JSON output, stored inline."""
+    found = queries.output_artifact(connection, run_id, reference.step, reference.output)
+    if found is None or found.codec != "json" or found.inline is None:
+        raise InternalError(
+            f"The condition {reference.step}.{reference.output} of run {run_id} has no small plain value to decide on."
+        )
+    return decode_json(found.inline)
+
+
+def _usage_of(attempt: queries.AttemptRow, node: StepNode, end: AttemptEnd) -> AttemptUsage:
+    return AttemptUsage(
+        attempt_id=attempt.attempt_id,
+        run_id=attempt.run_id,
+        step=attempt.step,
+        number=attempt.number,
+        team=attempt.team,
+        model=attempt.model,
+        environment=attempt.environment,
+        state=end.state,
+        started_at=attempt.started_at,
+        ended_at=attempt.started_at + timedelta(seconds=end.usage.wall_seconds),
+        cpu=node.resources.cpu,
+        memory_bytes=node.resources.memory_bytes,
+        gpu=node.resources.gpu,
+        usage=end.usage,
+    )

@@ -1,0 +1,253 @@
+"""The slice's reads."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from podium.dag.interval import Interval
+from podium.db.schema import artifact, attempt, event, output, plan, run, step_run, worker
+from podium.db.schema.execution import STEP_ENDED
+from podium.errors import NotFound
+from podium.execution.artifacts import Artifact
+from podium.execution.entities import Actor, Run
+
+
+@dataclass(frozen=True)
+class AttemptRow:
+    """A running attempt as its end needs it, whoever ends it."""
+
+    attempt_id: str
+    number: int
+    worker_id: str
+    started_at: datetime
+    heartbeat_at: datetime
+    step_run_id: str
+    step: str
+    failures: int
+    run_id: str
+    plan_digest: str
+    team: str
+    model: str
+    environment: str
+
+
+@dataclass(frozen=True)
+class WorkerRow:
+    """A worker that still has running attempts."""
+
+    worker_id: str
+    host: str
+    process_id: int
+    lock_path: str
+    lease_expires_at: datetime
+
+
+def get_run(connection: sa.Connection, run_id: str) -> Run:
+    """Return a run by its id, or by a beginning or an end of it that only one run has; NotFound otherwise."""
+    found = connection.execute(
+        _runs()
+        .where(sa.or_(run.c.run_id == run_id, run.c.run_id.like(f"{run_id}%"), run.c.run_id.like(f"%{run_id}")))
+        .limit(2)
+    ).all()
+    exact = [row for row in found if row.run_id == run_id]
+    if len(exact or found) != 1 or not run_id.isalnum():
+        fact = "More than one run begins or ends with" if len(found) > 1 else "There is no run"
+        raise NotFound(f"{fact} {run_id!r}; `podium runs list` shows them.")
+    return _run_of((exact or found)[0])
+
+
+def find_run(connection: sa.Connection, pipeline: str, interval: Interval, parameters: Mapping[str, Any]) -> Run | None:
+    """Return the newest run of a pipeline for an interval with these parameters."""
+    rows = connection.execute(
+        _runs()
+        .where(
+            run.c.pipeline == pipeline,
+            run.c.interval_start == interval.start,
+            run.c.interval_end == interval.end,
+        )
+        .order_by(run.c.created_at.desc(), run.c.run_id.desc())
+    )
+    for row in rows:
+        if row.parameters == dict(parameters):
+            return _run_of(row)
+    return None
+
+
+def list_runs(
+    connection: sa.Connection, *, pipeline: str | None = None, state: str | None = None, limit: int = 50
+) -> list[str]:
+    """Return run ids, the newest first."""
+    query = sa.select(run.c.run_id).order_by(run.c.created_at.desc(), run.c.run_id.desc()).limit(limit)
+    if pipeline is not None:
+        query = query.where(run.c.pipeline == pipeline)
+    if state is not None:
+        query = query.where(run.c.state == state)
+    return list(connection.scalars(query))
+
+
+def run_rows(connection: sa.Connection, run_ids: Collection[str]) -> dict[str, sa.Row[Any]]:
+    """Return the rows of runs, with their plan's time zone, by id."""
+    rows = connection.execute(
+        sa.select(run, plan.c.document["timezone"].as_string().label("timezone"))
+        .join(plan, plan.c.digest == run.c.plan_digest)
+        .where(run.c.run_id.in_(run_ids))
+    )
+    return {row.run_id: row for row in rows}
+
+
+def step_rows(connection: sa.Connection, run_id: str) -> list[sa.Row[Any]]:
+    """Return a run's step runs in the plan's order."""
+    return list(
+        connection.execute(sa.select(step_run).where(step_run.c.run_id == run_id).order_by(step_run.c.position))
+    )
+
+
+def attempt_rows(connection: sa.Connection, run_id: str) -> list[sa.Row[Any]]:
+    """Return a run's attempts with their step's name, in order."""
+    return list(
+        connection.execute(
+            sa.select(attempt, step_run.c.name.label("step"))
+            .join(step_run, step_run.c.step_run_id == attempt.c.step_run_id)
+            .where(step_run.c.run_id == run_id)
+            .order_by(step_run.c.position, attempt.c.number)
+        )
+    )
+
+
+def event_rows(connection: sa.Connection, run_id: str, after: int = 0) -> list[sa.Row[Any]]:
+    """Return a run's events behind the event numbered `after`."""
+    return list(
+        connection.execute(
+            sa.select(event).where(event.c.run_id == run_id, event.c.event_id > after).order_by(event.c.event_id)
+        )
+    )
+
+
+def final_step_states(connection: sa.Connection, run_id: str) -> dict[str, str]:
+    """Return the states of a run's ended steps, by name."""
+    rows = connection.execute(
+        sa.select(step_run.c.name, step_run.c.state).where(
+            step_run.c.run_id == run_id, step_run.c.state.in_(STEP_ENDED)
+        )
+    )
+    return {row.name: row.state for row in rows}
+
+
+def running_attempt(connection: sa.Connection, attempt_id: str) -> AttemptRow | None:
+    """Return an attempt if it still runs."""
+    row = connection.execute(_running_attempts().where(attempt.c.attempt_id == attempt_id)).first()
+    return None if row is None else AttemptRow(**row._asdict())
+
+
+def running_attempts_of(connection: sa.Connection, worker_id: str) -> list[AttemptRow]:
+    """Return the attempts a worker has running."""
+    rows = connection.execute(_running_attempts().where(attempt.c.worker_id == worker_id))
+    return [AttemptRow(**row._asdict()) for row in rows]
+
+
+def workers_with_attempts(connection: sa.Connection) -> list[WorkerRow]:
+    """Return every worker that has running attempts, with the latest expiry of their leases."""
+    rows = connection.execute(
+        sa.select(
+            worker.c.worker_id,
+            worker.c.host,
+            worker.c.process_id,
+            worker.c.lock_path,
+            sa.func.max(attempt.c.lease_expires_at).label("lease_expires_at"),
+        )
+        .join(attempt, attempt.c.worker_id == worker.c.worker_id)
+        .where(attempt.c.state == "running")
+        .group_by(worker.c.worker_id, worker.c.host, worker.c.process_id, worker.c.lock_path)
+    )
+    return [WorkerRow(**row._asdict()) for row in rows]
+
+
+def outputs_of(connection: sa.Connection, run_id: str) -> dict[tuple[str, str], Artifact]:
+    """Return every output of a run's steps, by step and output name."""
+    rows = connection.execute(_outputs().where(step_run.c.run_id == run_id))
+    return {(row.step, row.name): Artifact(row.digest, row.codec, row.size_bytes, row.inline) for row in rows}
+
+
+def output_artifact(connection: sa.Connection, run_id: str, step: str, name: str) -> Artifact | None:
+    """Return one output of a run."""
+    row = connection.execute(
+        _outputs().where(step_run.c.run_id == run_id, step_run.c.name == step, output.c.name == name)
+    ).first()
+    return None if row is None else Artifact(row.digest, row.codec, row.size_bytes, row.inline)
+
+
+def artifact_of(connection: sa.Connection, digest: str) -> Artifact:
+    """Return a stored artifact; NotFound for an unknown digest."""
+    row = connection.execute(sa.select(artifact).where(artifact.c.digest == digest)).first()
+    if row is None:
+        raise NotFound(f"No artifact is stored under {digest}.")
+    return Artifact(row.digest, row.codec, row.size_bytes, row.inline)
+
+
+def _outputs() -> sa.Select[Any]:
+    return (
+        sa.select(
+            step_run.c.name.label("step"),
+            output.c.name,
+            artifact.c.digest,
+            artifact.c.codec,
+            artifact.c.size_bytes,
+            artifact.c.inline,
+        )
+        .select_from(output)
+        .join(step_run, step_run.c.step_run_id == output.c.step_run_id)
+        .join(artifact, artifact.c.digest == output.c.digest)
+    )
+
+
+def _runs() -> sa.Select[Any]:
+    return sa.select(run, plan.c.document["timezone"].as_string().label("timezone")).join(
+        plan, plan.c.digest == run.c.plan_digest
+    )
+
+
+def _running_attempts() -> sa.Select[Any]:
+    return (
+        sa.select(
+            attempt.c.attempt_id,
+            attempt.c.number,
+            attempt.c.worker_id,
+            attempt.c.started_at,
+            attempt.c.heartbeat_at,
+            attempt.c.step_run_id,
+            step_run.c.name.label("step"),
+            step_run.c.failures,
+            step_run.c.run_id,
+            run.c.plan_digest,
+            run.c.team,
+            run.c.model,
+            run.c.environment,
+        )
+        .join(step_run, step_run.c.step_run_id == attempt.c.step_run_id)
+        .join(run, run.c.run_id == step_run.c.run_id)
+        .where(attempt.c.state == "running")
+    )
+
+
+def interval_of(row: sa.Row[Any]) -> Interval:
+    """Return the interval of a row of `run_rows`, in its pipeline's time zone."""
+    zone = ZoneInfo(row.timezone)
+    return Interval(row.interval_start.astimezone(zone), row.interval_end.astimezone(zone))
+
+
+def _run_of(row: sa.Row[Any]) -> Run:
+    return Run(
+        run_id=row.run_id,
+        pipeline=row.pipeline,
+        plan_digest=row.plan_digest,
+        interval=interval_of(row),
+        parameters=row.parameters,
+        state=row.state,
+        outcome=row.outcome,
+        reason=row.reason,
+        actor=Actor(row.actor, row.actor_verified),
+    )

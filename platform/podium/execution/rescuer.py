@@ -1,0 +1,44 @@
+"""Turns the attempts of dead workers into lost ones, so that their step runs go on elsewhere."""
+
+from datetime import datetime
+
+from podium.clock import Clock
+from podium.db.engine import Database
+from podium.execution import liveness, plans, queries
+from podium.execution.entities import AttemptEnd, AttemptError
+from podium.execution.meter import Usage
+from podium.execution.progress import Progress
+from podium.execution.queries import AttemptRow, WorkerRow
+
+
+def rescue(database: Database, progress: Progress, clock: Clock, *, besides: str) -> list[AttemptRow]:
+    """End every attempt of a dead worker as lost and return them; `besides` is the caller's own worker.
+
+    A lost attempt is billed its reservation up to the last heartbeat: more is not known.
+    """
+    now = clock.now()
+    with database.read() as connection:
+        workers = queries.workers_with_attempts(connection)
+        dead = [worker for worker in workers if worker.worker_id != besides and liveness.is_dead(worker, now)]
+        left = [
+            (worker, attempt)
+            for worker in dead
+            for attempt in queries.running_attempts_of(connection, worker.worker_id)
+        ]
+    # One transaction each: the ledger's locks are then never taken in two orders.
+    return [attempt for worker, attempt in left if _lose(database, progress, worker, attempt, now)]
+
+
+def _lose(database: Database, progress: Progress, worker: WorkerRow, attempt: AttemptRow, now: datetime) -> bool:
+    """End one attempt as lost; False if somebody else was first."""
+    message = (
+        f"its worker (process {worker.process_id} on {worker.host}) died; "
+        f"the last sign of life was at {attempt.heartbeat_at:%H:%M:%S} UTC"
+    )
+    # Not below 0: the worker's clock may have been set back.
+    seen_seconds = max(0.0, (attempt.heartbeat_at - attempt.started_at).total_seconds())
+    usage = Usage(seen_seconds, cpu_seconds=None, peak_memory_bytes=None, source="heartbeat", quality="estimated")
+    end = AttemptEnd("lost", usage, error=AttemptError("Lost", message))
+    with database.write() as connection:
+        plan = plans.load(connection, attempt.plan_digest)
+        return progress.end(connection, attempt, plan, end, now) is not None

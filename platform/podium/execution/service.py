@@ -1,0 +1,111 @@
+"""What the faces ask of execution: start a run, resume one."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from podium import faults, ids
+from podium.clock import Clock
+from podium.dag.interval import Interval, check_grain
+from podium.dag.plan import Plan
+from podium.db.engine import Database
+from podium.errors import Conflict, Refused, UsageError
+from podium.execution import plans, queries, store
+from podium.execution.entities import Actor, Run
+from podium.execution.progress import Progress
+from podium.execution.rescuer import rescue
+
+
+class ExecutionService:
+    """Starts and resumes runs; a worker executes them."""
+
+    def __init__(self, database: Database, progress: Progress, clock: Clock) -> None:
+        self._database = database
+        self._progress = progress
+        self._clock = clock
+
+    def start(
+        self,
+        plan: Plan,
+        interval: Interval,
+        *,
+        parameters: Mapping[str, Any],
+        actor: Actor,
+        again: bool = False,
+    ) -> Run:
+        """Return the run of a pipeline for an interval, made now if there is none; `parameters` are bound ones.
+
+        The newest run with the same parameters is the answer, finished or not; `again` asks for another one. A run
+        that has not ended goes on with the code of today if its graph is the same, else Refused says what to do.
+        """
+        check_grain(interval, plan.grain, plan.pipeline)
+        now = self._clock.now()
+        key = f"person:{ids.digest_json([plan.pipeline, interval.to_document(), parameters])}"
+        with self._database.write() as connection:
+            plans.store(connection, plan, now)
+            existing = None if again else queries.find_run(connection, plan.pipeline, interval, parameters)
+            if existing is not None:
+                if existing.state in ("queued", "running"):
+                    self._adopt(connection, existing, plan)
+                return queries.get_run(connection, existing.run_id)
+            faults.reach("run.before_create")
+            run_id, created = store.create_run(
+                connection,
+                plan,
+                interval,
+                parameters=parameters,
+                trigger="person",
+                idempotency_key=f"{key}:{ids.new_id(now)}" if again else key,
+                actor=actor,
+                now=now,
+            )
+            if created:
+                self._progress.begin(connection, run_id, plan, now)
+            run = queries.get_run(connection, run_id)
+        faults.reach("run.after_create")
+        return run
+
+    def resume(self, run_id: str, plan: Plan, *, reason: str) -> Run:
+        """Make a failed or cancelled run run again where it stopped; one that is open is returned as it is."""
+        with self._database.write() as connection:
+            run = queries.get_run(connection, run_id)
+            if run.state in ("succeeded", "refused"):
+                raise UsageError(
+                    f"The run {run.run_id} {run.state}; start another with "
+                    f"`podium run {run.pipeline} --for {run.interval.name} --again`."
+                )
+            plans.store(connection, plan, self._clock.now())
+            self._adopt(connection, run, plan)
+            if run.state in ("failed", "cancelled"):
+                self._progress.reopen(connection, run.run_id, plan, self._clock.now(), reason)
+            return queries.get_run(connection, run.run_id)
+
+    def cancel(self, run_id: str, *, reason: str) -> Run:
+        """Cancel a run that has not ended; Conflict while a living worker executes a step of it."""
+        rescue(self._database, self._progress, self._clock, besides="")
+        with self._database.write() as connection:
+            run = queries.get_run(connection, run_id)
+            if run.state not in ("queued", "running"):
+                raise UsageError(f"The run {run.run_id} {run.state} already; there is nothing to cancel.")
+            if not store.cancel_run(connection, run.run_id, reason, self._clock.now()):
+                raise Conflict(
+                    f"A worker executes a step of run {run.run_id} now; interrupt that worker, then cancel the run."
+                )
+            return queries.get_run(connection, run.run_id)
+
+    def _adopt(self, connection: Any, run: Run, plan: Plan) -> None:
+        """Let an unfinished run go on with today's code: the graph must be the same; both digests are recorded."""
+        if run.plan_digest == plan.digest:
+            return
+        before = plans.load(connection, run.plan_digest)
+        if _shape(before) != _shape(plan):
+            raise Refused(
+                f"The graph of {plan.pipeline} changed since run {run.run_id} began (plan {run.plan_digest[:12]} → "
+                f"{plan.digest[:12]}), so it cannot go on. Bring the old graph back and run it again; or give it up "
+                f"with `podium runs cancel {run.run_id}`, and start anew with `podium run {plan.pipeline} "
+                f"--for {run.interval.name} --again`."
+            )
+        store.change_plan(connection, run.run_id, before, plan, self._clock.now())
+
+
+def _shape(plan: Plan) -> dict[str, Any]:
+    return {node.name: (sorted(node.dependencies), sorted(node.outputs)) for node in plan.steps}

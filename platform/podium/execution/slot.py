@@ -1,0 +1,273 @@
+"""A slot: a warm child process that executes one attempt after another for its supervisor.
+
+The main thread runs the step; a second thread reads the channel, so that the supervisor's end is noticed while
+user code runs. A slot never sees Podium's database: what a stage needs of it, it asks over the channel.
+"""
+
+import contextlib
+import importlib
+import io
+import math
+import os
+import queue
+import socket
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import podium.errors
+from podium import faults
+from podium.dag import loading, values
+from podium.errors import DefinitionError, InternalError, NoCodec, PodiumError
+from podium.execution import meter, wire
+from podium.execution.artifacts import ArtifactStore
+from podium.execution.channel import Channel, ChannelClosed, Message
+from podium.execution.codecs import Codecs
+from podium.execution.context import AttemptContext, entered
+from podium.execution.processes import adopt_orphans, descendants, end_descendants, reap
+
+_GROWTH_BYTES = 512 * 1024 * 1024
+"""A slot that grew by more since it started is replaced after its attempt."""
+_CONDITION_CHARACTERS = 500
+"""A condition travels in its row; even if each character takes 4 bytes and is escaped, it fits."""
+_ERROR_CHARACTERS = 4000
+_ERROR_TYPE_CHARACTERS = 200
+_PODIUM_FOLDER = Path(podium.errors.__file__).parent
+
+
+def main(connection: socket.socket, configuration: Message) -> None:
+    """Execute attempts until the supervisor is gone."""
+    adopt_orphans()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # each line at once: a log is complete when its step is killed
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    Slot(Channel(connection), configuration).serve()
+
+
+class Slot:
+    """Executes attempts; `ask` carries a stage's question to the supervisor."""
+
+    def __init__(self, channel: Channel, configuration: Message) -> None:
+        self._channel = channel
+        self._process_id = os.getpid()
+        self._root = Path(configuration["root"])
+        self._store = ArtifactStore(Path(configuration["artifacts"]), Codecs(tuple(configuration["trusted_types"])))
+        self._configuration = configuration
+        self._work: queue.Queue[Message] = queue.Queue()
+        self._answers: queue.Queue[Message] = queue.Queue()
+        self._first_memory_bytes = _own_memory_bytes()
+        faults.configure(Path(configuration["home"]))
+
+    def serve(self) -> None:
+        """Take attempts off the channel, one at a time."""
+        threading.Thread(target=self._read, name="channel", daemon=True).start()
+        while True:
+            work = self._work.get()
+            self._channel.send(self._execute(work))
+
+    def ask(self, service: str, arguments: dict[str, Any]) -> Any:
+        """Ask the supervisor for a service and wait for its answer; its PodiumError is raised here."""
+        self._channel.send({"type": "service", "service": service, "arguments": values.encode(arguments)})
+        answer = self._answers.get()
+        if "error" in answer:
+            raise _error_of(answer["error"])
+        return values.decode(answer["value"])
+
+    def _read(self) -> None:
+        try:
+            while True:
+                message = self._channel.receive()
+                (self._work if message["type"] == "execute" else self._answers).put(message)
+        except (ChannelClosed, OSError):
+            end_descendants(os.getpid())
+            os._exit(1)
+
+    def _execute(self, work: Message) -> Message:
+        faults.reach("slot.before_execute")
+        with _log_to(Path(work["log"])):
+            measured = meter.Meter()
+            try:
+                result: Message = {"state": "succeeded", "outputs": self._run(work)}
+            except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, ends the attempt
+                result = {"state": "failed", "error": _describe(error, self._root)}
+                traceback.print_exception(error)
+            if os.getpid() != self._process_id:  # a child that the step forked and let return: not an attempt's end
+                os._exit(0 if result["state"] == "succeeded" else 1)
+            leftovers = descendants(os.getpid())
+            if leftovers:
+                sys.stderr.write(f"podium: {len(leftovers)} processes were left when the step ended; they end now.\n")
+                reap(end_descendants(os.getpid()))
+            usage = measured.stop()
+        faults.reach("slot.before_result")
+        return {
+            **result,
+            "type": "result",
+            "attempt_id": work["attempt_id"],
+            "usage": wire.usage_to_document(usage),
+            "recycle": bool(leftovers) or _own_memory_bytes() - self._first_memory_bytes > _GROWTH_BYTES,
+        }
+
+    def _run(self, work: Message) -> Message:
+        os.chdir(self._root)  # wherever the worker was started, and whereto the attempt before went
+        function = self._load_function(work)
+        arguments = {name: self._argument(source) for name, source in work["inputs"].items()}
+        context = AttemptContext(
+            **{**work["context"], "interval": values.decode(work["context"]["interval"])},
+            build_services=self._services,
+            artifact=self._artifact,
+        )
+        with entered(context), _thread_limit(work["cpu"]):
+            result = function(**arguments)
+        outputs = {name: self._output(work["step"], name, result) for name in work["outputs"]}
+        for name in work["conditions"]:
+            outputs[name] = _plain(work["step"], name, outputs[name])
+        return {name: self._put(f"{work['step']}.{name}", value) for name, value in outputs.items()}
+
+    def _put(self, output: str, value: Any) -> Message:
+        try:
+            return wire.artifact_to_document(self._store.put(value))
+        except NoCodec as error:
+            raise NoCodec(f"The output {output} cannot be stored. {error}") from None
+
+    def _services(self) -> Any:
+        module, _, attribute = self._configuration["services"].partition(":")
+        return getattr(importlib.import_module(module), attribute)(self._configuration, self.ask)
+
+    def _load_function(self, work: Message) -> Any:
+        loading.check_unchanged(self._root, work["modules"])
+        return loading.load_step(self._root, work["file"], work["module"], work["qualname"]).function
+
+    def _argument(self, source: Message) -> Any:
+        if "value" in source:
+            return values.decode(source["value"])
+        return self._store.get(wire.artifact_from_document(source["artifact"]))
+
+    def _artifact(self, digest: str) -> Any:
+        return self._store.get(wire.artifact_from_document(self.ask("artifact", {"digest": digest})))
+
+    @staticmethod
+    def _output(step: str, name: str, result: Any) -> Any:
+        if name == "result":
+            return result
+        try:
+            return getattr(result, name)
+        except AttributeError:
+            raise DefinitionError(
+                f"The step {step} returned a {type(result).__name__}, which has no {name!r}; a later step needs it. "
+                "Return what the step's annotation says."
+            ) from None
+
+
+def _plain(step: str, name: str, value: Any) -> Any:
+    """Return the value of a condition, which must be a small plain one: the supervisor decides on it."""
+    plain = value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
+    if type(plain) not in (bool, int, float, str, type(None)):
+        raise DefinitionError(
+            f"The condition {step}.{name} of a `when` is a {type(value).__name__}; return a bool, a number or a text "
+            "to decide on."
+        )
+    if isinstance(plain, float) and math.isnan(plain):
+        raise DefinitionError(
+            f"The condition {step}.{name} of a `when` is NaN, which is neither true nor false; return what is known, "
+            "or None where nothing is."
+        )
+    if isinstance(plain, str) and len(plain) > _CONDITION_CHARACTERS:
+        raise DefinitionError(
+            f"The condition {step}.{name} of a `when` is a text of {len(plain):,} > {_CONDITION_CHARACTERS:,} "
+            "characters; return a bool, a number or a short text to decide on."
+        )
+    return plain
+
+
+@contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Send what this process and its children print to `path`, native code included."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    saved = [os.dup(1), os.dup(2)]
+    try:
+        _flush()
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        yield
+    finally:
+        _flush()
+        for number, descriptor in enumerate(saved, start=1):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+        os.close(log)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(ValueError, OSError):  # closed by the step
+            stream.flush()
+
+
+@contextmanager
+def _thread_limit(cpu: float) -> Iterator[None]:
+    """Hold OpenMP and BLAS to the cores that the step reserved and pays for."""
+    if "numpy" not in sys.modules:
+        yield
+        return
+    import threadpoolctl
+
+    with threadpoolctl.threadpool_limits(max(1, round(cpu))):
+        yield
+
+
+def _describe(error: BaseException, root: Path) -> Message:
+    """Type, one paragraph and whether trying again can help, of what a step raised."""
+    kind = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - a class of the user's, whose text may be broken as well
+        text = "its text cannot be shown"
+    if not isinstance(error, PodiumError):
+        text = f"{kind}: {text}" if text else kind
+    place = "" if isinstance(error, PodiumError) else _place(error, root)
+    return {
+        "type": kind[:_ERROR_TYPE_CHARACTERS],
+        "message": _storable(text or kind) + place,
+        "retryable": not isinstance(error, PodiumError) or error.retryable,
+    }
+
+
+def _storable(text: str) -> str:
+    """Return `text` as every database takes it: no NUL, no half surrogate pairs, no novel."""
+    if len(text) > _ERROR_CHARACTERS:
+        text = f"{text[:_ERROR_CHARACTERS]} … ({len(text):,} characters; the log has all)"
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def _place(error: BaseException, root: Path) -> str:
+    """Return where in the project's own code an error passed last; without any, where outside Podium."""
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not Path(frame.filename).is_relative_to(_PODIUM_FOLDER)
+    ]
+    own = [
+        frame
+        for frame in frames
+        if Path(frame.filename).is_relative_to(root) and not Path(frame.filename).is_relative_to(sys.prefix)
+    ]
+    if not frames:
+        return ""
+    last = (own or frames)[-1]
+    file = Path(last.filename)
+    return f" ({file.relative_to(root) if own else file.name}:{last.lineno})"
+
+
+def _error_of(document: Message) -> PodiumError:
+    known = getattr(podium.errors, document["type"], PodiumError)
+    return known(document["message"]) if issubclass(known, PodiumError) else InternalError(document["message"])
+
+
+def _own_memory_bytes() -> int:
+    usage = meter.sample(os.getpid())
+    return usage.memory_bytes if usage else 0

@@ -1,0 +1,212 @@
+"""A supervisor's view of its slots: start them, hand them attempts, hear from them, end them."""
+
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from podium.errors import InternalError
+from podium.execution.channel import Channel, ChannelClosed, Message
+from podium.execution.processes import end_tree
+
+_STOP_SECONDS = 5.0
+
+
+@dataclass
+class SlotHandle:
+    """One slot: its channel, its process, and the attempt it executes, if any.
+
+    A `complete` one was forked when the host had imported everything.
+    """
+
+    number: int
+    channel: Channel
+    code_digest: str
+    complete: bool = False
+    process_id: int | None = None
+    attempt_id: str | None = None
+    ending: bool = False
+
+
+@dataclass(frozen=True)
+class SlotMessage:
+    """What a slot said."""
+
+    slot: SlotHandle
+    message: Message
+
+
+@dataclass(frozen=True)
+class SlotEnded:
+    """A slot's process ended with this exit status (negative: the signal)."""
+
+    slot: SlotHandle
+    status: int
+
+
+@dataclass
+class Slots:
+    """The slots of one supervisor, and the host process that forks them.
+
+    `configuration` goes to every slot; `preload` names the modules that the host imports before it forks, or
+    functions in them (`module:function`) that it calls; `preload_later` names what only complete slots need.
+    """
+
+    configuration: Message
+    preload: tuple[str, ...]
+    host_log: Path
+    preload_later: tuple[str, ...] = ()
+    _slots: dict[int, SlotHandle] = field(default_factory=dict)
+    _numbers: int = 0
+    _host: subprocess.Popen[bytes] | None = None
+    _control: Channel | None = None
+    _descriptors: socket.socket | None = None
+    selector: selectors.DefaultSelector = field(default_factory=selectors.DefaultSelector)
+
+    def start(self) -> None:
+        """Start the host; it imports what is to be preloaded while the caller goes on."""
+        control, control_child = socket.socketpair()
+        self._descriptors, descriptors_child = socket.socketpair()
+        self.host_log.parent.mkdir(parents=True, exist_ok=True)
+        children = (control_child.fileno(), descriptors_child.fileno())
+        with self.host_log.open("ab") as log:
+            self._host = subprocess.Popen(
+                [sys.executable, "-P", "-m", "podium.execution.slot_host", *map(str, children)],
+                pass_fds=children,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # Several slots share the cores: OpenMP threads that spin while they wait starve each other.
+                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
+                start_new_session=True,  # an interrupt at the terminal is the supervisor's to act on
+            )
+        control_child.close()
+        descriptors_child.close()
+        self._control = Channel(control)
+        self.selector.register(self._control, selectors.EVENT_READ, None)
+        preload = {"preload": list(self.preload), "preload_later": list(self.preload_later)}
+        self._tell_host({**self.configuration, "type": "configure", **preload})
+
+    def idle(self, code_digest: str, *, complete: bool = False) -> SlotHandle:
+        """Return a slot that executes nothing and holds no other code, `complete` if asked; a new one if need be."""
+        for slot in list(self._slots.values()):
+            if slot.attempt_id is None and not slot.ending:
+                if slot.code_digest == code_digest and (slot.complete or not complete):
+                    return slot
+                self.end(slot)
+        return self._fork(code_digest, complete=complete)
+
+    def busy(self) -> list[SlotHandle]:
+        """Return the slots that execute an attempt."""
+        return [slot for slot in self._slots.values() if slot.attempt_id is not None]
+
+    def end(self, slot: SlotHandle) -> None:
+        """Have the host kill a slot with everything it started; its end is reported like any other."""
+        if not slot.ending:
+            slot.ending = True
+            self._tell_host({"type": "end_slot", "slot": slot.number})
+
+    def wait(self, timeout_seconds: float) -> Iterator[SlotMessage | SlotEnded]:
+        """Wait until something happens, at most so long, and yield what slots said and which ended."""
+        for key, _ in self.selector.select(max(0.0, timeout_seconds)):
+            if key.fileobj not in self._registered():
+                continue  # closed while we heard of its slot's end
+            if isinstance(key.data, SlotHandle):
+                yield from self._hear(key.data)
+            elif key.fileobj is self._control:
+                yield from self._hear_host()
+            else:
+                key.data()  # a wake-up registered by the supervisor
+
+    def stop(self) -> None:
+        """End the host and with it every slot."""
+        if self._host is None:
+            return
+        for slot in self._slots.values():
+            slot.channel.close()
+        self._require_control().close()
+        if self._descriptors is not None:
+            self._descriptors.close()
+        try:
+            self._host.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._host.send_signal(signal.SIGKILL)
+            self._host.wait()
+        if self._host.returncode != 0:  # only after the wait: its sockets close a moment before it can be reaped
+            self._end_orphans()
+        self.selector.close()
+        self._host = None
+
+    def _end_orphans(self) -> None:
+        """End the slots of a host that was killed: one that is busy in native code cannot notice that itself."""
+        for slot in self._slots.values():
+            if slot.process_id is not None:
+                end_tree(slot.process_id)
+
+    def _fork(self, code_digest: str, *, complete: bool) -> SlotHandle:
+        ours, theirs = socket.socketpair()
+        self._numbers += 1
+        slot = SlotHandle(self._numbers, Channel(ours), code_digest, complete)
+        self._slots[slot.number] = slot
+        self.selector.register(slot.channel, selectors.EVENT_READ, slot)
+        self._tell_host({"type": "start_slot", "slot": slot.number, "complete": complete})
+        if self._descriptors is None:
+            raise InternalError("A slot was asked for before the slot host was started.")
+        try:
+            socket.send_fds(self._descriptors, [b"s"], [theirs.fileno()])
+        except (BrokenPipeError, ConnectionResetError):
+            raise self._host_gone() from None
+        finally:
+            theirs.close()
+        return slot
+
+    def _hear(self, slot: SlotHandle) -> Iterator[SlotMessage]:
+        try:
+            for message in slot.channel.arrived():
+                yield SlotMessage(slot, message)
+        except ChannelClosed:
+            self.selector.unregister(slot.channel)  # the host reports how it ended
+
+    def _hear_host(self) -> Iterator[SlotMessage | SlotEnded]:
+        try:
+            for message in self._require_control().arrived():
+                slot = self._slots[message["slot"]]
+                if message["type"] == "slot_started":
+                    slot.process_id, slot.complete = message["process_id"], message["complete"]
+                else:
+                    del self._slots[slot.number]
+                    yield from self._rest_of(slot)
+                    yield SlotEnded(slot, message["status"])
+        except ChannelClosed:
+            raise self._host_gone() from None
+
+    def _tell_host(self, message: Message) -> None:
+        try:
+            self._require_control().send(message)
+        except ChannelClosed:
+            raise self._host_gone() from None
+
+    def _host_gone(self) -> InternalError:
+        return InternalError(
+            f"The process that forks slots ended by itself; its last words are in {self.host_log}. Run again: what "
+            "was finished is kept."
+        )
+
+    def _rest_of(self, slot: SlotHandle) -> Iterator[SlotMessage]:
+        """Yield what an ended slot had still said, and forget it."""
+        while slot.channel in self._registered():
+            yield from self._hear(slot)  # until the end of the channel, which a dead process cannot delay
+        slot.channel.close()
+
+    def _registered(self) -> set[object]:
+        return {key.fileobj for key in self.selector.get_map().values()}
+
+    def _require_control(self) -> Channel:
+        if self._control is None:
+            raise InternalError("The slots were used before they were started.")
+        return self._control

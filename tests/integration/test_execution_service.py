@@ -1,0 +1,175 @@
+"""What the faces ask of execution: start, find, resume and cancel a run."""
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from podium.db.engine import Database
+from podium.db.schema import run
+from podium.errors import Conflict, NotFound, Refused, UsageError
+from podium.execution import queries
+from tests.execution_world import (
+    CHAIN,
+    DAY,
+    HandWorker,
+    check_books,
+    everything,
+    node,
+    plan_of,
+)
+
+
+@pytest.fixture
+def hand(database: Database, tmp_path: Path) -> HandWorker:
+    worker = HandWorker(database, tmp_path)
+    worker.worker("w")
+    return worker
+
+
+class TestAsking:
+    def test_the_same_interval_and_parameters_are_the_same_run_ended_or_not(self, hand: HandWorker) -> None:
+        started = hand.start(plan_of(node("a")))
+        assert hand.start(plan_of(node("a"))).run_id == started.run_id
+        hand.end(hand.claim(started)[0])
+        found = hand.start(plan_of(node("a")))
+        assert (found.run_id, found.state) == (started.run_id, "succeeded")
+
+    def test_again_is_another_run_when_the_first_has_ended(self, hand: HandWorker) -> None:
+        started = hand.start(plan_of(node("a")))
+        with pytest.raises(Conflict, match=f"The run {started.run_id} of flow is open for 2026-11-02"):
+            hand.start(plan_of(node("a")), again=True)
+        hand.end(hand.claim(started)[0])
+        assert hand.start(plan_of(node("a")), again=True).run_id != started.run_id
+
+    def test_other_parameters_are_another_run_and_wait_their_turn(self, hand: HandWorker) -> None:
+        started = hand.start(plan_of(node("a")), parameters={"depth": 1})
+        with pytest.raises(Conflict, match="is open"):
+            hand.start(plan_of(node("a")), parameters={"depth": 2})
+        hand.end(hand.claim(started)[0])
+        assert hand.start(plan_of(node("a")), parameters={"depth": 2}).run_id != started.run_id
+
+    def test_the_database_refuses_a_second_open_run_of_an_interval(self, hand: HandWorker) -> None:
+        started = hand.start(CHAIN)
+        with hand.database.read() as connection:
+            row = connection.execute(sa.select(run).where(run.c.run_id == started.run_id)).one()
+        second = run.insert().values({**row._asdict(), "run_id": "second", "idempotency_key": "second"})
+        with pytest.raises(sa.exc.IntegrityError), hand.database.write() as connection:
+            connection.execute(second)
+
+    def test_new_code_with_the_same_graph_goes_on_and_is_recorded(self, hand: HandWorker) -> None:
+        started = hand.start(CHAIN)
+        after = plan_of(*CHAIN.steps, code="c1")
+        assert hand.start(after).plan_digest == after.digest
+        assert "run.code_changed" in hand.events(started)
+
+    def test_another_graph_is_refused_with_both_ways_out(self, hand: HandWorker) -> None:
+        started = hand.start(CHAIN)
+        before = everything(hand.database)
+        with pytest.raises(Refused, match=rf"cancel {started.run_id}.*--again"):
+            hand.start(plan_of(node("a"), node("b", "a")))
+        assert everything(hand.database) == before
+
+    def test_a_run_is_found_by_the_beginning_or_the_end_of_its_id(self, hand: HandWorker) -> None:
+        started = hand.start(CHAIN)
+        with hand.database.read() as connection:
+            for text in (started.run_id, started.run_id[:6], started.run_id[-6:]):
+                assert queries.get_run(connection, text).run_id == started.run_id
+            for text in ("", "%", "nosuchrun"):
+                with pytest.raises(NotFound, match="podium runs list"):
+                    queries.get_run(connection, text)
+
+
+class TestResume:
+    def test_a_failed_run_goes_on_where_it_stopped(self, hand: HandWorker) -> None:
+        plan = plan_of(node("a"), node("b", "a"), node("c", "b"), node("x", "a"))
+        started = hand.start(plan)
+        hand.end(hand.claim(started)[0])
+        for claim in hand.claim(started):
+            hand.end(claim, "failed" if claim.step == "b" else "succeeded")
+        assert hand.states(started) == {"a": "succeeded", "b": "failed", "c": "skipped", "x": "succeeded"}
+        resumed = hand.service.resume(started.run_id, plan, reason="repaired")
+        assert (resumed.state, resumed.reason) == ("running", None)
+        assert hand.states(started) == {"a": "succeeded", "b": "ready", "c": "waiting", "x": "succeeded"}
+        (claim,) = hand.claim(started)
+        assert (claim.step, claim.number) == ("b", 2)
+        hand.end(claim)
+        hand.end(hand.claim(started)[0])
+        assert hand.run(started).state == "succeeded"
+        check_books(hand.database)
+
+    def test_a_resumed_step_has_all_its_retries_again(self, hand: HandWorker) -> None:
+        plan = plan_of(node("a", retries=1))
+        started = hand.start(plan)
+        for _ in range(2):
+            hand.end(hand.claim(started)[0], "failed")
+            hand.clock.advance(1)
+        assert hand.run(started).state == "failed"
+        hand.service.resume(started.run_id, plan, reason="again")
+        hand.end(hand.claim(started)[0], "failed")
+        assert hand.states(started) == {"a": "waiting"}
+
+    def test_a_run_that_succeeded_is_not_resumed(self, hand: HandWorker) -> None:
+        plan = plan_of(node("a"))
+        started = hand.start(plan)
+        hand.end(hand.claim(started)[0])
+        with pytest.raises(UsageError, match="--again"):
+            hand.service.resume(started.run_id, plan, reason="why not")
+
+    def test_an_open_run_is_returned_as_it_is(self, hand: HandWorker) -> None:
+        started = hand.start(CHAIN)
+        assert hand.service.resume(started.run_id, CHAIN, reason="why not") == hand.run(started)
+
+    def test_a_run_does_not_go_on_beside_another_of_its_interval(self, hand: HandWorker) -> None:
+        started = hand.start(CHAIN)
+        hand.end(hand.claim(started)[0], "failed")
+        hand.start(CHAIN, again=True)
+        with pytest.raises(Conflict, match="another run of its interval is open"):
+            hand.service.resume(started.run_id, CHAIN, reason="again")
+        assert hand.run(started).state == "failed"
+
+
+class TestCancel:
+    def test_a_cancelled_run_ends_with_its_open_steps_and_can_be_resumed(self, hand: HandWorker) -> None:
+        started = hand.start(CHAIN)
+        hand.end(hand.claim(started)[0])
+        cancelled = hand.service.cancel(started.run_id, reason="enough")
+        assert (cancelled.state, cancelled.reason) == ("cancelled", "enough")
+        assert hand.states(started) == {"a": "succeeded", "b": "cancelled", "c": "cancelled"}
+        assert hand.claim(started) == []
+        hand.service.resume(started.run_id, CHAIN, reason="after all")
+        assert [claim.step for claim in hand.claim(started)] == ["b"]
+
+    def test_a_run_that_never_began_has_a_beginning_once_it_is_resumed(self, hand: HandWorker) -> None:
+        started = hand.start(CHAIN)
+        hand.service.cancel(started.run_id, reason="enough")
+        hand.service.resume(started.run_id, CHAIN, reason="after all")
+        with hand.database.read() as connection:
+            row = queries.run_rows(connection, [started.run_id])[started.run_id]
+        assert row.started_at == hand.clock.now()
+        assert row.cancel_requested_at is None
+
+    def test_a_run_with_a_running_step_is_not_cancelled_and_nothing_is_written(self, hand: HandWorker) -> None:
+        started = hand.start(CHAIN)
+        hand.claim(started)
+        before = everything(hand.database)
+        with pytest.raises(Conflict, match="interrupt that worker"):
+            hand.service.cancel(started.run_id, reason="enough")
+        assert everything(hand.database) == before
+
+    def test_a_dead_worker_s_step_does_not_keep_a_run_from_being_cancelled(self, hand: HandWorker) -> None:
+        started = hand.start(CHAIN)
+        hand.claim(started)
+        hand.clock.advance(31)
+        assert hand.service.cancel(started.run_id, reason="enough").state == "cancelled"
+        check_books(hand.database)
+
+    def test_a_run_that_ended_is_not_cancelled(self, hand: HandWorker) -> None:
+        started = hand.start(plan_of(node("a")))
+        hand.end(hand.claim(started)[0])
+        with pytest.raises(UsageError, match="nothing to cancel"):
+            hand.service.cancel(started.run_id, reason="enough")
+
+
+def test_the_interval_of_a_run_is_the_one_it_was_started_for(hand: HandWorker) -> None:
+    assert hand.run(hand.start(CHAIN)).interval == DAY
