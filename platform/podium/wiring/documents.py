@@ -1,0 +1,103 @@
+"""Run documents: what executed, what was decided and what it cost, in the interface's JSON."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy as sa
+
+from podium.execution import queries
+from podium.finops.costs import cost_of_attempts, cost_of_runs
+from podium.finops.money import decimal_text
+from podium.registry import store as registry_store
+
+
+def run_document(connection: sa.Connection, run_id: str) -> dict[str, Any]:
+    """Return one run with its steps and attempts."""
+    (document,) = run_documents(connection, [run_id])
+    return {**document, "steps": _steps(connection, run_id)}
+
+
+def run_documents(connection: sa.Connection, run_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return runs without their steps, in the order given."""
+    rows = queries.run_rows(connection, run_ids)
+    costs = cost_of_runs(connection, run_ids)
+    return [_run(connection, rows[run_id], costs[run_id]) for run_id in run_ids]
+
+
+def _run(connection: sa.Connection, row: sa.Row[Any], cost: Decimal | None) -> dict[str, Any]:
+    promotions = registry_store.promotions_of_run(connection, row.run_id)
+    evidence = registry_store.evidence_of_run(connection, row.run_id)
+    versions = registry_store.versions_of_run(connection, row.run_id)
+    last = promotions[-1] if promotions else None
+    before = last.from_version if last else evidence[-1].champion_version if evidence else None
+    return {
+        "run_id": row.run_id,
+        "pipeline": row.pipeline,
+        "team": row.team,
+        "environment": row.environment,
+        "interval": {"start": _instant(row.interval_start), "end": _instant(row.interval_end)},
+        "interval_name": queries.interval_of(row).name,
+        "parameters": row.parameters,
+        "trigger": row.trigger,
+        "actor": row.actor,
+        "actor_verified": row.actor_verified,
+        "state": row.state,
+        "outcome": row.outcome,
+        "reason": row.reason,
+        "created_at": _instant(row.created_at),
+        "started_at": _instant(row.started_at),
+        "ended_at": _instant(row.ended_at),
+        "cost_usd": _money(cost),
+        "model": {
+            "name": row.model,
+            "version": versions[-1].version if versions else None,
+            "champion_before": before,
+            "champion_after": last.champion if last else before,
+        },
+        "verdict": {"result": evidence[-1].verdict, "reasons": list(evidence[-1].reasons)} if evidence else None,
+        "promotion": last.to_document() if last else None,
+    }
+
+
+def _steps(connection: sa.Connection, run_id: str) -> list[dict[str, Any]]:
+    costs = cost_of_attempts(connection, run_id)
+    attempts: dict[str, list[dict[str, Any]]] = {}
+    for row in queries.attempt_rows(connection, run_id):
+        attempts.setdefault(row.step_run_id, []).append(
+            {
+                "attempt_id": row.attempt_id,
+                "number": row.number,
+                "state": row.state,
+                "started_at": _instant(row.started_at),
+                "ended_at": _instant(row.ended_at),
+                "wall_seconds": row.wall_seconds,
+                "cpu_seconds": row.cpu_seconds,
+                "peak_memory_bytes": row.peak_memory_bytes,
+                "meter_quality": row.meter_quality,
+                "cost_usd": _money(costs.get(row.attempt_id)),
+                "error": row.error,
+                "log": row.log,
+            }
+        )
+    return [
+        {
+            "name": row.name,
+            "map_index": None if row.map_index < 0 else row.map_index,
+            "state": row.state,
+            "reason": row.reason,
+            "cached": row.cached,
+            "not_before": _instant(row.not_before),
+            "attempts": attempts.get(row.step_run_id, []),
+        }
+        for row in queries.step_rows(connection, run_id)
+    ]
+
+
+def _instant(at: datetime | None) -> str | None:
+    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _money(amount: Decimal | None) -> str | None:
+    return None if amount is None else decimal_text(amount)

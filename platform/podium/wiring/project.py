@@ -1,0 +1,167 @@
+"""A project opened: its settings, its database, and every service, each built when first asked for."""
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from podium import faults, settings
+from podium.clock import Clock, SystemClock
+from podium.dag.plan import Plan
+from podium.db import migrate
+from podium.db.engine import Database
+from podium.errors import ConfigurationError
+from podium.execution.entities import Actor, AttemptUsage
+from podium.execution.progress import Progress
+from podium.execution.service import ExecutionService
+from podium.finops.ledger import Ledger
+from podium.finops.usage import UsageRecord, resources_of
+from podium.registry.port import ModelRegistry
+from podium.registry.promotion import PromotionService
+from podium.settings import Settings
+
+
+@dataclass(frozen=True)
+class LedgerAdapter:
+    """Posts what execution reports at an attempt's end."""
+
+    ledger: Ledger
+
+    def post(self, connection: sa.Connection, usage: AttemptUsage) -> None:
+        """Post the cost of one attempt in the caller's transaction."""
+        self.ledger.post(connection, usage_record(usage))
+
+
+def usage_record(usage: AttemptUsage) -> UsageRecord:
+    """Return an attempt's usage in the ledger's words."""
+    metered = usage.usage
+    return UsageRecord(
+        attempt_id=usage.attempt_id,
+        run_id=usage.run_id,
+        step=usage.step,
+        number=usage.number,
+        team=usage.team,
+        model=usage.model,
+        environment=usage.environment,
+        outcome=usage.state,
+        started_at=usage.started_at,
+        ended_at=usage.ended_at,
+        wall_seconds=metered.wall_seconds,
+        cpu=usage.cpu,
+        memory_bytes=usage.memory_bytes,
+        gpu=usage.gpu,
+        cpu_seconds=metered.cpu_seconds,
+        peak_memory_bytes=metered.peak_memory_bytes,
+        meter_source=metered.source,
+        meter_quality=metered.quality,
+    )
+
+
+@dataclass(frozen=True)
+class Project:
+    """Everything of one project; open it with `open_project`."""
+
+    settings: Settings
+    clock: Clock
+
+    @cached_property
+    def database(self) -> Database:
+        """The database, at the schema this version needs."""
+        migrate.ensure(self.unchecked_database)
+        return self.unchecked_database
+
+    @cached_property
+    def unchecked_database(self) -> Database:
+        """The database, whatever its schema."""
+        self._require_home()
+        faults.configure(self.settings.home)
+        return Database(self.settings.effective_database_url, self.settings.home / "locks")
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger."""
+        return Ledger(self.clock)
+
+    @cached_property
+    def progress(self) -> Progress:
+        """What moves runs along, with the ledger and the registry's outcomes joined to its transactions."""
+        from podium.registry.store import run_outcome
+
+        return Progress(LedgerAdapter(self.ledger), run_outcome)
+
+    @cached_property
+    def execution(self) -> ExecutionService:
+        """Starts and resumes runs."""
+        return ExecutionService(self.database, self.progress, self.clock)
+
+    @cached_property
+    def registry(self) -> ModelRegistry:
+        """The model registry."""
+        return build_registry(self.settings, partial(self.database.lock, "mlflow-store", timeout_seconds=120.0))
+
+    @cached_property
+    def promotions(self) -> PromotionService:
+        """The one way `champion` moves."""
+        return PromotionService(self.database, self.registry, self.clock)
+
+    @property
+    def actor(self) -> Actor:
+        """Who works here, as far as it is known."""
+        return Actor(self.settings.user)
+
+    @property
+    def log_folder(self) -> Path:
+        """Where attempts' logs lie."""
+        return self.settings.home / "logs"
+
+    def require_prices(self, plan: Plan) -> None:
+        """Bring the price book up to date and raise ConfigurationError unless all a plan reserves has a price."""
+        from podium.finops.book import load_book
+        from podium.finops.prices import check_priced, import_book
+
+        own = self.settings.root / "prices.yaml"
+        import_book(self.database, load_book(own if own.is_file() else None), self.clock)
+        needed = {resource for node in plan.steps for resource in resources_of(node.resources.gpu)}
+        with self.database.read() as connection:
+            check_priced(connection, sorted(needed, key=lambda resource: resource.name), self.clock.now())
+
+    def _require_home(self) -> None:
+        home = self.settings.home
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            writable = os.access(home, os.W_OK | os.X_OK)
+        except OSError as error:
+            raise ConfigurationError(
+                f"The state folder {home} cannot be made: {error.strerror}. Set PODIUM_HOME to a folder that can."
+            ) from None
+        if not writable:
+            raise ConfigurationError(
+                f"The state folder {home} cannot be written. Change its rights, or set PODIUM_HOME to another folder."
+            )
+
+    def close(self) -> None:
+        """Close what was opened."""
+        if "unchecked_database" in self.__dict__:
+            self.unchecked_database.close()
+
+
+def open_project(start: Path | None = None, clock: Clock | None = None) -> Project:
+    """Open the project that `start` (default: the current folder) lies in."""
+    return Project(settings.load(start), clock or SystemClock())
+
+
+def build_registry(options: Settings, first_use: Callable[[], AbstractContextManager[None]]) -> ModelRegistry:
+    """Return MLflow's adapter; MLflow itself is imported at its first use."""
+    from podium.registry.mlflow_registry import MlflowRegistry
+
+    local = not options.mlflow_tracking_uri
+    return MlflowRegistry(
+        options.effective_tracking_uri,
+        os.fspath(options.home / "mlflow-artifacts") if local else None,
+        trusted_types=options.trusted_types,
+        first_use=first_use,
+    )
