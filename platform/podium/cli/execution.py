@@ -1,0 +1,105 @@
+"""What `podium run` and `podium runs resume` share: execute runs in the foreground, show them, report them."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from podium.cli import output
+from podium.cli.progress import progress_of
+from podium.cli.run_report import print_results
+from podium.dag.plan import Plan
+from podium.execution import queries
+from podium.wiring.documents import run_document
+from podium.wiring.project import Project
+from podium.wiring.runs import Foreground, foreground
+
+
+@dataclass(frozen=True)
+class Start:
+    """A run to execute: how it is called on the screen, and how to make it when its turn comes."""
+
+    label: str
+    create: Callable[[], str]
+
+
+def execute(project: Project, plan: Plan, starts: Sequence[Start]) -> list[dict[str, Any]]:
+    """Execute runs one after another and return their documents; behind one that fails, none is started."""
+    documents: list[dict[str, Any]] = []
+    progress = progress_of(plan, project.clock)
+    project.require_prices(plan)  # before a run is on record that could not be paid for
+    with ExitStack() as stack:
+        stack.enter_context(_terminable())
+        stack.enter_context(progress)
+        worker: Foreground | None = None
+        for start in starts:
+            run_id = start.create()
+            with project.database.read() as connection:
+                run = queries.get_run(connection, run_id)
+            fresh = run.state in ("queued", "running")
+            if fresh:
+                progress.begin(start.label, run_id)
+                worker = worker or stack.enter_context(foreground(project, [plan], progress.observe))
+                run = worker.execute(run)
+            with project.database.read() as connection:
+                documents.append(run_document(connection, run_id))
+            progress.end(start.label, documents[-1], fresh=fresh)
+            if run.state != "succeeded":
+                break
+    for left in starts[len(documents) :]:
+        output.note(f"{left.label} was not started, because {documents[-1]['interval_name']} {documents[-1]['state']}.")
+    return documents
+
+
+def report(plan: Plan, documents: list[dict[str, Any]], *, many: bool, as_json: bool) -> None:
+    """Print what became of the runs; exit 1 unless all succeeded."""
+    if as_json:
+        output.print_json(documents if many else documents[0])
+    else:
+        print_results(documents)
+        _print_hints(plan, documents)
+    if any(document["state"] != "succeeded" for document in documents):
+        raise typer.Exit(1)
+
+
+def _print_hints(plan: Plan, documents: list[dict[str, Any]]) -> None:
+    last = documents[-1]
+    if last["state"] != "succeeded":
+        hints = {
+            f"podium runs show {last['run_id']}": "which step failed, and why",
+            f"podium runs logs {last['run_id']}": "what it printed",
+            f"podium runs resume {last['run_id']}": "go on where it stopped, with today's code",
+        }
+    else:
+        judged = last["model"]["champion_after"] is not None
+        hints = {
+            f"podium models history {plan.model}" if judged else f"podium pipelines show {plan.pipeline}": (
+                "every move of the champion, and why" if judged else "its steps, and what each waits for"
+            ),
+            f"podium runs show {last['run_id']}": "steps, attempts, verdict, cost",
+            "podium costs report --by model,resource": "what was spent, and on what",
+        }
+    width = max(map(len, hints))
+    output.note("\nWorth trying next:")
+    for command, purpose in hints.items():
+        output.note(f"  {command:<{width}}  # {purpose}")
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Treat SIGTERM like an interrupt at the keyboard: what runs is ended, and claimable again."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        output.note("Interrupted. What was finished is kept; the same command goes on from there.")
+        raise typer.Exit(130) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,317 @@
+"""`podium models`, `podium promote` and `podium rollback`: who serves, since when, and why."""
+
+from typing import Annotated, Any
+
+import typer
+
+from podium.cli.options import Json, Reason
+
+app = typer.Typer(help="Models: versions, aliases, history.\n\nExample: podium models list", no_args_is_help=True)
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
+Expected = Annotated[
+    str | None,
+    typer.Option(metavar="VERSION", help="Refuse unless this version is champion ('none': unless there is none)."),
+]
+
+
+@app.command("list")
+def list_(*, as_json: Json = False) -> None:
+    """List the models that Podium registered versions of.
+
+    The champion is that of Podium's own history; `podium models show` asks the registry.
+
+    Example: podium models list
+    """
+    from podium.cli import output
+    from podium.cli.tables import Column, print_table
+    from podium.registry import store
+    from podium.wiring.project import open_project
+
+    with open_project().database.read() as connection:
+        documents = [store.model_document(connection, name) for name in store.model_names(connection)]
+    if as_json:
+        output.print_json(documents)
+        return
+    if not documents:
+        output.note("No version of any model was registered yet.")
+        return
+    print_table(
+        [Column("model"), Column("champion"), Column("challenger"), Column("versions", right=True), Column("newest")],
+        [
+            (
+                document["name"],
+                output.safe(document["aliases"]["champion"]),
+                output.safe(document["aliases"]["challenger"]),
+                str(len(document["versions"])),
+                output.when(document["versions"][0]["registered_at"]),
+            )
+            for document in documents
+        ],
+    )
+
+
+@app.command()
+def show(model: Model, *, as_json: Json = False) -> None:
+    """Show a model's versions, and the aliases as they are now.
+
+    The registry is asked for the aliases, so a move made outside Podium shows.
+
+    Example: podium models show flight_delay
+    """
+    from podium.cli import output
+    from podium.cli.tables import Column, print_table
+    from podium.registry import store
+    from podium.registry.entities import CHALLENGER, CHAMPION
+    from podium.wiring.project import open_project
+
+    project = open_project()
+    with project.database.read() as connection:
+        _require_known(store.model_names(connection), model)
+    aliases = {alias: project.registry.alias(model, alias) for alias in (CHAMPION, CHALLENGER)}
+    with project.database.read() as connection:
+        document = store.model_document(connection, model, aliases=aliases)
+    if as_json:
+        output.print_json(document)
+        return
+    output.print_lines([f"{model}: champion {aliases[CHAMPION] or 'none'}, challenger {aliases[CHALLENGER] or 'none'}"])
+    print_table(
+        [
+            Column("version"),
+            Column("state"),
+            Column("verdict"),
+            Column("interval"),
+            Column("run"),
+            Column("registered", spare=True),
+            Column("digest", spare=True),
+        ],
+        [
+            (
+                version["version"],
+                output.state(version["state"]),
+                output.state(version["verdict"]),
+                version["interval"]["start"][:10],
+                version["run_id"],
+                output.when(version["registered_at"]),
+                version["digest"][:12],
+            )
+            for version in document["versions"]
+        ],
+    )
+
+
+@app.command()
+def history(model: Model, *, as_json: Json = False) -> None:
+    """Show every fact about a model's champion, oldest first.
+
+    Facts are moves, refusals, blocks and what lifted them.
+
+    Example: podium models history flight_delay
+    """
+    from podium.cli import output
+    from podium.cli.tables import Column, print_table
+    from podium.registry import history as registry_history
+    from podium.registry import store
+    from podium.wiring.project import open_project
+
+    with open_project().database.read() as connection:
+        entries = [entry.to_document() for entry in registry_history.entries(connection, model)]
+        if not entries:
+            _require_known(store.model_names(connection), model)
+    if as_json:
+        output.print_json(entries)
+        return
+    if not entries:
+        output.note(f"Nothing was decided about {model} yet.")
+        return
+    print_table(
+        [
+            Column("id", right=True, spare=True),
+            Column("at"),
+            Column("action"),
+            Column("state"),
+            Column("from"),
+            Column("to"),
+            Column("actor"),
+            Column("reason", wraps=True),
+            Column("hash", spare=True),
+        ],
+        [
+            (
+                str(entry["id"]),
+                output.when(entry["at"]),
+                entry["action"],
+                output.state(entry["state"]),
+                output.safe(entry["from_version"]),
+                output.safe(entry["to_version"]),
+                output.safe(entry["actor"]),
+                output.safe(entry["reason"]),
+                entry["hash"][:12],
+            )
+            for entry in entries
+        ],
+    )
+    if not all(entry["actor_verified"] for entry in entries):
+        output.note("Nobody verified who the actors are; `--json` says of which.")
+
+
+@app.command()
+def verify(model: Model, *, as_json: Json = False) -> None:
+    """Check that a model's history is whole and unchanged.
+
+    Exits 1 and names the first bad entry if it is not.
+
+    Example: podium models verify flight_delay
+    """
+    from podium.cli import output
+    from podium.registry import history as registry_history
+    from podium.registry import store
+    from podium.wiring.project import open_project
+
+    with open_project().database.read() as connection:
+        verification = registry_history.verify(connection, model)
+        if verification.ok and not verification.entries:
+            _require_known(store.model_names(connection), model)
+    document = verification.to_document()
+    if as_json:
+        output.print_json(document)
+    elif verification.ok:
+        output.print_lines(
+            [f"The history of {model} is whole: {document['entries']} entries, each hash as it must be."]
+        )
+    else:
+        output.print_lines([f"The history of {model} was changed: {verification.problem}"])
+    if not verification.ok:
+        raise typer.Exit(1)
+
+
+@app.command()
+def unblock(
+    model: Model,
+    version: Annotated[str, typer.Option(help="The blocked version.")],
+    reason: Reason,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Let a version that was rolled back be promoted again.
+
+    Example: podium models unblock flight_delay --version 2 --reason "the outage was the network's"
+    """
+    from podium.cli import output
+    from podium.wiring.project import open_project
+
+    project = open_project()
+    entry = project.promotions.unblock(model, version, **_said_by(project, reason)).to_document()
+    if as_json:
+        output.print_json(entry)
+    else:
+        output.print_lines([f"Version {version} of {model} may be promoted again."])
+
+
+def promote(
+    model: Model,
+    reason: Reason,
+    version: Annotated[
+        str | None, typer.Option(help="The version; without one, the newest that is not champion.")
+    ] = None,
+    expect_champion: Expected = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Make a version champion, through the gate.
+
+    Its evidence must have passed, measured against the present champion.
+
+    Example: podium promote flight_delay --version 3 --expect-champion 2 --reason "approved in review"
+    """
+    from podium import ids
+    from podium.registry import store
+    from podium.registry.promotion import ANY
+    from podium.wiring.project import open_project
+
+    project = open_project()
+    if version is None:
+        from podium.registry.entities import CHAMPION
+
+        champion = project.registry.alias(model, CHAMPION)
+        with project.database.read() as connection:
+            versions = [each["version"] for each in store.model_document(connection, model)["versions"]]
+        version = _newest_besides(model, versions, champion)
+    promotion = project.promotions.promote(
+        model,
+        version,
+        expect_champion=ANY if expect_champion is None else _expected(expect_champion),
+        idempotency_key=f"person:{ids.new_id(project.clock.now())}",
+        **_said_by(project, reason),
+    )
+    _report(promotion, as_json=as_json)
+
+
+def rollback(
+    model: Model,
+    reason: Reason,
+    to: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="An earlier champion; without one, the last before this."),
+    ] = None,
+    expect_champion: Expected = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Make an earlier champion champion again.
+
+    That it is there, unchanged, and loads is checked first. The version rolled back from is blocked until
+    `podium models unblock` lifts that.
+
+    Example: podium rollback flight_delay --reason "false alarms since Monday"
+    """
+    from podium import ids
+    from podium.registry.promotion import ANY
+    from podium.wiring.project import open_project
+
+    project = open_project()
+    promotion = project.promotions.rollback(
+        model,
+        to=to,
+        expect_champion=ANY if expect_champion is None else _expected(expect_champion),
+        idempotency_key=f"person:{ids.new_id(project.clock.now())}",
+        **_said_by(project, reason),
+    )
+    _report(promotion, as_json=as_json)
+
+
+def _report(promotion: Any, *, as_json: bool) -> None:
+    from podium.cli import output
+
+    if as_json:
+        output.print_json(promotion.to_document())
+        if not promotion.applied:
+            raise typer.Exit(3)
+        return
+    promotion.raise_unless_applied()
+    output.print_lines([f"{promotion.model}: champion {promotion.from_version or 'none'} → {promotion.to_version}"])
+
+
+def _newest_besides(model: str, versions: list[str], champion: str | None) -> str:
+    from podium.errors import NotFound
+
+    for version in versions:
+        if version != champion:
+            return version
+    raise NotFound(f"{model} has no version to promote besides its champion; `podium models show {model}` lists them.")
+
+
+def _expected(text: str) -> str | None:
+    return None if text == "none" else text
+
+
+def _said_by(project: Any, reason: str) -> dict[str, Any]:
+    return {"actor": project.actor.name, "actor_verified": project.actor.verified, "reason": reason}
+
+
+def _require_known(names: list[str], model: str) -> None:
+    from podium.errors import NotFound
+
+    if model not in names:
+        known = f"the models are {', '.join(names)}" if names else "no version of any model was registered yet"
+        raise NotFound(f"There is no model {model!r}; {known}.")

@@ -1,0 +1,68 @@
+"""`podium run`: a pipeline in the foreground, for one interval or several in order."""
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from podium.cli.options import Json
+
+
+def run(
+    pipeline: Annotated[str, typer.Argument(metavar="PIPELINE", help="The pipeline's name.")],
+    for_: Annotated[
+        list[str],
+        typer.Option(
+            "--for",
+            metavar="INTERVAL",
+            help="2013, 2013-03, 2013-03-05 or START..END; several run in this order.",
+        ),
+    ],
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A run parameter; VALUE is JSON, or else text."),
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="Start a new run where the interval has one.")] = False,  # noqa: FBT002
+    *,
+    as_json: Json = False,
+) -> None:
+    """Run a pipeline for an interval and wait for the end.
+
+    An interval that has a finished run shows it and adds nothing; an unfinished one is resumed.
+
+    Example: podium run flight_delay --for 2013-03
+    """
+    from podium.cli import execution
+    from podium.dag.interval import Interval, check_grain
+    from podium.dag.parameters import bind_parameters
+    from podium.wiring.plans import load_plans
+    from podium.wiring.project import open_project
+
+    project = open_project()
+    plan = load_plans(project).plan(pipeline)
+    intervals = [Interval.parse(text, plan.timezone) for text in for_]
+    for interval in intervals:
+        check_grain(interval, plan.grain, plan.pipeline)
+    parameters = bind_parameters(plan, _pairs(param or []))
+
+    def start(interval: Interval) -> str:
+        started = project.execution.start(plan, interval, parameters=parameters, actor=project.actor, again=again)
+        return started.run_id
+
+    starts = [execution.Start(interval.name, partial(start, interval)) for interval in intervals]
+    documents = execution.execute(project, plan, starts)
+    execution.report(plan, documents, many=len(intervals) > 1, as_json=as_json)
+
+
+def _pairs(texts: list[str]) -> dict[str, str]:
+    from podium.errors import UsageError
+
+    given: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--param {text!r} names no parameter; write it as NAME=VALUE.")
+        if name in given:
+            raise UsageError(f"--param {name} is given twice; keep one.")
+        given[name] = value
+    return given

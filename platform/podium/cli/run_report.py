@@ -1,0 +1,148 @@
+"""Runs as people read them: a list, one in full, and what `podium run` says at its end."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from podium.cli import output
+from podium.cli.tables import Column, print_reasons, print_table
+
+Document = dict[str, Any]
+
+
+def print_list(documents: Sequence[Document]) -> None:
+    """Print one line per run."""
+    print_table(
+        [
+            Column("run"),
+            Column("pipeline"),
+            Column("interval"),
+            Column("result"),
+            Column("version"),
+            Column("started", spare=True),
+            Column("cost", right=True),
+        ],
+        [
+            (
+                document["run_id"],
+                document["pipeline"],
+                document["interval_name"],
+                output.state(result(document)),
+                output.safe(document["model"]["version"]),
+                output.when(document["started_at"]),
+                output.money(document["cost_usd"]),
+            )
+            for document in documents
+        ],
+    )
+
+
+def print_results(documents: Sequence[Document]) -> None:
+    """Print what became of runs: verdict, result, champion's move and cost, and below that the reasons."""
+    print_table(
+        [
+            Column("interval"),
+            Column("run"),
+            Column("verdict"),
+            Column("result"),
+            Column("champion"),
+            Column("cost", right=True),
+        ],
+        [
+            (
+                document["interval_name"],
+                document["run_id"],
+                output.state(document["verdict"]["result"] if document["verdict"] else None),
+                output.state(result(document)),
+                champion(document["model"]),
+                output.money(document["cost_usd"]),
+            )
+            for document in documents
+        ],
+    )
+    output.print_lines([""])
+    print_reasons((document["interval_name"], _reasons(document)) for document in documents)
+
+
+def print_run(document: Document) -> None:
+    """Print one run: who asked, what was decided and why, and each attempt with what it used and cost."""
+    model, verdict = document["model"], document["verdict"]
+    print_reasons(
+        [
+            ("run", [f"{document['run_id']} of {document['pipeline']} for {document['interval_name']}"]),
+            ("result", [document["state"] + (f", {document['outcome']}" if document["outcome"] else "")]),
+            ("asked by", [f"{document['actor']} ({document['trigger']}) at {output.when(document['created_at'])}"]),
+            ("owner", [f"team {document['team']}, environment {document['environment']}"]),
+            ("model", [f"{model['name']}, version {model['version'] or '–'}"]),
+            ("champion", [_move(model)]),
+            ("verdict", [verdict["result"]] if verdict else []),
+            ("why", _reasons(document)),
+        ]
+    )
+    output.print_lines([""])
+    print_table(
+        [
+            Column("step"),
+            Column("attempt", right=True),
+            Column("state"),
+            Column("wall", right=True),
+            Column("CPU", right=True, spare=True),
+            Column("peak memory", right=True, spare=True),
+            Column("cost", right=True),
+        ],
+        [cells for step in document["steps"] for cells in _step_rows(step)],
+        total=("total", *[""] * 5, output.money(document["cost_usd"])),
+    )
+    troubles = [trouble for step in document["steps"] for trouble in _troubles(step)]
+    if troubles:
+        output.print_lines([""])
+        print_reasons(troubles)
+
+
+def result(document: Document) -> str:
+    """Return what a run came to in one word: its outcome if it has one to speak of, else its state."""
+    outcome = document["outcome"]
+    return str(document["state"] if outcome in (None, "none") else outcome)
+
+
+def champion(model: Document) -> str:
+    """Return the champion before and after a run as markup."""
+    before, after = model["champion_before"], model["champion_after"]
+    return str(after or "none") if before == after else f"{before or 'none'} → [bold green]{after}[/]"
+
+
+def _move(model: Document) -> str:
+    before, after = model["champion_before"] or "none", model["champion_after"] or "none"
+    return after if before == after else f"{before} → {after}"
+
+
+def _reasons(document: Document) -> list[str]:
+    """Return what failed, what the gate said, and why a promotion did not apply."""
+    verdict, promotion = document["verdict"], document["promotion"]
+    return [
+        *([document["reason"]] if document["reason"] else []),
+        *(verdict["reasons"] if verdict else []),
+        *(promotion["reasons"] if promotion else []),
+    ]
+
+
+def _step_rows(step: Document) -> Iterator[tuple[str, ...]]:
+    if not step["attempts"]:
+        yield (step["name"], "–", output.state(step["state"]), "–", "–", "–", "–")
+    for attempt in step["attempts"]:
+        yield (
+            step["name"] if attempt is step["attempts"][0] else "",
+            str(attempt["number"]),
+            output.state(attempt["state"]),
+            output.seconds(attempt["wall_seconds"]),
+            output.seconds(attempt["cpu_seconds"]),
+            output.memory(attempt["peak_memory_bytes"]),
+            output.money(attempt["cost_usd"]) if attempt["ended_at"] else "–",
+        )
+
+
+def _troubles(step: Document) -> Iterator[tuple[str, list[str]]]:
+    if not step["attempts"] and step["reason"]:
+        yield step["name"], [step["reason"]]
+    for attempt in step["attempts"]:
+        if attempt["error"]:
+            yield f"{step['name']} attempt {attempt['number']}", [attempt["error"]]

@@ -1,0 +1,194 @@
+"""`podium runs`: what ran, why it failed, what it printed, and how to go on."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from podium.cli.options import Json, Reason
+
+app = typer.Typer(
+    help="Runs: what ran, why it failed, how to go on.\n\nExample: podium runs list", no_args_is_help=True
+)
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or the beginning or end of it.")]
+
+
+@app.command("list")
+def list_(
+    pipeline: Annotated[str | None, typer.Option(help="Only this pipeline's.")] = None,
+    state: Annotated[str | None, typer.Option(help="Only those in this state.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many, the newest first.")] = 50,
+    *,
+    as_json: Json = False,
+) -> None:
+    """List runs, the newest first.
+
+    Example: podium runs list --pipeline flight_delay --state failed
+    """
+    from podium.cli import output
+    from podium.cli.run_report import print_list
+    from podium.db.schema.execution import RUN_STATES
+    from podium.errors import UsageError
+    from podium.execution import queries
+    from podium.wiring.documents import run_documents
+    from podium.wiring.project import open_project
+
+    if state not in (None, *RUN_STATES):
+        raise UsageError(f"There is no run state {state!r}; the states are {', '.join(RUN_STATES)}.")
+    with open_project().database.read() as connection:
+        documents = run_documents(
+            connection, queries.list_runs(connection, pipeline=pipeline, state=state, limit=limit)
+        )
+    if as_json:
+        output.print_json(documents)
+        return
+    if documents:
+        print_list(documents)
+    else:
+        output.note("No run matches.")
+
+
+@app.command()
+def show(run_id: RunId, *, as_json: Json = False) -> None:
+    """Show one run: verdict, steps, attempts, costs.
+
+    Example: podium runs show 0j9x3k
+    """
+    from podium.cli import output
+    from podium.cli.run_report import print_run
+
+    document = _document(run_id)
+    if as_json:
+        output.print_json(document)
+    else:
+        print_run(document)
+
+
+@app.command()
+def logs(
+    run_id: RunId,
+    step: Annotated[str | None, typer.Option(help="Only this step's.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,  # noqa: FBT002
+) -> None:
+    """Print what the attempts of a run printed.
+
+    Example: podium runs logs 0j9x3k --step train
+    """
+    from podium.cli.log_reader import follow_logs, print_logs
+
+    document = _document(run_id)
+    _require_step(document, step)
+    if follow:
+        follow_logs(_log_folder(), lambda: _document(document["run_id"]), step)
+    else:
+        print_logs(_log_folder(), document, step)
+
+
+@app.command()
+def graph(run_id: RunId, *, as_json: Json = False) -> None:
+    """Draw a run's graph, each step under what it waits for.
+
+    Example: podium runs graph 0j9x3k
+    """
+    from podium.cli import output
+    from podium.cli.graph import draw
+    from podium.execution import plans, queries
+    from podium.wiring.project import open_project
+
+    project = open_project()
+    document = _document(run_id)
+    with project.database.read() as connection:
+        plan = plans.load(connection, queries.get_run(connection, document["run_id"]).plan_digest)
+    states = {step["name"]: step for step in document["steps"]}
+    if as_json:
+        output.print_json(
+            {
+                "run_id": document["run_id"],
+                "steps": [
+                    {
+                        "name": node.name,
+                        "state": states[node.name]["state"],
+                        "waits_for": list(node.dependencies),
+                    }
+                    for node in plan.steps
+                ],
+            }
+        )
+        return
+    for line in draw(plan, {name: step["state"] for name, step in states.items()}):
+        output.console().print(line, soft_wrap=True)
+
+
+@app.command()
+def resume(
+    run_id: RunId,
+    reason: Reason = "resumed by a person",
+    *,
+    as_json: Json = False,
+) -> None:
+    """Go on with a run where it stopped.
+
+    What succeeded is kept; the rest is done with today's code.
+
+    Example: podium runs resume 0j9x3k
+    """
+    from podium.cli import execution
+    from podium.execution import queries
+    from podium.wiring.plans import load_plans
+    from podium.wiring.project import open_project
+
+    project = open_project()
+    with project.database.read() as connection:
+        found = queries.get_run(connection, run_id)
+    plan = load_plans(project).plan(found.pipeline)
+    start = execution.Start(
+        found.interval.name, lambda: project.execution.resume(found.run_id, plan, reason=reason).run_id
+    )
+    execution.report(plan, execution.execute(project, plan, [start]), many=False, as_json=as_json)
+
+
+@app.command()
+def cancel(
+    run_id: RunId,
+    reason: Reason,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Give up a run that no worker executes.
+
+    What succeeded is kept, and `podium runs resume` takes it up again.
+
+    Example: podium runs cancel 0j9x3k --reason "the data were wrong"
+    """
+    from podium.cli import output
+    from podium.wiring.project import open_project
+
+    cancelled = open_project().execution.cancel(run_id, reason=reason)
+    if as_json:
+        output.print_json(_document(cancelled.run_id))
+    else:
+        output.print_lines([f"The run {cancelled.run_id} of {cancelled.pipeline} is cancelled."])
+
+
+def _document(run_id: str) -> dict[str, Any]:
+    from podium.execution import queries
+    from podium.wiring.documents import run_document
+    from podium.wiring.project import open_project
+
+    with open_project().database.read() as connection:
+        return run_document(connection, queries.get_run(connection, run_id).run_id)
+
+
+def _log_folder() -> Path:
+    from podium.wiring.project import open_project
+
+    return open_project().log_folder
+
+
+def _require_step(document: dict[str, Any], step: str | None) -> None:
+    from podium.errors import NotFound
+
+    names = [each["name"] for each in document["steps"]]
+    if step is not None and step not in names:
+        raise NotFound(f"The run {document['run_id']} has no step {step!r}; its steps are {', '.join(names)}.")
