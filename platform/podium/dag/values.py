@@ -65,6 +65,20 @@ def decode(document: Any) -> Any:
         ) from error
 
 
+def named_types(document: Any) -> set[str]:
+    """Return the types, as `module:Class`, that decoding `document` would import.
+
+    >>> named_types([1, {"$": "enum", "type": "colours:Colour", "name": "RED"}])
+    {'colours:Colour'}
+    """
+    if isinstance(document, list):
+        return set().union(*map(named_types, document))
+    if not isinstance(document, dict):
+        return set()
+    own = {document["type"]} if _TAG in document and isinstance(document.get("type"), str) else set()
+    return own.union(*map(named_types, document.values()))
+
+
 def _encode(value: Any) -> Any:
     exact = _ENCODERS.get(type(value))
     if exact is not None:

@@ -313,7 +313,10 @@ class Worker:
             return  # the attempt was ended meanwhile; the next one asks again under the same key
 
     def _answer(self, assignment: Assignment, question: Message) -> Any:
-        name, arguments = question["service"], values.decode(question["arguments"])
+        name, foreign = question["service"], _foreign_types(question["arguments"])
+        if foreign:  # decoding imports a type's module, and user code is imported in slots only
+            raise InternalError(f"The service {name} was handed a {foreign[0]}, which is no type of Podium's.")
+        arguments = values.decode(question["arguments"])
         if name not in self.services and name != "artifact":
             raise InternalError(f"There is no service {name!r}.")
         with self.database.write() as connection:
@@ -335,6 +338,10 @@ class Worker:
         for row in rows:
             self._seen_event = row.event_id
             self.observe(Happening(row.kind, row.run_id, row.at, row.step, row.attempt, row.reason))
+
+
+def _foreign_types(document: Any) -> list[str]:
+    return sorted(name for name in values.named_types(document) if not name.startswith("podium."))
 
 
 def _end_of(result: Message, sampled_peak_bytes: int | None) -> AttemptEnd:

@@ -1,7 +1,6 @@
 """The registry in MLflow: the only module that imports mlflow, and only when first used."""
 
 import errno
-import importlib
 import logging
 import os
 import re
@@ -343,10 +342,8 @@ def _import_mlflow() -> Any:
 
 
 def preload() -> None:
-    """Import what this adapter will need, for a process that is forked later."""
+    """Import MLflow, for a process that is forked later."""
     _import_mlflow()
-    for name in ("skops.io", "mlflow.store.tracking.sqlalchemy_store", "mlflow.store.model_registry.sqlalchemy_store"):
-        importlib.import_module(name)
 
 
 def _without_password(text: str) -> str:

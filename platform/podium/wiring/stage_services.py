@@ -177,5 +177,12 @@ def preloads(plans: Sequence[Plan]) -> tuple[str, ...]:
     return tuple(sorted({module for plan in plans for module in plan.third_party}))
 
 
-STAGE_PRELOADS = ("podium.registry.evaluation", __name__, "podium.registry.mlflow_registry:preload")
-"""What stages will import."""
+STAGE_PRELOADS = (
+    "podium.registry.evaluation",
+    __name__,
+    "podium.registry.mlflow_registry:preload",
+    "skops.io",
+    "mlflow.store.tracking.sqlalchemy_store",
+    "mlflow.store.model_registry.sqlalchemy_store",
+)
+"""What stages will import, in parts of half a second: between them the slot host looks after its slots."""
