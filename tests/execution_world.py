@@ -76,7 +76,6 @@ def plan_of(*nodes: StepNode, code: str = "c0") -> Plan:
         steps=nodes,
         parameters={},
         modules={"pipelines/flow.py": code},
-        third_party=(),
         code_digest=digest_bytes(code.encode()),
     )
 
@@ -249,8 +248,8 @@ class FlowProject:
 
     def execute(self, run: Run, observe: Observer = lambda _: None) -> dict[str, Any]:
         """Execute a run to its end and return its document, the books checked."""
-        with foreground(self.project, [self.plan()], observe) as worker:
-            worker.execute(run)
+        with foreground(self.project, self.plan(), observe) as worker:
+            worker.execute(run.run_id)
         return self.document(run)
 
     def run(self, source: str, observe: Observer = lambda _: None, **parameters: Any) -> dict[str, Any]:

@@ -153,9 +153,9 @@ def flow(day: Interval) -> None:
 
         def work() -> None:
             project = flow.another()
-            with foreground(project, [plan], lambda _: None) as worker:
+            with foreground(project, plan, lambda _: None) as worker:
                 barrier.wait()
-                ended.append(worker.execute(run).state)
+                ended.append(worker.execute(run.run_id).state)
             project.close()
 
         threads = [threading.Thread(target=work) for _ in range(2)]

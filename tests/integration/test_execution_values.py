@@ -6,7 +6,6 @@ import pytest
 
 from podium.errors import Refused
 from podium.wiring.runs import foreground
-from podium.wiring.stage_services import preloads
 from tests.execution_world import (
     ONE_STEP,
     FlowProject,
@@ -67,7 +66,7 @@ def flow(day: Interval) -> None:
 """)
         assert flow.value(document, "it") == [str(flow.root)] * 2
 
-    def test_a_plain_pipeline_preloads_nothing_and_its_slots_import_nothing_heavy(self, flow: FlowProject) -> None:
+    def test_the_slots_of_a_plain_pipeline_import_nothing_heavy(self, flow: FlowProject) -> None:
         document = flow.run(
             """
 @step
@@ -77,7 +76,6 @@ def it() -> list[str]:
 """
             + ONE_STEP
         )
-        assert preloads([flow.plan()]) == ()
         assert flow.value(document, "it") == []
 
     def test_thirty_steps_on_two_slots_run_two_at_once(self, flow: FlowProject) -> None:
@@ -221,9 +219,9 @@ def flow(day: Interval) -> None:
     def test_code_that_changed_under_a_worker_is_not_run_as_if_it_had_not(self, flow: FlowProject) -> None:
         flow.write("@step\ndef it() -> int:\n    return 1\n" + ONE_STEP)
         run = flow.start()
-        with foreground(flow.project, [flow.plan()], lambda _: None) as worker:
+        with foreground(flow.project, flow.plan(), lambda _: None) as worker:
             flow.write("@step\ndef it() -> int:\n    return 2\n" + ONE_STEP)
-            worker.execute(run)
+            worker.execute(run.run_id)
         document = flow.document(run)
         assert document["state"] == "failed"
         assert "flow.py" in only(document)["error"]

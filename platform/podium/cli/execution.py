@@ -13,9 +13,10 @@ from podium.cli.progress import progress_of
 from podium.cli.run_report import print_results
 from podium.dag.plan import Plan
 from podium.execution import queries
+from podium.execution.worker import Worker
 from podium.wiring.documents import run_document
 from podium.wiring.project import Project
-from podium.wiring.runs import Foreground, foreground
+from podium.wiring.runs import Preparation, foreground
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Start:
     create: Callable[[], str]
 
 
-def execute(project: Project, plan: Plan, starts: Sequence[Start]) -> list[dict[str, Any]]:
+def execute(project: Project, plan: Plan, starts: Sequence[Start], prepared: Preparation) -> list[dict[str, Any]]:
     """Execute runs one after another and return their documents; behind one that fails, none is started."""
     documents: list[dict[str, Any]] = []
     progress = progress_of(plan, project.clock)
@@ -34,7 +35,7 @@ def execute(project: Project, plan: Plan, starts: Sequence[Start]) -> list[dict[
     with ExitStack() as stack:
         stack.enter_context(_terminable())
         stack.enter_context(progress)
-        worker: Foreground | None = None
+        worker: Worker | None = None
         for start in starts:
             run_id = start.create()
             with project.database.read() as connection:
@@ -42,8 +43,8 @@ def execute(project: Project, plan: Plan, starts: Sequence[Start]) -> list[dict[
             fresh = run.state in ("queued", "running")
             if fresh:
                 progress.begin(start.label, run_id)
-                worker = worker or stack.enter_context(foreground(project, [plan], progress.observe))
-                run = worker.execute(run)
+                worker = worker or stack.enter_context(foreground(project, plan, progress.observe, prepared))
+                run = worker.execute(run_id)
             with project.database.read() as connection:
                 documents.append(run_document(connection, run_id))
             progress.end(start.label, documents[-1], fresh=fresh)

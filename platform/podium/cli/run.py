@@ -37,20 +37,22 @@ def run(
     from podium.dag.parameters import bind_parameters
     from podium.wiring.plans import load_plans
     from podium.wiring.project import open_project
+    from podium.wiring.runs import preparation
 
     project = open_project()
-    plan = load_plans(project).plan(pipeline)
-    intervals = [Interval.parse(text, plan.timezone) for text in for_]
-    for interval in intervals:
-        check_grain(interval, plan.grain, plan.pipeline)
-    parameters = bind_parameters(plan, _pairs(param or []))
+    with preparation(project) as prepared:
+        plan = load_plans(project, before_tracing=prepared.slots).plan(pipeline)
+        intervals = [Interval.parse(text, plan.timezone) for text in for_]
+        for interval in intervals:
+            check_grain(interval, plan.grain, plan.pipeline)
+        parameters = bind_parameters(plan, _pairs(param or []))
 
-    def start(interval: Interval) -> str:
-        started = project.execution.start(plan, interval, parameters=parameters, actor=project.actor, again=again)
-        return started.run_id
+        def start(interval: Interval) -> str:
+            started = project.execution.start(plan, interval, parameters=parameters, actor=project.actor, again=again)
+            return started.run_id
 
-    starts = [execution.Start(interval.name, partial(start, interval)) for interval in intervals]
-    documents = execution.execute(project, plan, starts)
+        starts = [execution.Start(interval.name, partial(start, interval)) for interval in intervals]
+        documents = execution.execute(project, plan, starts, prepared)
     execution.report(plan, documents, many=len(intervals) > 1, as_json=as_json)
 
 

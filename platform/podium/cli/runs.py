@@ -137,15 +137,18 @@ def resume(
     from podium.execution import queries
     from podium.wiring.plans import load_plans
     from podium.wiring.project import open_project
+    from podium.wiring.runs import preparation
 
     project = open_project()
     with project.database.read() as connection:
         found = queries.get_run(connection, run_id)
-    plan = load_plans(project).plan(found.pipeline)
-    start = execution.Start(
-        found.interval.name, lambda: project.execution.resume(found.run_id, plan, reason=reason).run_id
-    )
-    execution.report(plan, execution.execute(project, plan, [start]), many=False, as_json=as_json)
+    with preparation(project) as prepared:
+        plan = load_plans(project, before_tracing=prepared.slots).plan(found.pipeline)
+        start = execution.Start(
+            found.interval.name, lambda: project.execution.resume(found.run_id, plan, reason=reason).run_id
+        )
+        documents = execution.execute(project, plan, [start], prepared)
+    execution.report(plan, documents, many=False, as_json=as_json)
 
 
 @app.command()

@@ -11,7 +11,7 @@ import importlib
 import importlib.machinery
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -28,11 +28,10 @@ _PODIUM_FOLDER = Path(__file__).parent.parent
 
 @dataclass(frozen=True)
 class LoadedCode:
-    """What of this process' modules belongs to the project, and what it needs from elsewhere."""
+    """What of this process' modules belongs to the project."""
 
     module_files: Mapping[str, str]  # module name → path relative to the project's root
     digests: Mapping[str, str]  # path relative to the project's root → SHA-256
-    third_party: tuple[str, ...]  # modules that its files import from packages, sorted
 
 
 def load_file(root: Path, path: Path) -> ModuleType:
@@ -90,7 +89,6 @@ def trace_loaded(root: Path, path: Path) -> list[Plan]:
             file=code.module_files[module.__name__],
             modules=code.digests,
             module_files=code.module_files,
-            third_party=code.third_party,
         )
         for step in plan.steps:
             load_step(root, plan.file, step.module, step.qualname)
@@ -114,7 +112,7 @@ def load_step(root: Path, file: str, module: str, qualname: str) -> Step[..., An
 
 def loaded_code(root: Path) -> LoadedCode:
     """Return which loaded modules lie under `root`, but for Podium itself and anything installed there."""
-    module_files, digests, imported = {}, {}, set[str]()
+    module_files, digests = {}, {}
     for name, module in list(sys.modules.items()):
         file = getattr(module, "__file__", None)
         if file is None or Path(file).is_relative_to(_PODIUM_FOLDER) or not _is_local(Path(file), root):
@@ -122,10 +120,17 @@ def loaded_code(root: Path) -> LoadedCode:
         relative = Path(file).relative_to(root).as_posix()
         module_files[name] = relative
         digests[relative] = _digest(Path(file))
-        imported |= _imports(Path(file))
-    ours = {*sys.stdlib_module_names, "podium", *(name.partition(".")[0] for name in module_files)}
-    third_party = {name for name in imported if name in sys.modules and name.partition(".")[0] not in ours}
-    return LoadedCode(module_files, dict(sorted(digests.items())), tuple(sorted(third_party)))
+    return LoadedCode(module_files, dict(sorted(digests.items())))
+
+
+def imported_names(paths: Iterable[Path]) -> tuple[str, ...]:
+    """Return every dotted name outside the standard library that the imports of some files could mean, sorted.
+
+    Reads the files and runs nothing. `from a import b` may mean the module `a.b` or something in `a`, so both are
+    named. A file that cannot be read as Python has none.
+    """
+    names = {name for path in paths for name in _imports(path)}
+    return tuple(sorted(name for name in names if name.partition(".")[0] not in sys.stdlib_module_names))
 
 
 def changed_files(root: Path, modules: Mapping[str, str]) -> tuple[str, ...]:
@@ -183,9 +188,12 @@ def _is_local(path: Path, root: Path) -> bool:
 
 
 def _imports(path: Path) -> set[str]:
-    """Return every dotted name that the imports of a file could mean."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_bytes())):
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (OSError, SyntaxError, ValueError):
+        return found
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:

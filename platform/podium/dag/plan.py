@@ -88,7 +88,6 @@ class Plan:
     steps: tuple[StepNode, ...]
     parameters: Mapping[str, Parameter]
     modules: Mapping[str, str]
-    third_party: tuple[str, ...]
     code_digest: str
 
     def __post_init__(self) -> None:

@@ -23,7 +23,6 @@ def trace(
     file: str = "",
     modules: Mapping[str, str] | None = None,
     module_files: Mapping[str, str] | None = None,
-    third_party: tuple[str, ...] = (),
 ) -> Plan:
     """Return the plan of `pipeline`, or raise DefinitionError for the first thing in it that cannot work.
 
@@ -53,7 +52,6 @@ def trace(
         steps=tuple(_node(name, call, recorded, module_files or {}) for name, call in recorded.calls.items()),
         parameters=parameters,
         modules=modules or {},
-        third_party=third_party,
         code_digest=digest_json(modules or {}),
     )
 

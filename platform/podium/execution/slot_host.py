@@ -105,7 +105,7 @@ class SlotHost:
             if function:
                 getattr(loaded, function)()
         if not self._ahead:
-            gc.collect()
+            gc.enable()
             gc.freeze()  # what is shared stays shared: the collector writes into every object it looks at
 
     def _start(self, number: int) -> None:
@@ -149,6 +149,7 @@ def _reaped() -> Iterator[tuple[int, int]]:
 
 def main() -> None:
     """Serve the supervisor at the descriptors given on the command line."""
+    gc.disable()  # until what is imported is frozen
     adopt_orphans()
     die_with_parent()
     control, descriptors = (socket.socket(fileno=int(number)) for number in sys.argv[1:3])

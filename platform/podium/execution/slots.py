@@ -69,7 +69,9 @@ class Slots:
     selector: selectors.DefaultSelector = field(default_factory=selectors.DefaultSelector)
 
     def start(self) -> None:
-        """Start the host; it imports what is to be preloaded while the caller goes on."""
+        """Start the host, once; it imports what is to be preloaded while the caller goes on."""
+        if self._host is not None:
+            return
         control, control_child = socket.socketpair()
         self._descriptors, descriptors_child = socket.socketpair()
         self.host_log.parent.mkdir(parents=True, exist_ok=True)

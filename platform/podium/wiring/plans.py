@@ -1,23 +1,31 @@
 """A project's plans: stored ones where the code is as it was, traced anew where it changed."""
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
 from podium.dag.catalogue import Loaded, pipeline_files, trace_project
 from podium.dag.loading import plan_is_current
 from podium.execution import plans as stored_plans
 from podium.wiring.project import Project
 
 
-def load_plans(project: Project) -> Loaded:
+def load_plans(project: Project, *, before_tracing: Callable[[Sequence[Path]], object] | None = None) -> Loaded:
     """Return every pipeline's plan, and the files that have none; only files that changed are traced.
 
-    Traced plans are stored, so that the next reader imports no pipeline code.
+    Traced plans are stored, so that the next reader imports no pipeline code. `before_tracing` is told the files that
+    are about to be traced, if there are any: what it starts goes on meanwhile.
     """
     root, folder = project.settings.root, project.settings.pipelines_folder
     with project.database.read() as connection:
         stored = stored_plans.newest_of_files(connection)
-    present = {file.relative_to(root).as_posix() for file in pipeline_files(folder)}
+    present = {file.relative_to(root).as_posix(): file for file in pipeline_files(folder)}
     current = [
         plan for file, plans in stored.items() if file in present for plan in plans if plan_is_current(root, plan)
     ]
+    settled = {plan.file for plan in current}
+    changed = [path for file, path in present.items() if file not in settled]
+    if changed and before_tracing is not None:
+        before_tracing(changed)
     loaded = trace_project(root, folder, project.settings.trace_timeout_seconds, known=current)
     traced = [plan for plan in loaded.plans.values() if plan not in current]
     if traced:

@@ -1,48 +1,76 @@
 """Run a pipeline in the foreground: the same engine as everywhere, with one run of one's own."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from pathlib import Path
 
+from podium.dag.loading import imported_names
 from podium.dag.plan import Plan
 from podium.errors import PodiumError
-from podium.execution.entities import Happening, Run
+from podium.execution.entities import Happening
 from podium.execution.slots import Slots
 from podium.execution.worker import Worker, WorkerOptions
 from podium.wiring.project import Project
-from podium.wiring.stage_services import STAGE_PRELOADS, has_stages, preloads, slot_configuration, supervisor_services
+from podium.wiring.stage_services import STAGE_PRELOADS, slot_configuration, supervisor_services
 
 Observer = Callable[[Happening], None]
 
 
-@dataclass(frozen=True)
-class Foreground:
-    """Executes runs in this process' worker, one after another."""
+class Preparation:
+    """The slots of runs to come: started as soon as it is known which files the runs are about, plans or not."""
 
-    worker: Worker
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._slots: Slots | None = None
 
-    def execute(self, run: Run) -> Run:
-        """Execute a run until it has ended."""
-        return self.worker.execute(run.run_id)
+    def slots(self, files: Iterable[Path]) -> Slots:
+        """Return the slots, started now if they are not: what `files` import is imported ahead.
+
+        Where they import stages, MLflow is opened meanwhile.
+        """
+        if self._slots is None:
+            names = imported_names(files)
+            has_stages = any(name.startswith("podium.stages") for name in names)
+            self._slots = Slots(
+                slot_configuration(self._project),
+                preload=tuple(name for name in names if name.partition(".")[0] != "podium"),
+                host_log=self._project.log_folder / "slot-host.log",
+                preload_later=STAGE_PRELOADS if has_stages else (),
+            )
+            self._slots.start()
+            if has_stages:
+                threading.Thread(target=_open_registry, args=(self._project,), name="registry", daemon=True).start()
+        return self._slots
+
+    def close(self) -> None:
+        """End the slots, if there are any."""
+        if self._slots is not None:
+            self._slots.stop()
 
 
 @contextmanager
-def foreground(project: Project, plans: Sequence[Plan], observe: Observer) -> Iterator[Foreground]:
-    """Open a worker for runs of `plans`; nothing of it outlives the block."""
-    for plan in plans:
-        project.require_prices(plan)
+def preparation(project: Project) -> Iterator[Preparation]:
+    """Open a preparation; nothing of it outlives the block."""
+    prepared = Preparation(project)
+    try:
+        yield prepared
+    finally:
+        prepared.close()
+
+
+@contextmanager
+def foreground(
+    project: Project, plan: Plan, observe: Observer, prepared: Preparation | None = None
+) -> Iterator[Worker]:
+    """Open a worker for runs of `plan`, with the slots that were prepared; nothing of it outlives the block."""
+    prepared = prepared or Preparation(project)
+    project.require_prices(plan)
     options = project.settings
-    needs_registry = any(has_stages(plan) for plan in plans)
     worker = Worker(
         database=project.database,
         progress=project.progress,
-        slots=Slots(
-            slot_configuration(project),
-            preload=preloads(plans),
-            host_log=options.home / "logs" / "slot-host.log",
-            preload_later=STAGE_PRELOADS if needs_registry else (),
-        ),
+        slots=prepared.slots(options.root / file for file in plan.modules),
         services=supervisor_services(project),
         options=WorkerOptions(
             slots=options.slots,
@@ -53,13 +81,11 @@ def foreground(project: Project, plans: Sequence[Plan], observe: Observer) -> It
         clock=project.clock,
         observe=observe,
     )
-    if needs_registry:
-        threading.Thread(target=_warm_up, args=(project,), name="registry", daemon=True).start()
     with worker:
-        yield Foreground(worker)
+        yield worker
 
 
-def _warm_up(project: Project) -> None:
+def _open_registry(project: Project) -> None:
     """Import MLflow and open its store while the first steps run."""
     with suppress(PodiumError):  # the stage that needs the registry meets the same, and reports it
         project.registry.models()

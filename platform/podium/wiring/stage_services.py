@@ -4,11 +4,10 @@ The slot loads and uploads models. Whatever touches Podium's database, makes a v
 the slot's channel and done by the supervisor, idempotent under the attempt's step key.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from podium.dag.plan import Plan
 from podium.db.engine import file_lock
 from podium.errors import Refused
 from podium.execution import queries
@@ -165,16 +164,6 @@ def slot_configuration(project: Project) -> dict[str, Any]:
         "settings": options.model_dump(mode="json"),
         "services": f"{SlotStageServices.__module__}:{SlotStageServices.__qualname__}",
     }
-
-
-def has_stages(plan: Plan) -> bool:
-    """Tell whether a plan has a stage, so that its run will need the registry."""
-    return any(node.module.startswith("podium.stages.") for node in plan.steps)
-
-
-def preloads(plans: Sequence[Plan]) -> tuple[str, ...]:
-    """Return what the project's own steps import."""
-    return tuple(sorted({module for plan in plans for module in plan.third_party}))
 
 
 STAGE_PRELOADS = (

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from podium.dag.catalogue import FileProblem, Loaded, trace_file, trace_project
-from podium.dag.loading import check_unchanged, load_file, load_step, plan_is_current
+from podium.dag.loading import check_unchanged, imported_names, load_file, load_step, plan_is_current
 from podium.errors import DefinitionError, NotFound
 
 
@@ -95,9 +95,15 @@ def test_a_project_loads_with_its_local_modules_and_their_digests(project: Path,
     plan = loaded.plan("sales")
     assert plan.file == "pipelines/sales.py"
     assert list(plan.modules) == ["pipelines/sales.py", "pipelines/sibling.py", "shared/names.py"]
-    assert plan.third_party == ("yaml",)
     assert (plan.steps[0].module, plan.steps[0].module_file) == ("sales", "pipelines/sales.py")
     assert plan_is_current(project, plan)
+
+
+def test_imports_are_read_without_running_a_file(tmp_path: Path) -> None:
+    good, broken = tmp_path / "good.py", tmp_path / "broken.py"
+    good.write_text("import os, yaml\nfrom sklearn import svm\nraise SystemExit\n")
+    broken.write_text("import pandas\ndef\n")
+    assert imported_names([good, broken, tmp_path / "missing.py"]) == ("sklearn", "sklearn.svm", "yaml")
 
 
 def test_a_change_in_any_local_module_outdates_the_plan(project: Path, write: Write) -> None:
