@@ -11,7 +11,6 @@
     ├── Refused                    exit 3   a policy said no
     │   └── ChampionMoved                   compare-and-swap lost; says who won
     ├── Conflict                   exit 1   somebody else holds what this act needs
-    ├── RunFailed                  exit 1   a run ended failed
     ├── ArtifactError              exit 1   an artifact cannot be written, read or trusted
     │   ├── NoCodec                         no codec takes the value
     │   └── StorageFull                     the artifact disk is full
@@ -76,10 +75,6 @@ class ChampionMoved(Refused):
 
 class Conflict(PodiumError):
     """Somebody else holds what this act needs; trying again later is right."""
-
-
-class RunFailed(PodiumError):
-    """A run ended failed."""
 
 
 class ArtifactError(PodiumError):

@@ -6,14 +6,15 @@ from typing import Any
 
 ATTEMPT = {
     "number", "state", "started_at", "ended_at", "wall_seconds", "cpu_seconds", "peak_memory_bytes", "cost_usd",
-    "error",
+    "unpriced_entries", "error",
 }  # fmt: skip
 ENTRY = {
     "id", "at", "action", "from_version", "to_version", "actor", "actor_verified", "approvers", "reason",
     "evidence_digest", "state", "previous_hash", "hash",
 }  # fmt: skip
 LISTED_RUN = {
-    "run_id", "pipeline", "interval", "trigger", "state", "outcome", "cost_usd", "model", "verdict",
+    "run_id", "pipeline", "interval", "trigger", "state", "outcome", "cost_usd", "unpriced_entries", "model",
+    "verdict",
 }  # fmt: skip
 PROMOTION = {"promotion_id", "state", "model", "from_version", "to_version", "champion", "reasons"}
 
@@ -39,11 +40,22 @@ def check_listed_run(run: dict[str, Any]) -> None:
     assert is_instant(run["interval"]["start"])
     assert is_instant(run["interval"]["end"])
     assert is_money(run["cost_usd"])
+    assert run["unpriced_entries"] == 0
     assert run["model"].keys() >= {"name", "version", "champion_before", "champion_after"}
     assert all(is_version(run["model"][key]) for key in ("version", "champion_before", "champion_after"))
     if run["verdict"] is not None:
-        assert run["verdict"].keys() >= {"result", "reasons"}
-        assert run["verdict"]["reasons"]
+        check_verdict(run["verdict"])
+
+
+def check_verdict(verdict: dict[str, Any]) -> None:
+    assert verdict.keys() >= {"result", "reasons", "metrics", "rows", "holdout_uses", "evidence_digest"}
+    assert verdict["reasons"]
+    for measurement in verdict["metrics"]:
+        assert measurement.keys() == {"metric", "candidate", "champion", "baseline"}
+        assert all(value is None or isinstance(value, float) for name, value in measurement.items() if name != "metric")
+    assert isinstance(verdict["rows"], int)
+    assert isinstance(verdict["holdout_uses"], int)
+    assert re.fullmatch(r"[0-9a-f]{64}", verdict["evidence_digest"])
 
 
 def check_run(run: dict[str, Any]) -> None:

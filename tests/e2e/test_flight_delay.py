@@ -140,6 +140,23 @@ def test_runs_have_their_shape(podium: Podium, runs: list[dict[str, Any]]) -> No
     assert runs[0]["steps"][0]["attempts"][0]["error"] is None
 
 
+def test_what_the_gate_measured_can_be_read(podium: Podium, runs: list[dict[str, Any]]) -> None:
+    first, better, _ = (
+        {each["metric"]: each for each in run["verdict"]["metrics"]} | {"rows": run["verdict"]["rows"]} for run in runs
+    )
+    assert first["rows"] > 10_000
+    assert first["log_loss"]["champion"] is None
+    assert better["log_loss"]["candidate"] < better["log_loss"]["baseline"]
+    assert better["auc"]["candidate"] > better["auc"]["champion"] > better["auc"]["baseline"] == 0.5
+    # Flights are on time more often than not: the best constant answer is right for more than half of them.
+    assert 0.5 < better["accuracy"]["baseline"] < 1
+    shown = [line.split() for line in podium("runs", "show", runs[0]["run_id"]).out.splitlines()]
+    assert ["metric", "candidate", "champion", "baseline"] in shown
+    (log_loss,) = (words for words in shown if words[:1] == ["log_loss"])
+    measured = first["log_loss"]
+    assert log_loss[1:] == [f"{measured['candidate']:.4g}", "–", f"{measured['baseline']:.4g}"]
+
+
 def test_models_have_their_shape(podium: Podium, runs: list[dict[str, Any]]) -> None:
     shown = podium("models", "show", "flight_delay", "--json").document
     (listed,) = podium("models", "list", "--json").document

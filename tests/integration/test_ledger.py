@@ -24,6 +24,7 @@ from podium.finops.ledger import Ledger
 from podium.finops.prices import import_book
 from podium.finops.reconciliation import Reconciliation, reconcile
 from podium.finops.reports import GROUP_KEYS, Report, report
+from podium.finops.sums import Cost
 from podium.finops.usage import UsageRecord
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -236,8 +237,11 @@ def test_a_run_is_broken_down_by_step_attempt_and_resource(priced: Database, end
     both = 100 * (CORE_SECOND + GIB_SECOND)
     with priced.read() as connection:
         found = run_cost(connection, "run-1")
-        assert cost_of_attempts(connection, "run-1") == dict.fromkeys("abc", both)
-        assert cost_of_runs(connection, ["run-1", "run-9"]) == {"run-1": 3 * both, "run-9": 0}
+        assert cost_of_attempts(connection, "run-1") == dict.fromkeys("abc", Cost(both, unpriced=0))
+        assert cost_of_runs(connection, ["run-1", "run-9"]) == {
+            "run-1": Cost(3 * both, 0),
+            "run-9": Cost(Decimal(0), 0),
+        }
     assert found.total.amount == 3 * both
     assert {name: cost.amount for name, cost in found.steps.items()} == {"train": 2 * both, "evaluate": both}
     assert [(one.attempt_id, one.number, one.outcome) for one in found.attempts[:2]] == [

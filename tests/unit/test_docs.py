@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
     [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md", *(ROOT / "docs").glob("*.md")]
 )
+WITH_EXAMPLES = [path for path in DOCUMENTS if ">>>" in path.read_text(encoding="utf-8")]
 MODULES = sorted(path for path in (ROOT / "platform").rglob("*.py") if ">>>" in path.read_text(encoding="utf-8"))
 REFERENCE = ROOT / "docs" / "reference.md"
 
@@ -78,9 +79,11 @@ def test_every_example_in_a_module_runs(path: Path) -> None:
     assert result.failed == 0
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+@pytest.mark.parametrize("document", WITH_EXAMPLES, ids=named)
 def test_every_example_in_a_document_runs(document: Path) -> None:
-    assert doctest.testfile(str(document), module_relative=False, encoding="utf-8").failed == 0
+    result = doctest.testfile(str(document), module_relative=False, encoding="utf-8")
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=named)

@@ -1,7 +1,7 @@
 """`podium costs`: what was spent, by whom, and whether the books agree."""
 
 from datetime import date
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -44,8 +44,7 @@ def report(
         [(*(output.safe(row[key]) for key in keys), output.money(row["amount"], currency)) for row in document["rows"]],
         total=("total", *[""] * (len(keys) - 1), output.money(document["total"], currency)) if keys else None,
     )
-    if document["unpriced"]:
-        output.note(f"{document['unpriced']} entries have no price and are in no sum; see `podium costs reconcile`.")
+    _note_unpriced(document)
 
 
 @app.command()
@@ -91,6 +90,7 @@ def run(run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.
         ],
         total=("total", *[""] * 4, output.money(document["total"], document["currency"])),
     )
+    _note_unpriced(document)
 
 
 @app.command()
@@ -117,6 +117,7 @@ def version(
     else:
         cost = output.money(document["total"], document["currency"])
         output.print_lines([f"{model} version {version} cost {cost} in {document['attempts']} attempts."])
+        _note_unpriced(document)
 
 
 @app.command()
@@ -156,6 +157,16 @@ def reconcile(*, as_json: Json = False) -> None:
         )
     if not document["ok"]:
         raise typer.Exit(1)
+
+
+def _note_unpriced(document: dict[str, Any]) -> None:
+    from podium.cli import output
+
+    if document["unpriced"]:
+        output.note(
+            f"{document['unpriced']} entries have no price and are in no sum; add their price to prices.yaml, "
+            "and the next run prices them."
+        )
 
 
 def _day(text: str | None) -> date | None:

@@ -12,7 +12,6 @@ from podium.cli import output
 from podium.cli.progress import progress_of
 from podium.cli.run_report import print_results
 from podium.dag.plan import Plan
-from podium.execution import queries
 from podium.execution.worker import Worker
 from podium.wiring.documents import run_document
 from podium.wiring.project import Project
@@ -21,34 +20,36 @@ from podium.wiring.runs import Preparation, foreground
 
 @dataclass(frozen=True)
 class Start:
-    """A run to execute: how it is called on the screen, and how to make it when its turn comes."""
+    """A run to execute: how it is called on the screen, and how to make it when its turn comes.
+
+    `finished` returns the id of the run that is to be shown instead, because it has ended already.
+    """
 
     label: str
     create: Callable[[], str]
+    finished: Callable[[], str | None] = lambda: None
 
 
 def execute(project: Project, plan: Plan, starts: Sequence[Start], prepared: Preparation) -> list[dict[str, Any]]:
     """Execute runs one after another and return their documents; behind one that fails, none is started."""
     documents: list[dict[str, Any]] = []
     progress = progress_of(plan, project.clock)
-    project.require_prices(plan)  # before a run is on record that could not be paid for
     with ExitStack() as stack:
         stack.enter_context(_terminable())
         stack.enter_context(progress)
         worker: Worker | None = None
         for start in starts:
-            run_id = start.create()
-            with project.database.read() as connection:
-                run = queries.get_run(connection, run_id)
-            fresh = run.state in ("queued", "running")
-            if fresh:
-                progress.begin(start.label, run_id)
+            finished = run_id = start.finished()
+            if run_id is None:
+                # The worker first: opening it asks for prices, and no run may be on record that has none.
                 worker = worker or stack.enter_context(foreground(project, plan, progress.observe, prepared))
-                run = worker.execute(run_id)
+                run_id = start.create()
+                progress.begin(start.label, run_id)
+                worker.execute(run_id)
             with project.database.read() as connection:
                 documents.append(run_document(connection, run_id))
-            progress.end(start.label, documents[-1], fresh=fresh)
-            if run.state != "succeeded":
+            progress.end(start.label, documents[-1], fresh=finished is None)
+            if documents[-1]["state"] != "succeeded":
                 break
     for left in starts[len(documents) :]:
         output.note(f"{left.label} was not started, because {documents[-1]['interval_name']} {documents[-1]['state']}.")

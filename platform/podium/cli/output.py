@@ -139,6 +139,15 @@ def memory(value: int | None) -> str:
     return f"{whole:,} GiB" if whole and not part else f"{value / 2**20:,.0f} MiB"
 
 
+def measured(value: float | None) -> str:
+    """Return a metric's value for people, to four digits.
+
+    >>> measured(0.7734354), measured(0.5), measured(152.3071), measured(None)
+    ('0.7734', '0.5', '152.3', '–')
+    """
+    return "–" if value is None else f"{value:.4g}"
+
+
 def share(value: float | None) -> str:
     """Return a part of what was reserved for people.
 

@@ -35,6 +35,7 @@ def run(
     from podium.cli import execution
     from podium.dag.interval import Interval, check_grain
     from podium.dag.parameters import bind_parameters
+    from podium.execution import queries
     from podium.wiring.plans import load_plans
     from podium.wiring.project import open_project
     from podium.wiring.runs import preparation
@@ -47,11 +48,19 @@ def run(
             check_grain(interval, plan.grain, plan.pipeline)
         parameters = bind_parameters(plan, _pairs(param or []))
 
+        def finished(interval: Interval) -> str | None:
+            with project.database.read() as connection:
+                found = None if again else queries.find_run(connection, plan.pipeline, interval, parameters)
+            return None if found is None or found.state in ("queued", "running") else found.run_id
+
         def start(interval: Interval) -> str:
             started = project.execution.start(plan, interval, parameters=parameters, actor=project.actor, again=again)
             return started.run_id
 
-        starts = [execution.Start(interval.name, partial(start, interval)) for interval in intervals]
+        starts = [
+            execution.Start(interval.name, partial(start, interval), partial(finished, interval))
+            for interval in intervals
+        ]
         documents = execution.execute(project, plan, starts, prepared)
     execution.report(plan, documents, many=len(intervals) > 1, as_json=as_json)
 

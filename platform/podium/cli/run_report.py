@@ -79,6 +79,9 @@ def print_run(document: Document) -> None:
         ]
     )
     output.print_lines([""])
+    if verdict:
+        _print_metrics(verdict)
+        output.print_lines([""])
     print_table(
         [
             Column("step"),
@@ -96,6 +99,14 @@ def print_run(document: Document) -> None:
     if troubles:
         output.print_lines([""])
         print_reasons(troubles)
+
+
+def _print_metrics(verdict: Document) -> None:
+    models = ("candidate", "champion", "baseline")
+    print_table(
+        [Column("metric"), *(Column(model, right=True) for model in models)],
+        [(each["metric"], *(output.measured(each[model]) for model in models)) for each in verdict["metrics"]],
+    )
 
 
 def result(document: Document) -> str:

@@ -11,7 +11,8 @@ import importlib
 import importlib.machinery
 import os
 import sys
-from collections.abc import Iterable, Mapping
+import sysconfig
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -24,14 +25,15 @@ from podium.dag.tracing import trace
 from podium.errors import DefinitionError
 
 _PODIUM_FOLDER = Path(__file__).parent.parent
+_INSTALLED_FOLDERS = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 @dataclass(frozen=True)
 class LoadedCode:
-    """What of this process' modules belongs to the project."""
+    """What of this process' modules belongs to the project; paths are relative to the project's root."""
 
-    module_files: Mapping[str, str]  # module name → path relative to the project's root
-    digests: Mapping[str, str]  # path relative to the project's root → SHA-256
+    module_files: Mapping[str, str]  # module name → path
+    digests: Mapping[str, str]  # path → SHA-256, of these and of the files that they may yet import
 
 
 def load_file(root: Path, path: Path) -> ModuleType:
@@ -111,16 +113,23 @@ def load_step(root: Path, file: str, module: str, qualname: str) -> Step[..., An
 
 
 def loaded_code(root: Path) -> LoadedCode:
-    """Return which loaded modules lie under `root`, but for Podium itself and anything installed there."""
-    module_files, digests = {}, {}
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file is None or Path(file).is_relative_to(_PODIUM_FOLDER) or not _is_local(Path(file), root):
-            continue
-        relative = Path(file).relative_to(root).as_posix()
-        module_files[name] = relative
-        digests[relative] = _digest(Path(file))
-    return LoadedCode(module_files, dict(sorted(digests.items())))
+    """Return which loaded modules are the project's own, and the digests of all the code they can run.
+
+    That includes what a step imports only when it runs, as far as an import statement names it.
+    """
+    loaded = {name: Path(getattr(module, "__file__", None) or "") for name, module in list(sys.modules.items())}
+    own = {name: file for name, file in loaded.items() if is_own_code(file, root)}
+    folders = [Path(entry) for entry in sys.path if _is_local(Path(entry), root)]
+    files = _with_imported_files(own.values(), folders, root)
+    return LoadedCode(
+        module_files={name: file.relative_to(root).as_posix() for name, file in own.items()},
+        digests=dict(sorted((file.relative_to(root).as_posix(), _digest(file)) for file in files)),
+    )
+
+
+def is_own_code(file: Path, root: Path) -> bool:
+    """Tell whether `file` is the project's own: under `root`, neither installed there nor Podium's."""
+    return _is_local(file, root) and not file.is_relative_to(_PODIUM_FOLDER)
 
 
 def imported_names(paths: Iterable[Path]) -> tuple[str, ...]:
@@ -129,7 +138,7 @@ def imported_names(paths: Iterable[Path]) -> tuple[str, ...]:
     Reads the files and runs nothing. `from a import b` may mean the module `a.b` or something in `a`, so both are
     named. A file that cannot be read as Python has none.
     """
-    names = {name for path in paths for name in _imports(path)}
+    names = {name for path in paths for level, name in _imports(path) if level == 0}
     return tuple(sorted(name for name in names if name.partition(".")[0] not in sys.stdlib_module_names))
 
 
@@ -183,21 +192,52 @@ def _hidden_module(name: str, root: Path) -> str:
 
 
 def _is_local(path: Path, root: Path) -> bool:
-    installed = path.is_relative_to(sys.prefix) or {"site-packages", "dist-packages"} & set(path.parts)
+    # Not whatever lies under `sys.prefix`: that may be the project's root, or /usr with the project in /usr/src.
+    installed = {"site-packages", "dist-packages"} & set(path.parts) or any(
+        path.is_relative_to(folder) for folder in _INSTALLED_FOLDERS
+    )
     return path.is_relative_to(root) and not installed and path != _PODIUM_FOLDER.parent
 
 
-def _imports(path: Path) -> set[str]:
-    found: set[str] = set()
+def _with_imported_files(files: Iterable[Path], folders: Sequence[Path], root: Path) -> set[Path]:
+    """Return `files` and the project's own files that their imports, and those files' in turn, could mean."""
+    found = set(files)
+    ahead = list(found)
+    while ahead:
+        path = ahead.pop()
+        for level, name in _imports(path):
+            searched = path.parents[level - 1 : level] if level else folders
+            new = {file for file in _files_of(name, searched) if is_own_code(file, root)} - found
+            found |= new
+            ahead.extend(new)
+    return found
+
+
+def _files_of(name: str, folders: Iterable[Path]) -> set[Path]:
+    """Return the files in `folders` that importing the dotted `name` could run, its packages' included."""
+    found: set[Path] = set()
+    for folder in folders:
+        path = folder
+        for part in name.split("."):
+            found |= {path / f"{part}.py", path / part / "__init__.py"}
+            path /= part
+    return {path for path in found if path.is_file()}
+
+
+def _imports(path: Path) -> set[tuple[int, str]]:
+    """Return what a file's imports could mean: the level (0 is absolute, 1 the file's folder) and the dotted name."""
+    found: set[tuple[int, str]] = set()
     try:
         tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError):
         return found
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            found |= {(0, alias.name) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = [node.module] if node.module else []
+            names = [*package, *(".".join((*package, alias.name)) for alias in node.names)]
+            found |= {(node.level, name) for name in names}
     return found
 
 

@@ -118,11 +118,6 @@ class Plan:
         found = graph.reachable(name, {step.name: step.dependencies for step in self.steps})
         return tuple(step.name for step in self.steps if step.name in found)
 
-    def downstream(self, name: str) -> tuple[str, ...]:
-        """Return every step that needs `name`, directly or not, in the plan's order."""
-        found = graph.reachable(name, self._dependents)
-        return tuple(step.name for step in self.steps if step.name in found)
-
     @functools.cached_property
     def digest(self) -> str:
         """The SHA-256 of the plan in canonical JSON: equal plans, equal digest."""

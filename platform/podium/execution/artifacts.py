@@ -76,7 +76,9 @@ class ArtifactStore:
     def _keep(self, scratch: Path, place: Path) -> None:
         if place.exists() and _digest(place)[0] == place.name:  # else it was damaged: this makes it good again
             return
-        place.parent.mkdir(exist_ok=True)
+        if not place.parent.exists():
+            place.parent.mkdir(exist_ok=True)
+            _sync_folder(self._folder)
         with scratch.open("rb") as file:
             os.fsync(file.fileno())
         faults.reach("artifact.before_rename")

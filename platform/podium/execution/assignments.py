@@ -95,9 +95,15 @@ def _input_digests(node: StepNode, outputs: Outputs) -> dict[str, str]:
 
 
 def _trained_on(node: StepNode, plan: Plan, outputs: Outputs) -> dict[str, list[str]]:
-    """For each input, what the step that made it had read itself."""
-    return {
-        name: sorted(set(_input_digests(plan.step(source.step), outputs).values()))
-        for name, source in node.inputs.items()
-        if isinstance(source, Reference)
-    }
+    """For each input, what the step that made it had read, and what the steps before that had read."""
+    found = {}
+    for name, source in node.inputs.items():
+        if isinstance(source, Reference):
+            found[name] = read_for(plan, source.step, outputs)
+    return found
+
+
+def read_for(plan: Plan, step: str, outputs: Outputs) -> list[str]:
+    """Return the digests of all that a step and every step before it had read."""
+    makers = [plan.step(name) for name in (*plan.upstream(step), step)]
+    return sorted({digest for maker in makers for digest in _input_digests(maker, outputs).values()})

@@ -17,7 +17,7 @@ class AttemptContext:
 
     `step_key` names the step run and stays the same over its attempts: what a stage does outside is idempotent
     under it. `input_digests` maps each parameter to the digest of the artifact it came from; `trained_on` maps a
-    parameter to the digests that the step which made it had read. `artifact` reads a stored value by its digest.
+    parameter to the digests of all that was read on the way to it. `artifact` reads a stored value by its digest.
     `services` are built when a stage first asks: a step that is no stage does not pay for their import.
     """
 

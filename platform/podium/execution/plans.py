@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from podium.dag.plan import Plan
 from podium.db.engine import insert_unless_present
 from podium.db.schema import plan as plan_table
-from podium.errors import NotFound
+from podium.errors import DefinitionError, NotFound
 
 
 def store(connection: sa.Connection, plan: Plan, now: datetime) -> None:
@@ -33,11 +33,18 @@ def load(connection: sa.Connection, digest: str) -> Plan:
 
 
 def newest_of_files(connection: sa.Connection) -> dict[str, list[Plan]]:
-    """Return, for each pipeline file, the plans of its newest stored code."""
+    """Return, for each pipeline file, the plans of its newest stored code.
+
+    A plan that another version of Podium stored in a form of its own counts as not stored: its file is traced again.
+    """
     rows = connection.execute(sa.select(plan_table).order_by(plan_table.c.stored_at.desc(), plan_table.c.pipeline))
     newest: dict[str, str] = {}
     found: dict[str, list[Plan]] = {}
+    unreadable: set[str] = set()
     for row in rows:
         if newest.setdefault(row.file, row.code_digest) == row.code_digest:
-            found.setdefault(row.file, []).append(Plan.from_document(row.document))
-    return found
+            try:
+                found.setdefault(row.file, []).append(Plan.from_document(row.document))
+            except DefinitionError:
+                unreadable.add(row.file)
+    return {file: plans for file, plans in found.items() if file not in unreadable}

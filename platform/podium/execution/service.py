@@ -8,7 +8,7 @@ from podium.clock import Clock
 from podium.dag.interval import Interval, check_grain
 from podium.dag.plan import Plan
 from podium.db.engine import Database
-from podium.errors import Conflict, Refused, UsageError
+from podium.errors import ConfigurationError, Conflict, Refused, UsageError
 from podium.execution import plans, queries, store
 from podium.execution.entities import Actor, Run
 from podium.execution.progress import Progress
@@ -38,6 +38,7 @@ class ExecutionService:
         that has not ended goes on with the code of today if its graph is the same, else Refused says what to do.
         """
         check_grain(interval, plan.grain, plan.pipeline)
+        _refuse_gpus(plan)
         now = self._clock.now()
         key = f"person:{ids.digest_json([plan.pipeline, interval.to_document(), parameters])}"
         with self._database.write() as connection:
@@ -98,14 +99,40 @@ class ExecutionService:
             return
         before = plans.load(connection, run.plan_digest)
         if _shape(before) != _shape(plan):
+            open_ = run.state in ("queued", "running")
+            give_up = f"give it up with `podium runs cancel {run.run_id} --reason …` and " if open_ else ""
             raise Refused(
                 f"The graph of {plan.pipeline} changed since run {run.run_id} began (plan {run.plan_digest[:12]} → "
-                f"{plan.digest[:12]}), so it cannot go on. Bring the old graph back and run it again; or give it up "
-                f"with `podium runs cancel {run.run_id}`, and start anew with `podium run {plan.pipeline} "
-                f"--for {run.interval.name} --again`."
+                f"{plan.digest[:12]}), so it cannot go on. Bring the old graph back and resume it, or {give_up}start "
+                f"anew with `podium run {plan.pipeline} --for {run.interval.name} --again`."
             )
         store.change_plan(connection, run.run_id, before, plan, self._clock.now())
 
 
+def _refuse_gpus(plan: Plan) -> None:
+    for node in plan.steps:
+        if node.resources.gpu:
+            raise ConfigurationError(
+                f"The step {node.name} of {plan.pipeline} reserves {node.resources.gpu} GPU, but this version of "
+                "Podium hands out none, so it would bill what nobody holds; remove gpu=… from the step."
+            )
+
+
 def _shape(plan: Plan) -> dict[str, Any]:
-    return {node.name: (sorted(node.dependencies), sorted(node.outputs)) for node in plan.steps}
+    """What must be the same for finished steps to stand: the steps, what each reads, and the run's parameters.
+
+    What a step does and reserves may change.
+    """
+    return {
+        "parameters": {name: each.annotation for name, each in plan.parameters.items()},
+        "steps": {
+            node.name: {
+                "inputs": dict(node.inputs),
+                "conditions": node.conditions,
+                "after": sorted(node.after),
+                "outputs": sorted(node.outputs),
+                "function": (node.module, node.qualname),
+            }
+            for node in plan.steps
+        },
+    }

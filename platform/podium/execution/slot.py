@@ -89,7 +89,7 @@ class Slot:
     def _execute(self, work: Message) -> Message:
         faults.reach("slot.before_execute")
         with _log_to(Path(work["log"])):
-            measured = meter.Meter()
+            measured, threads = meter.Meter(), set(threading.enumerate())
             try:
                 result: Message = {"state": "succeeded", "outputs": self._run(work)}
             except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, ends the attempt
@@ -101,6 +101,11 @@ class Slot:
             if leftovers:
                 sys.stderr.write(f"podium: {len(leftovers)} processes were left when the step ended; they end now.\n")
                 reap(end_descendants(os.getpid()))
+            running_on = set(threading.enumerate()) - threads
+            if running_on:
+                sys.stderr.write(
+                    f"podium: {len(running_on)} threads were left when the step ended; its slot ends too.\n"
+                )
             usage = measured.stop()
         faults.reach("slot.before_result")
         return {
@@ -108,7 +113,7 @@ class Slot:
             "type": "result",
             "attempt_id": work["attempt_id"],
             "usage": wire.usage_to_document(usage),
-            "recycle": bool(leftovers) or _own_memory_bytes() - self._first_memory_bytes > _GROWTH_BYTES,
+            "recycle": bool(leftovers or running_on) or _own_memory_bytes() - self._first_memory_bytes > _GROWTH_BYTES,
         }
 
     def _run(self, work: Message) -> Message:
@@ -251,11 +256,7 @@ def _place(error: BaseException, root: Path) -> str:
         for frame in traceback.extract_tb(error.__traceback__)
         if not Path(frame.filename).is_relative_to(_PODIUM_FOLDER)
     ]
-    own = [
-        frame
-        for frame in frames
-        if Path(frame.filename).is_relative_to(root) and not Path(frame.filename).is_relative_to(sys.prefix)
-    ]
+    own = [frame for frame in frames if loading.is_own_code(Path(frame.filename), root)]
     if not frames:
         return ""
     last = (own or frames)[-1]

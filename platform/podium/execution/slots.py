@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,7 +84,7 @@ class Slots:
                 stdout=log,
                 stderr=log,
                 # Several slots share the cores: OpenMP threads that spin while they wait starve each other.
-                env={"OMP_WAIT_POLICY": "PASSIVE", **os.environ},
+                env={"OMP_WAIT_POLICY": "PASSIVE", **_without_secrets(os.environ)},
                 start_new_session=True,  # an interrupt at the terminal is the supervisor's to act on
             )
         control_child.close()
@@ -103,10 +103,6 @@ class Slots:
                 self.end(slot)
         return self._fork(code_digest, complete=complete)
 
-    def busy(self) -> list[SlotHandle]:
-        """Return the slots that execute an attempt."""
-        return [slot for slot in self._slots.values() if slot.attempt_id is not None]
-
     def end(self, slot: SlotHandle) -> None:
         """Have the host kill a slot with everything it started; its end is reported like any other."""
         if not slot.ending:
@@ -120,10 +116,8 @@ class Slots:
                 continue  # closed while we heard of its slot's end
             if isinstance(key.data, SlotHandle):
                 yield from self._hear(key.data)
-            elif key.fileobj is self._control:
-                yield from self._hear_host()
             else:
-                key.data()  # a wake-up registered by the supervisor
+                yield from self._hear_host()
 
     def stop(self) -> None:
         """End the host and with it every slot."""
@@ -212,3 +206,8 @@ class Slots:
         if self._control is None:
             raise InternalError("The slots were used before they were started.")
         return self._control
+
+
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    """Code in a slot never sees the database, nor who its user is to a server."""
+    return {name: value for name, value in environment.items() if name not in ("PODIUM_DATABASE_URL", "PODIUM_TOKEN")}

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
@@ -81,14 +80,14 @@ def run_cost(connection: sa.Connection, run_id: str) -> RunCost:
     )
 
 
-def cost_of_runs(connection: sa.Connection, run_ids: Iterable[str]) -> dict[str, Decimal | None]:
-    """Return what each run cost so far: 0 for one that has no entries yet, None where no price is known."""
-    return _amounts(connection, ledger_entry.c.run_id, ledger_entry.c.run_id.in_(wanted := list(run_ids)), wanted)
+def cost_of_runs(connection: sa.Connection, run_ids: Iterable[str]) -> dict[str, Cost]:
+    """Return what each run cost so far; one that has no entries yet cost 0."""
+    return _costs(connection, ledger_entry.c.run_id, ledger_entry.c.run_id.in_(wanted := list(run_ids)), wanted)
 
 
-def cost_of_attempts(connection: sa.Connection, run_id: str) -> dict[str, Decimal | None]:
-    """Return what each attempt of the run cost, by attempt id; None where no price is known."""
-    return _amounts(connection, ledger_entry.c.attempt_id, ledger_entry.c.run_id == run_id, ())
+def cost_of_attempts(connection: sa.Connection, run_id: str) -> dict[str, Cost]:
+    """Return what each attempt of the run that has entries cost, by attempt id."""
+    return _costs(connection, ledger_entry.c.attempt_id, ledger_entry.c.run_id == run_id, ())
 
 
 @dataclass(frozen=True)
@@ -130,17 +129,17 @@ def version_cost(connection: sa.Connection, model: str, version: str) -> Version
     return VersionCost(model, version, currency_of(connection, whole), whole.cost, len(attempt_ids))
 
 
-def _amounts(
+def _costs(
     connection: sa.Connection,
     key: sa.ColumnElement[str | None],
     where: sa.ColumnElement[bool],
     wanted: Iterable[str],
-) -> dict[str, Decimal | None]:
+) -> dict[str, Cost]:
     sums = {name: Sum() for name in wanted}
     query = sa.select(key, ledger_entry.c.amount, ledger_entry.c.currency, ledger_entry.c.kind).where(where)
     for name, amount, currency, kind in connection.execute(query):
         sums.setdefault(str(name), Sum()).add(amount, currency, kind, 1)
-    return {name: part.cost.amount for name, part in sums.items()}
+    return {name: part.cost for name, part in sums.items()}
 
 
 def _attempt_cost(row: Mapping[Any, Any], whole: Sum, resources: Mapping[str, Sum]) -> AttemptCost:

@@ -68,17 +68,19 @@ class Ledger:
         """Replace each entry that was posted without a price and has one now, and return how many.
 
         The entry is reversed and its quantity posted anew; what had a price when it was posted keeps it.
+        Raises Conflict where somebody reverses such an entry meanwhile.
         """
-        count = 0
+        count, rows, now = 0, list[Row](), self.clock.now()
         for entry in connection.execute(_UNPRICED).all():
             found = prices_between(connection, [entry.sku], entry.charge_start, entry.charge_end)
-            rows = priced_anew(entry._asdict(), found[entry.sku], self.clock.now())
-            if rows is None:
-                continue
-            self.reverse(connection, entry.entry_id, "its price became known")
-            _insert(connection, rows)
+            replacing = priced_anew(entry._asdict(), found[entry.sku], now)
+            if replacing is not None:
+                rows += [reversal_of(entry._asdict(), "its price became known", now), *replacing]
+                count += 1
+        if len(_insert(connection, rows)) != len(rows):
+            raise Conflict("Ledger entries without a price were reversed while they were being priced; try again.")
+        if rows:
             rollup.add(connection, rows)
-            count += 1
         return count
 
     def record_lineage(self, connection: sa.Connection, model: str, version: str, attempt_ids: Iterable[str]) -> None:

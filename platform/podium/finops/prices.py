@@ -5,7 +5,7 @@ by setting its `valid_to`, which may not be before charges that are already post
 never contradicts the ledger, and history never re-prices.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -62,9 +62,15 @@ def check_priced(connection: sa.Connection, resources: Iterable[Resource], at: d
         )
 
 
-def import_book(database: Database, book: PriceBook, clock: Clock) -> int:
+def import_book(
+    database: Database,
+    book: PriceBook,
+    clock: Clock,
+    once_added: Callable[[sa.Connection], object] = lambda _: None,
+) -> int:
     """Record what `book` adds and return how many prices that is; a book that adds nothing writes nothing.
 
+    `once_added` is called in the transaction that adds prices, so that what they make possible is done with them.
     Raises ConfigurationError where the book contradicts a recorded price or charges posted at one.
     """
     with database.read() as connection:
@@ -88,6 +94,7 @@ def import_book(database: Database, book: PriceBook, clock: Clock) -> int:
                     for entry in news.additions
                 ],
             )
+            once_added(connection)
     return len(news.additions)
 
 

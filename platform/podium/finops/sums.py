@@ -22,6 +22,11 @@ class Cost:
     amount: Decimal | None
     unpriced: int
 
+    @property
+    def complete(self) -> Decimal | None:
+        """The amount of all entries; None while any of them has no price, because a part is not the whole."""
+        return None if self.unpriced else self.amount
+
 
 class Sum:
     """Adds up entries, keeping apart those without a price."""

@@ -1,7 +1,9 @@
 """The history of a model's champion: append-only, one row per fact, each hash covering the one before.
 
 The chain finds a changed, removed or inserted row. A tail cut off leaves a chain that is whole, so `verify`
-also holds the chain against the promotions, which are stored apart from it.
+also holds the chain against the promotions, which are stored apart from it: each must be told of, and each
+applied rollback must be followed by its block. An unblock belongs to no promotion, so one cut off from the very
+end goes unseen; that is harmless, for the version is blocked again and somebody unblocks it anew.
 """
 
 from collections.abc import Iterable, Sequence
@@ -100,6 +102,20 @@ def check_promotions(entries: Sequence[HistoryEntry], ended: Iterable[tuple[str,
     return Verification(ok=False, entries=len(entries), first_bad=len(entries) + 1, problem=problem)
 
 
+def check_blocks(entries: Sequence[HistoryEntry], rollbacks: Iterable[tuple[str, str]]) -> Verification:
+    """Check that the entries tell of the block of every applied rollback, `(id, version rolled back from)`."""
+    blocks = {(entry.promotion_id, entry.to_version) for entry in entries if entry.state == "blocked"}
+    applied = {entry.promotion_id: entry.id for entry in entries if entry.state == "applied"}
+    for promotion_id, version in rollbacks:
+        if (promotion_id, version) not in blocks:
+            problem = (
+                f"No entry tells that rollback {promotion_id} blocked version {version}: it was cut off or replaced."
+            )
+            place = applied.get(promotion_id, len(entries)) + 1  # the block is written right after its rollback
+            return Verification(ok=False, entries=len(entries), first_bad=place, problem=problem)
+    return Verification(ok=True, entries=len(entries))
+
+
 def append(connection: sa.Connection, model: str, fact: Fact) -> HistoryEntry:
     """Add a fact to the history of `model`, in the transaction of a caller who holds the model's lock."""
     last = connection.execute(
@@ -135,8 +151,13 @@ def verify(connection: sa.Connection, model: str) -> Verification:
     if not chain.ok:
         return chain
     ended = connection.execute(
-        sa.select(promotion.c.promotion_id, promotion.c.state)
+        sa.select(promotion.c.promotion_id, promotion.c.action, promotion.c.state, promotion.c.from_version)
         .where(promotion.c.model == model, promotion.c.state.in_(PROMOTION_ENDED))
         .order_by(promotion.c.promotion_id)
-    )
-    return check_promotions(found, [(row.promotion_id, row.state) for row in ended])
+    ).all()
+    told = check_promotions(found, [(row.promotion_id, row.state) for row in ended])
+    if not told.ok:
+        return told
+    rollbacks = [row for row in ended if (row.action, row.state) == ("rollback", "applied")]
+    # A rollback while there was no champion left no version, so it blocked none.
+    return check_blocks(found, [(row.promotion_id, row.from_version) for row in rollbacks if row.from_version])

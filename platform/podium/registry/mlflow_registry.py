@@ -1,6 +1,5 @@
 """The registry in MLflow: the only module that imports mlflow, and only when first used."""
 
-import errno
 import logging
 import os
 import re
@@ -13,18 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
 
-from podium.errors import (
-    ArtifactError,
-    ConfigurationError,
-    NotFound,
-    PodiumError,
-    ServiceUnavailable,
-    StorageFull,
-    UsageError,
-)
+from podium.errors import ArtifactError, ConfigurationError, NotFound, UsageError
 from podium.registry import packaging
 from podium.registry.entities import LoggedModel, RegisteredVersion
+from podium.registry.mlflow_errors import explained, without_password
 from podium.registry.port import DIGEST_TAG, KEY_TAG, SERIALIZATION_TAG
+from podium.registry.sqlite_file import appearing_complete
 
 if TYPE_CHECKING:  # heavy, and not needed to import this module
     import pandas as pd
@@ -38,8 +31,6 @@ _ENVIRONMENT = {
 }
 _SQLITE_BUSY_TIMEOUT_SECONDS = 30
 _NOT_THERE = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
-_NO_ANSWER = re.compile(r".*Max retries exceeded.*?(\[Errno -?\d+\] [\w ]+|\w+ timed out).*")  # and why, in group 1
-_NO_RIGHT = ("PERMISSION_DENIED", "UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
 
 
 @dataclass(frozen=True)
@@ -214,7 +205,7 @@ class MlflowRegistry:
 
     @property
     def _shown(self) -> str:
-        return _without_password(self.tracking_uri)
+        return without_password(self.tracking_uri)
 
     @contextmanager
     def _local_folder(self, source: str) -> Iterator[Path]:
@@ -284,24 +275,7 @@ class MlflowRegistry:
         except (MlflowException, SQLAlchemyError, OSError) as error:
             if missing is not None and getattr(error, "error_code", None) in _NOT_THERE:
                 raise NotFound(missing) from error
-            raise self._explained(error, act) from error
-
-    def _explained(self, error: Exception, act: str) -> PodiumError:
-        line = (str(error).strip() or "no reason given").splitlines()[0]
-        text = _NO_ANSWER.sub(r"\1", _without_password(line)).rstrip(".")
-        if getattr(error, "error_code", None) in _NO_RIGHT:
-            return ConfigurationError(
-                f"MLflow at {self._shown} lets nobody with these credentials {act}: {text}. "
-                "Check MLFLOW_TRACKING_USERNAME and _PASSWORD, or _TOKEN."
-            )
-        # MLflow has a class of its own for every kind of store whose URI it does not understand.
-        if "URI" in type(error).__name__ or isinstance(error.__cause__, ImportError):
-            return ConfigurationError(
-                f"The MLflow tracking URI {self._shown} is not usable: {text}. Use http(s)://HOST or sqlite:///FILE."
-            )
-        if getattr(error, "errno", None) == errno.ENOSPC:
-            return StorageFull(f"No space is left to {act}: {text}. Free some and try again.")
-        return ServiceUnavailable(f"MLflow at {self._shown} did not {act}: {text}. Check that it runs and try again.")
+            raise explained(error, act, self._shown) from error
 
     def _opened(self) -> _Session:
         with self._opening:
@@ -315,6 +289,7 @@ class MlflowRegistry:
         uri = self.tracking_uri
         if uri.startswith("sqlite:") and "?" not in uri:
             uri += f"?timeout={_SQLITE_BUSY_TIMEOUT_SECONDS}"  # MLflow waits 5 s for another process's write
+        _make_sqlite_tables(uri)
         client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment = client.get_experiment_by_name(self._experiment)
         if experiment is None:
@@ -341,13 +316,31 @@ def _import_mlflow() -> Any:
     return mlflow
 
 
+def _make_sqlite_tables(uri: str) -> None:
+    """Make the tables of a SQLite store whose file is not there yet, all of them or nothing.
+
+    MLflow would make them in the file itself, by many migrations, and cannot go on where a dead process left them.
+    """
+    if not uri.startswith("sqlite:"):
+        return
+    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine_with_retry
+    from sqlalchemy import make_url
+
+    url = make_url(uri)
+    name = url.database or ":memory:"
+    if name == ":memory:" or name.startswith("file:") or Path(name).exists():
+        return
+    with appearing_complete(Path(name)) as scratch:
+        engine = create_sqlalchemy_engine_with_retry(str(url.set(database=os.fspath(scratch))))
+        try:
+            _initialize_tables(engine)
+        finally:
+            engine.dispose()
+
+
 def preload() -> None:
     """Import MLflow, for a process that is forked later."""
     _import_mlflow()
-
-
-def _without_password(text: str) -> str:
-    return re.sub(r"//[^/@\s]*@", "//***@", text)
 
 
 def _signature(estimator: Any, sample: "pd.DataFrame") -> Any:

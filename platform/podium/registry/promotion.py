@@ -112,8 +112,8 @@ class PromotionService:
     ) -> Promotion:
         """Make an earlier champion champion again, and block the version rolled back from.
 
-        `to` defaults to the most recent earlier champion that is not blocked. The target must exist, be the
-        bytes on record, and load. Raises NotFound when there is no earlier champion.
+        `to` defaults to the most recent champion before the present version's first time that is not blocked.
+        The target must exist, be the bytes on record, and load. Raises NotFound when there is no such champion.
         """
         request = _Request("rollback", model, to, expect_champion, idempotency_key, actor, actor_verified, reason, None)
         return self._act(request)
@@ -161,10 +161,7 @@ class PromotionService:
             situation = self._situation(request.model)
             version = request.version or transitions.rollback_target(situation)
             if version is None:
-                raise NotFound(
-                    f"Model {request.model} has no earlier champion to roll back to that is not blocked; "
-                    f"`podium models history {request.model}` shows what there was."
-                )
+                raise NotFound(transitions.no_rollback_target(situation))
             with self._database.read() as connection:
                 candidate = store.find_version(connection, request.model, version)
             if candidate is None:
@@ -288,7 +285,10 @@ class PromotionService:
         found = self._registry.alias(model, CHAMPION)
         move = transitions.next_move(promotion, found)
         if move == "set_alias":
-            self._registry.set_alias(model, CHAMPION, target)
+            try:
+                self._registry.set_alias(model, CHAMPION, target)
+            except NotFound:
+                return self._end(promotion, "void", (transitions.target_gone(promotion),))
             faults.reach("promotion.after_alias")
             found = self._registry.alias(model, CHAMPION)
             move = transitions.next_move(promotion, found)

@@ -5,8 +5,8 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
+from podium.db.engine import insert_unless_present
 from podium.db.schema import evidence, model_version, promotion
 from podium.registry import history
 from podium.registry.entities import (
@@ -35,23 +35,19 @@ _VERSION_COLUMNS = (
 
 def add_evidence(connection: sa.Connection, recorded: RecordedEvidence, *, step_key: str) -> None:
     """Store evidence; the same digest is stored once, whoever measured it first."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    connection.execute(
-        insert(evidence)
-        .values(
-            digest=recorded.digest,
-            model=recorded.model,
-            candidate_digest=recorded.candidate_digest,
-            champion_version=recorded.champion_version,
-            holdout_digest=recorded.holdout_digest,
-            verdict=recorded.verdict,
-            document=dict(recorded.document),
-            run_id=recorded.run_id,
-            step_key=step_key,
-            recorded_at=recorded.recorded_at,
-        )
-        .on_conflict_do_nothing(index_elements=[evidence.c.digest])
-    )
+    row = {
+        "digest": recorded.digest,
+        "model": recorded.model,
+        "candidate_digest": recorded.candidate_digest,
+        "champion_version": recorded.champion_version,
+        "holdout_digest": recorded.holdout_digest,
+        "verdict": recorded.verdict,
+        "document": dict(recorded.document),
+        "run_id": recorded.run_id,
+        "step_key": step_key,
+        "recorded_at": recorded.recorded_at,
+    }
+    insert_unless_present(connection, evidence, row)
 
 
 def find_evidence(connection: sa.Connection, digest: str) -> RecordedEvidence | None:
@@ -138,8 +134,9 @@ def run_outcome(connection: sa.Connection, run_id: str) -> str:
     """Return what a run came to, as the registry sees it.
 
     `promoted` when one of its promotions applied. Else its last promotion decides: `inconclusive` when the
-    champion had moved (nobody has compared the two), `rejected` when a rule refused. Without a promotion its
-    last evidence decides: failed is `rejected`, insufficient `inconclusive`. Everything else is `none`.
+    champion had moved (nobody has compared the two) or the version was gone, `rejected` when a rule refused.
+    Without a promotion its last evidence decides: failed is `rejected`, insufficient `inconclusive`. Everything
+    else is `none`.
     """
     asked = promotions_of_run(connection, run_id)
     if any(each.applied for each in asked):

@@ -106,10 +106,25 @@ def _interval_objection(situation: Situation, candidate: ModelVersion) -> Object
 
 
 def rollback_target(situation: Situation) -> str | None:
-    """Return the most recent earlier champion that is not blocked; None where there is none."""
-    blocked = blocked_versions(situation.history)
-    earlier = (version for version in reversed(champions(situation.history)) if version != situation.champion)
-    return next((version for version in earlier if version not in blocked), None)
+    """Return the most recent champion before the present one's first time that is not blocked, or None.
+
+    Counting from the first time keeps a second rollback from leading forth again: after 1, 2, 3 and a rollback
+    to 1, version 2 is the most recent other champion, but a newer one. Before a champion that the history
+    does not know come all that it does.
+    """
+    served, blocked = champions(situation.history), blocked_versions(situation.history)
+    first = served.index(situation.champion) if situation.champion in served else len(served)
+    return next((version for version in reversed(served[:first]) if version not in blocked), None)
+
+
+def no_rollback_target(situation: Situation) -> str:
+    """Return why a rollback that names no version finds none."""
+    model = situation.model
+    before = "" if situation.champion is None else f" before version {situation.champion}"
+    return (
+        f"Model {model} has no champion{before} to roll back to that is not blocked. "
+        f"`podium models history {model}` shows what there was; `--to` names any former champion."
+    )
 
 
 def rollback_objection(situation: Situation, version: str) -> Objection | None:
@@ -135,7 +150,7 @@ def next_move(promotion: Promotion, alias: str | None) -> Move:
     At the target: confirm. Still at the start: set it. Every check had passed when the intent was written,
     and no writer of Podium has moved anything since, so the promotion of a dead process is completed, not
     dropped: the same request made again finds it applied, as if nothing had happened. At a third version:
-    void.
+    void. (So it is when the alias cannot be set because the target was deleted: `target_gone`.)
     """
     if alias == promotion.to_version:
         return "confirm"
@@ -147,6 +162,14 @@ def overtaken(promotion: Promotion, alias: str | None) -> str:
     return (
         f"The champion of {promotion.model} was moved to {_named(alias)} outside Podium while on its way "
         f"from {_named(promotion.from_version)} to {_named(promotion.to_version)}. Judge and promote again."
+    )
+
+
+def target_gone(promotion: Promotion) -> str:
+    """Return why a promotion is void whose target was deleted before the alias reached it."""
+    return (
+        f"Version {promotion.to_version} of {promotion.model}, the target version, is gone from the registry; the "
+        f"champion stays {_named(promotion.from_version)}. Choose another version."
     )
 
 

@@ -29,7 +29,10 @@ def evaluate_candidate(
     services: StageServices = context.services
     holdout_digest = context.input_digests["holdout"]
     champion = services.champion(context.model)
-    _refuse_training_rows(context, holdout_digest, champion)
+    if champion is not None and holdout_digest in services.trained_on(champion):
+        raise _trained(context, f"the champion (version {champion.version})")
+    if holdout_digest in context.trained_on["candidate"]:
+        raise _trained(context, "the candidate")
     evidence = evaluate(
         candidate,
         None if champion is None else services.load_model(champion),
@@ -44,29 +47,24 @@ def evaluate_candidate(
         seed=int(holdout_digest[:8], 16),
     )
     if champion is not None and champion.interval_start > context.interval.start:
-        evidence = _without_verdict(evidence, context, champion)
+        evidence = _with_doubt(evidence, context, champion)
     services.record_evidence(evidence)
     return evidence
 
 
-def _refuse_training_rows(context: AttemptContext, holdout_digest: str, champion: ModelVersion | None) -> None:
-    if holdout_digest in context.trained_on.get("candidate", ()):
-        raise EvaluationError(
-            f"The rows given to evaluate_candidate in {context.pipeline} are those the candidate was trained on, "
-            "so they cannot judge it; hold newer rows back in the step that prepares the data."
-        )
-    if champion is not None and champion.data_digest == holdout_digest:
-        raise EvaluationError(
-            f"The rows given to evaluate_candidate in {context.pipeline} trained the champion (version "
-            f"{champion.version}), so they cannot judge it; use rows that are newer."
-        )
+def _trained(context: AttemptContext, who: str) -> EvaluationError:
+    return EvaluationError(
+        f"The rows given to evaluate_candidate in {context.pipeline} were read on the way to {who}, so they cannot "
+        "judge it; hold newer rows back in the step that prepares the data."
+    )
 
 
-def _without_verdict(evidence: Evidence, context: AttemptContext, champion: ModelVersion) -> Evidence:
-    """A later champion may have been trained on this interval's rows: the comparison proves nothing."""
+def _with_doubt(evidence: Evidence, context: AttemptContext, champion: ModelVersion) -> Evidence:
+    """Say that a champion of a later interval may know these rows; to lose against it then proves nothing."""
     reason = (
         f"The champion, version {champion.version}, is from a later interval (from "
         f"{champion.interval_start:%Y-%m-%d}) than this run's {context.interval.name} and may have been trained on "
-        "these rows, so they cannot compare the two."
+        "these rows: an advantage that the candidate did not have."
     )
-    return evidence.model_copy(update={"verdict": "insufficient", "reasons": (reason, *evidence.reasons)})
+    verdict = "insufficient" if evidence.verdict == "failed" else evidence.verdict
+    return evidence.model_copy(update={"verdict": verdict, "reasons": (reason, *evidence.reasons)})

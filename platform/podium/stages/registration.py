@@ -5,7 +5,7 @@ from typing import Any
 from podium import ids
 from podium.dag.authoring import step
 from podium.errors import InternalError
-from podium.execution.context import current
+from podium.execution.context import AttemptContext, current
 from podium.registry.entities import ModelVersion
 from podium.registry.evidence import Evidence
 from podium.stages.services import StageServices
@@ -24,9 +24,10 @@ def register_version(candidate: Any, evidence: Evidence) -> ModelVersion:
     services: StageServices = context.services
     if evidence.candidate_digest != context.input_digests["candidate"]:
         raise InternalError(f"The evidence given to register_version in {context.pipeline} is about another candidate.")
-    read = context.trained_on["candidate"]
-    data_digest = read[0] if len(read) == 1 else ids.digest_json(read)
-    sample = context.artifact(evidence.holdout_digest).drop(columns=evidence.label).head(_SAMPLE_ROWS)
+    data_digest = _data_digest(context)
+    rows = context.artifact(evidence.holdout_digest).head(_SAMPLE_ROWS)
+    names = getattr(candidate, "feature_names_in_", None)  # the holdout may hold more, to be sliced by
+    sample = rows.drop(columns=evidence.label) if names is None else rows[list(names)]
     tags = {
         "podium.run_id": context.run_id,
         "podium.pipeline": context.pipeline,
@@ -40,3 +41,11 @@ def register_version(candidate: Any, evidence: Evidence) -> ModelVersion:
     }
     logged = services.log_model(candidate, sample, model=context.model, tags=tags)
     return services.register(logged, evidence, data_digest)
+
+
+def _data_digest(context: AttemptContext) -> str:
+    """Return the digest of what trained the candidate; a step that read no artifact is known by its interval alone."""
+    read = context.trained_on["candidate"]
+    if len(read) == 1:
+        return read[0]
+    return ids.digest_json(read or context.interval.to_document())

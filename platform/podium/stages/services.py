@@ -16,6 +16,9 @@ class StageServices(Protocol):
     def champion(self, model: str) -> ModelVersion | None:
         """Return the version that serves now; None when there is none yet."""
 
+    def trained_on(self, version: ModelVersion) -> list[str]:
+        """Return the digests of all that was read on the way to a version's model."""
+
     def load_model(self, version: ModelVersion) -> Any:
         """Return a version's estimator, its digest verified."""
 

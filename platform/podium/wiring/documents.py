@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,7 +9,9 @@ import sqlalchemy as sa
 from podium.execution import queries
 from podium.finops.costs import cost_of_attempts, cost_of_runs
 from podium.finops.money import decimal_text
+from podium.finops.sums import Cost
 from podium.registry import store as registry_store
+from podium.registry.entities import RecordedEvidence
 
 
 def run_document(connection: sa.Connection, run_id: str) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def run_documents(connection: sa.Connection, run_ids: Sequence[str]) -> list[dic
     return [_run(connection, rows[run_id], costs[run_id]) for run_id in run_ids]
 
 
-def _run(connection: sa.Connection, row: sa.Row[Any], cost: Decimal | None) -> dict[str, Any]:
+def _run(connection: sa.Connection, row: sa.Row[Any], cost: Cost) -> dict[str, Any]:
     promotions = registry_store.promotions_of_run(connection, row.run_id)
     evidence = registry_store.evidence_of_run(connection, row.run_id)
     versions = registry_store.versions_of_run(connection, row.run_id)
@@ -49,15 +50,31 @@ def _run(connection: sa.Connection, row: sa.Row[Any], cost: Decimal | None) -> d
         "created_at": _instant(row.created_at),
         "started_at": _instant(row.started_at),
         "ended_at": _instant(row.ended_at),
-        "cost_usd": _money(cost),
+        **_cost(cost),
         "model": {
             "name": row.model,
             "version": versions[-1].version if versions else None,
             "champion_before": before,
             "champion_after": last.champion if last else before,
         },
-        "verdict": {"result": evidence[-1].verdict, "reasons": list(evidence[-1].reasons)} if evidence else None,
+        "verdict": _verdict(evidence[-1]) if evidence else None,
         "promotion": last.to_document() if last else None,
+    }
+
+
+def _verdict(evidence: RecordedEvidence) -> dict[str, Any]:
+    """Return what the gate decided, and what it had measured on how many rows; a number that there is not is null."""
+    measured = evidence.document
+    return {
+        "result": evidence.verdict,
+        "reasons": list(evidence.reasons),
+        "metrics": [
+            {name: measurement[name] for name in ("metric", "candidate", "champion", "baseline")}
+            for measurement in measured["measurements"]
+        ],
+        "rows": measured["rows"],
+        "holdout_uses": measured["holdout_uses"],
+        "evidence_digest": evidence.digest,
     }
 
 
@@ -76,7 +93,7 @@ def _steps(connection: sa.Connection, run_id: str) -> list[dict[str, Any]]:
                 "cpu_seconds": row.cpu_seconds,
                 "peak_memory_bytes": row.peak_memory_bytes,
                 "meter_quality": row.meter_quality,
-                "cost_usd": _money(costs.get(row.attempt_id)),
+                **_cost(costs.get(row.attempt_id, _NOT_POSTED)),
                 "error": row.error,
                 "log": row.log,
             }
@@ -99,5 +116,13 @@ def _instant(at: datetime | None) -> str | None:
     return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
-def _money(amount: Decimal | None) -> str | None:
-    return None if amount is None else decimal_text(amount)
+def _cost(cost: Cost) -> dict[str, Any]:
+    """Return a cost in full, or null where a part of it is unknown, and of how many entries it is."""
+    return {
+        "cost_usd": None if cost.complete is None else decimal_text(cost.complete),
+        "unpriced_entries": cost.unpriced,
+    }
+
+
+_NOT_POSTED = Cost(None, 0)
+"""An attempt that has not ended: nothing of it is in the ledger yet."""

@@ -13,7 +13,7 @@ from podium import faults, settings
 from podium.clock import Clock, SystemClock
 from podium.dag.plan import Plan
 from podium.db import migrate
-from podium.db.engine import Database
+from podium.db.engine import Database, file_lock
 from podium.errors import ConfigurationError
 from podium.execution.entities import Actor, AttemptUsage
 from podium.execution.progress import Progress
@@ -101,7 +101,7 @@ class Project:
     @cached_property
     def registry(self) -> ModelRegistry:
         """The model registry."""
-        return build_registry(self.settings, partial(self.database.lock, "mlflow-store", timeout_seconds=120.0))
+        return build_registry(self.settings, partial(file_lock, self.settings.home / "locks", "mlflow-store", 120.0))
 
     @cached_property
     def promotions(self) -> PromotionService:
@@ -119,12 +119,16 @@ class Project:
         return self.settings.home / "logs"
 
     def require_prices(self, plan: Plan) -> None:
-        """Bring the price book up to date and raise ConfigurationError unless all a plan reserves has a price."""
+        """Bring the price book up to date and raise ConfigurationError unless all a plan reserves has a price.
+
+        What was posted before its price was known is priced as soon as the book has it.
+        """
         from podium.finops.book import load_book
         from podium.finops.prices import check_priced, import_book
 
         own = self.settings.root / "prices.yaml"
-        import_book(self.database, load_book(own if own.is_file() else None), self.clock)
+        book = load_book(own if own.is_file() else None)
+        import_book(self.database, book, self.clock, once_added=self.ledger.price_unpriced)
         needed = {resource for node in plan.steps for resource in resources_of(node.resources.gpu)}
         with self.database.read() as connection:
             check_priced(connection, sorted(needed, key=lambda resource: resource.name), self.clock.now())

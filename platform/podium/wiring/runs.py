@@ -63,7 +63,11 @@ def preparation(project: Project) -> Iterator[Preparation]:
 def foreground(
     project: Project, plan: Plan, observe: Observer, prepared: Preparation | None = None
 ) -> Iterator[Worker]:
-    """Open a worker for runs of `plan`, with the slots that were prepared; nothing of it outlives the block."""
+    """Open a worker for runs of `plan`, with the slots that were prepared; nothing of it outlives the block.
+
+    Raises ConfigurationError where something that the plan reserves has no price: open it before a run is on
+    record that could not be paid for.
+    """
     prepared = prepared or Preparation(project)
     project.require_prices(plan)
     options = project.settings

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from podium.db.engine import file_lock
 from podium.errors import Refused
-from podium.execution import queries
+from podium.execution import plans, queries
+from podium.execution.assignments import read_for
 from podium.execution.context import current
 from podium.execution.entities import Assignment
 from podium.execution.worker import Service
@@ -40,6 +41,11 @@ class SlotStageServices:
         """Return the version that serves now."""
         found: ModelVersion | None = self._ask("champion", {"model": model})
         return found
+
+    def trained_on(self, version: ModelVersion) -> list[str]:
+        """Return the digests of all that was read on the way to a version's model."""
+        digests: list[str] = self._ask("trained_on", {"version": version})
+        return digests
 
     def load_model(self, version: ModelVersion) -> Any:
         """Return a version's estimator, its digest verified."""
@@ -74,6 +80,7 @@ def supervisor_services(project: Project) -> dict[str, Service]:
     """Return the services a supervisor answers, by name."""
     return {
         "champion": partial(_champion, project),
+        "trained_on": partial(_trained_on, project),
         "holdout_uses": partial(_holdout_uses, project),
         "record_evidence": partial(_record_evidence, project),
         "register": partial(_register, project),
@@ -95,6 +102,17 @@ def _champion(project: Project, _: Assignment, arguments: Mapping[str, Any]) -> 
             "can be compared with it; point the alias at a version that Podium registered, or remove it in MLflow."
         )
     return version
+
+
+def _trained_on(project: Project, _: Assignment, arguments: Mapping[str, Any]) -> list[str]:
+    version: ModelVersion = arguments["version"]
+    with project.database.read() as connection:
+        evidence = store.find_evidence(connection, version.evidence_digest)
+        run = queries.get_run(connection, version.run_id)
+        plan = plans.load(connection, run.plan_digest)
+        outputs = queries.outputs_of(connection, version.run_id)
+    makers = {step for (step, _), made in outputs.items() if evidence and made.digest == evidence.candidate_digest}
+    return sorted({digest for step in makers for digest in read_for(plan, step, outputs)})
 
 
 def _holdout_uses(project: Project, assignment: Assignment, arguments: Mapping[str, Any]) -> int:
@@ -161,7 +179,7 @@ def slot_configuration(project: Project) -> dict[str, Any]:
         "home": str(options.home),
         "artifacts": str(options.artifact_folder),
         "trusted_types": list(options.trusted_types),
-        "settings": options.model_dump(mode="json"),
+        "settings": options.model_dump(mode="json", exclude={"database_url"}),
         "services": f"{SlotStageServices.__module__}:{SlotStageServices.__qualname__}",
     }
 

@@ -158,6 +158,18 @@ def test_a_malformed_price_book_stops_the_run_before_anything_is_spent(
     assert podium("costs", "report", "--json").document["rows"] == []
 
 
+def test_a_malformed_price_book_does_not_hide_a_finished_run(podium: InProcess) -> None:
+    command = ("run", "counting", "--for", "2026-10", "--json")
+    finished = podium(*command).document
+    (podium.project / "prices.yaml").write_text("prices: 3\n")
+    again = podium(*command)
+    assert (again.code, again.document) == (0, finished)
+    stopped = podium(*command, "--for", "2026-11")  # the first is shown, and nothing is made of the second
+    assert stopped.code == 2
+    assert "prices.yaml" in stopped.complaint
+    assert [run["run_id"] for run in podium("runs", "list", "--json").document] == [finished["run_id"]]
+
+
 BROKEN = {
     "raising": ("import nothing_of_this_name\n", "nothing_of_this_name"),
     "unparsable": ("def (:\n", "unparsable.py"),

@@ -1,5 +1,6 @@
 """Loading projects: each file in a child process, whatever the file does."""
 
+import json
 import os
 import select
 import sys
@@ -10,8 +11,17 @@ from pathlib import Path
 
 import pytest
 
+from podium.dag import catalogue
 from podium.dag.catalogue import FileProblem, Loaded, trace_file, trace_project
-from podium.dag.loading import check_unchanged, imported_names, load_file, load_step, plan_is_current
+from podium.dag.loading import (
+    check_unchanged,
+    imported_names,
+    is_own_code,
+    load_file,
+    load_step,
+    plan_is_current,
+    trace_loaded,
+)
 from podium.errors import DefinitionError, NotFound
 
 
@@ -119,6 +129,64 @@ def test_a_change_in_any_local_module_outdates_the_plan(project: Path, write: Wr
     assert after.digest != before.digest
     helper.unlink()
     assert not plan_is_current(project, after)
+
+
+def test_what_a_step_imports_only_when_it_runs_is_part_of_the_code(project: Path, write: Write) -> None:
+    write("sales.py", pipeline_source("sales").replace("    return", "    from features import factor\n    return"))
+    write("features/__init__.py", "")
+    factor = write("features/factor.py", "def compute():\n    from .scales import SCALE\n    import shared.rates\n")
+    write("features/scales.py", "from . import base\nfrom .. import unused\nSCALE = base.BASE\n")
+    write("features/base.py", "import features.factor  # a cycle\nBASE = 2\n")
+    write("../shared/rates.py", "import json, yaml, nothing_like_it\n")
+    write("unrelated.py", "")
+    before = load(project).plan("sales")
+    assert list(before.modules) == [
+        "pipelines/features/__init__.py",
+        "pipelines/features/base.py",
+        "pipelines/features/factor.py",
+        "pipelines/features/scales.py",
+        "pipelines/sales.py",
+        "shared/rates.py",
+    ]
+    for path in (factor, project / "shared" / "rates.py"):
+        original = path.read_text()
+        path.write_text(original + "CHANGED = True\n")
+        assert not plan_is_current(project, before)
+        assert load(project).plan("sales").code_digest != before.code_digest
+        path.write_text(original)
+    assert plan_is_current(project, before)
+
+
+def test_imports_lead_neither_out_of_the_project_nor_into_installed_packages(project: Path, write: Write) -> None:
+    nested = project / "nested"
+    installed = nested / "env" / "site-packages"
+    write(
+        "../nested/pipelines/sales.py",
+        f"import lazily, sys\nsys.path.append({str(installed)!r})\n" + pipeline_source("sales"),
+    )
+    write("../nested/pipelines/lazily.py", "def f():\n    import vendored\n    from ...pipelines import outside\n")
+    write("outside.py", "")
+    write("../nested/env/site-packages/vendored.py", "")
+    modules = load(nested).plan("sales").modules
+    assert list(modules) == ["pipelines/lazily.py", "pipelines/sales.py"]
+
+
+def test_own_code_is_under_the_root_but_neither_installed_nor_podium(tmp_path: Path) -> None:
+    everything = Path(tmp_path.anchor)
+    assert is_own_code(tmp_path / "sales.py", everything)
+    assert not is_own_code(tmp_path / "sales.py", tmp_path / "nested")
+    for installed in (json, pytest, catalogue):
+        assert not is_own_code(Path(installed.__file__ or ""), everything)
+    assert not is_own_code(tmp_path / "dist-packages" / "other.py", tmp_path)
+
+
+@pytest.mark.usefixtures("clean_modules")
+def test_a_project_under_the_interpreters_prefix_loads(
+    project: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(project))
+    plans = trace_loaded(project, write("under_prefix.py", pipeline_source("under_prefix")))
+    assert list(plans[0].modules) == ["pipelines/under_prefix.py"]
 
 
 BROKEN = {

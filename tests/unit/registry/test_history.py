@@ -12,7 +12,7 @@ from podium.db.engine import Database
 from podium.db.schema import promotion, promotion_history
 from podium.registry import history
 from podium.registry.entities import HistoryEntry
-from podium.registry.history import GENESIS, Fact, check_chain, check_promotions, hash_of
+from podium.registry.history import GENESIS, Fact, check_blocks, check_chain, check_promotions, hash_of
 
 NOON = datetime(2013, 3, 1, 12, tzinfo=UTC)
 VERSIONS = st.none() | st.integers(1, 99).map(str)
@@ -164,6 +164,24 @@ def test_history_and_promotions_must_tell_the_same() -> None:
     assert "tells of promotion p1 a second time" in str(twice.problem)
     other = check_promotions(whole, [*ended[:2], ("p3", "void")])
     assert other.problem == "Entry 4 says applied, but promotion p3 is void."
+
+
+def test_an_applied_rollback_must_be_followed_by_its_block() -> None:
+    rollback = fact(action="rollback", from_version="2", promotion_id="p2")
+    block = fact("blocked", "p2", action="block", to_version="2")
+    whole = chained([fact(), rollback, block, fact(promotion_id="p3")])
+    assert check_blocks(whole, [("p2", "2")]).ok
+
+    cut = check_blocks(whole[:2], [("p2", "2")])
+    assert (cut.ok, cut.first_bad, cut.problem) == (
+        False,
+        3,
+        "No entry tells that rollback p2 blocked version 2: it was cut off or replaced.",
+    )
+    elsewhere = check_blocks(whole, [("p2", "1")])
+    assert (elsewhere.ok, elsewhere.first_bad) == (False, 3)
+    others = check_blocks(whole, [("p2", "2"), ("p3", "2")])
+    assert (others.ok, others.first_bad) == (False, 5)
 
 
 @pytest.fixture

@@ -1,9 +1,11 @@
 import json
 
 import pytest
+import sqlalchemy as sa
 
 from podium.clock import FakeClock
 from podium.db.engine import Database
+from podium.db.schema import promotion_history
 from podium.errors import ChampionMoved, NotFound, Refused, ServiceUnavailable, UsageError
 from podium.registry import store
 from podium.registry.entities import CHAMPION, Promotion
@@ -212,13 +214,58 @@ def test_a_rollback_leads_to_the_last_champion_and_blocks_the_one_it_left(world:
     assert world.verify().ok
 
 
+@pytest.mark.parametrize(("rows", "found"), [(1, 5), (2, 4)])
+def test_a_block_cut_off_the_history_is_noticed(world: World, rows: int, found: int) -> None:
+    world.champions(3)
+    world.rollback()
+    _cut(world, rows)
+    verification = world.verify()
+    assert (verification.ok, verification.first_bad) == (False, found)
+
+
+def test_an_unblock_cut_off_the_history_blocks_again(world: World) -> None:
+    _, second = world.champions(2)
+    world.rollback()
+    world.unblock(second)
+    _cut(world, 1)
+    assert world.verify().ok
+    assert world.service.blocked(world.model) == {second}
+    _cut(world, 1)
+    assert "blocked version 2: it was cut off" in str(world.verify().problem)
+
+
 def test_a_second_rollback_leads_further_back_not_forth(world: World) -> None:
     first, second, third = world.champions(3)
     world.rollback()
     assert world.rollback().to_version == first
     assert world.service.blocked(world.model) == {second, third}
-    with pytest.raises(NotFound, match="no earlier champion to roll back to that is not blocked"):
+    with pytest.raises(NotFound, match="no champion before version 1 to roll back to that is not blocked"):
         world.rollback()
+
+
+def test_a_rollback_after_one_that_skipped_a_champion_does_not_lead_to_the_skipped_one(world: World) -> None:
+    first, second, _ = world.champions(3)
+    world.rollback(to=first)
+    with pytest.raises(NotFound, match="no champion before version 1 to roll back to"):
+        world.rollback()
+    assert world.champion == first
+    assert world.rollback(to=second).applied, "a person who names it may"
+
+
+def test_a_champion_that_came_back_rolls_back_to_the_one_before_its_first_time(world: World) -> None:
+    first, second, third = world.champions(3)
+    world.rollback()
+    world.unblock(third)
+    world.rollback(to=third)
+    world.unblock(second)
+    assert world.rollback().to_version == second
+    assert world.rollback().to_version == first
+
+
+def test_a_champion_set_outside_podium_rolls_back_to_the_last_one_of_the_history(world: World) -> None:
+    _, second = world.champions(2)
+    world.registry.set_alias(world.model, CHAMPION, _by_hand(world))
+    assert world.rollback().to_version == second
 
 
 def test_a_blocked_version_waits_for_its_unblock(world: World) -> None:
@@ -266,7 +313,7 @@ def test_a_rollback_checks_its_target_first(world: World) -> None:
 
 
 def test_a_model_without_champions_has_nothing_to_roll_back_to(world: World) -> None:
-    with pytest.raises(NotFound, match="no earlier champion"):
+    with pytest.raises(NotFound, match="flight_delay has no champion to roll back to"):
         world.rollback()
 
 
@@ -359,6 +406,22 @@ def test_an_intent_whose_alias_was_moved_elsewhere_is_void(world: World, left: s
     assert "outside Podium" in world.history[-1].reason
 
 
+def test_an_intent_whose_target_was_deleted_is_void_and_frees_the_model(
+    world: World, left: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = world.registry.versions
+    monkeypatch.setattr(
+        world.registry, "versions", lambda model: [each for each in every(model) if each.version != left]
+    )
+    third = world.candidate(champion="1")
+    assert world.promote(third).applied
+    ended = world.promote(left, key="dead")
+    assert (ended.state, ended.to_version) == ("void", left)
+    assert "the target version, is gone from the registry; the champion stays version 1" in ended.reasons[0]
+    assert world.told[-2:] == [("promote", "void", left), ("promote", "applied", third)]
+    assert world.verify().ok
+
+
 def test_the_next_request_first_ends_what_was_left_open(world: World, left: str) -> None:
     third = world.candidate(champion="1")
     promotion = world.promote(third, expect="1")
@@ -368,6 +431,13 @@ def test_the_next_request_first_ends_what_was_left_open(world: World, left: str)
 def _memory(world: World) -> MemoryRegistry:
     assert isinstance(world.registry, MemoryRegistry)
     return world.registry
+
+
+def _cut(world: World, rows: int) -> None:
+    """Delete the last rows of the history, as somebody with the database's password could."""
+    kept = len(world.history) - rows
+    with world.database.write() as connection:
+        connection.execute(sa.delete(promotion_history).where(promotion_history.c.id > kept))
 
 
 def _damage(world: World, source: str) -> None:
