@@ -53,7 +53,7 @@ def print_results(documents: Sequence[Document]) -> None:
                 document["run_id"],
                 output.state(document["verdict"]["result"] if document["verdict"] else None),
                 output.state(result(document)),
-                champion(document["model"]),
+                _champion(document),
                 output.money(document["cost_usd"]),
             )
             for document in documents
@@ -71,9 +71,10 @@ def print_run(document: Document) -> None:
             ("run", [f"{document['run_id']} of {document['pipeline']} for {document['interval_name']}"]),
             ("result", [document["state"] + (f", {document['outcome']}" if document["outcome"] else "")]),
             ("asked by", [f"{document['actor']} ({document['trigger']}) at {output.when(document['created_at'])}"]),
+            ("parameters", [f"{name} = {value}" for name, value in document["parameters"].items()]),
             ("owner", [f"team {document['team']}, environment {document['environment']}"]),
             ("model", [f"{model['name']}, version {model['version'] or '–'}"]),
-            ("champion", [_move(model)]),
+            ("champion", [_champion(document, markup=False)]),
             ("verdict", [verdict["result"]] if verdict else []),
             ("why", _reasons(document)),
         ]
@@ -115,15 +116,15 @@ def result(document: Document) -> str:
     return str(document["state"] if outcome in (None, "none") else outcome)
 
 
-def champion(model: Document) -> str:
-    """Return the champion before and after a run as markup."""
-    before, after = model["champion_before"], model["champion_after"]
-    return str(after or "none") if before == after else f"{before or 'none'} → [bold green]{after}[/]"
-
-
-def _move(model: Document) -> str:
+def _champion(document: Document, *, markup: bool = True) -> str:
+    """Return the champion before and after a run; – for one that ended before it looked."""
+    if not (document["verdict"] or document["promotion"]):
+        return "–"
+    model = document["model"]
     before, after = model["champion_before"] or "none", model["champion_after"] or "none"
-    return after if before == after else f"{before} → {after}"
+    if before == after:
+        return after
+    return f"{before} → [bold green]{after}[/]" if markup else f"{before} → {after}"
 
 
 def _reasons(document: Document) -> list[str]:
