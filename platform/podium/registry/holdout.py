@@ -1,5 +1,6 @@
 """The rows that judge, checked once; and what a model predicts, checked against their label."""
 
+import difflib
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from podium.errors import EvaluationError
 from podium.registry.metrics import Kind
 
 Array = npt.NDArray[Any]
+
+_COLUMNS_NAMED = 10  # in an error; the rest is counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,9 +36,13 @@ def read_holdout(frame: object, label: str) -> Holdout:
     if twice:
         raise EvaluationError(f"The holdout has more than one column {', '.join(twice)}; rename or drop all but one.")
     if label not in frame.columns:
-        columns = ", ".join(str(name) for name in frame.columns) or "none"
+        columns = [str(name) for name in frame.columns]
+        close = difflib.get_close_matches(label, columns, n=1)
+        meant = f" Did you mean {close[0]!r}?" if close else ""
+        more = f" and {len(columns) - _COLUMNS_NAMED} more" if len(columns) > _COLUMNS_NAMED else ""
         raise EvaluationError(
-            f"The holdout has no label column {label!r}; name one of its columns as the label: {columns}."
+            f"The holdout has no label column {label!r}.{meant} Its columns are "
+            f"{', '.join(columns[:_COLUMNS_NAMED]) or 'none'}{more}; name one of them as the label."
         )
     if len(frame) == 0:
         raise EvaluationError(

@@ -254,6 +254,7 @@ def missing_labels(rows: int) -> pd.DataFrame:
     ("holdout", "fact"),
     [
         (HOLDOUT.drop(columns="late"), "no label column 'late'.*first, second, group"),
+        (HOLDOUT.rename(columns={"late": "lat"}), "no label column 'late'. Did you mean 'lat'?"),
         (HOLDOUT.iloc[:0], "empty: 0 rows < 1 required"),
         (missing_labels(3), "missing in 3 of 3,000 rows"),
         (pd.concat([HOLDOUT, HOLDOUT[["first"]]], axis=1), "more than one column first"),
