@@ -118,7 +118,7 @@ def ask(estimator: Any, who: str, kind: Kind, holdout: Holdout, block_rows: int)
     estimator fails, or where it does not give one finite number, or one of its classes, to each row.
     """
     features = _features(estimator, who, holdout)
-    predicted = _one_per_row(_in_blocks(estimator.predict, who, features, block_rows), who)
+    predicted = _one_per_row(_in_blocks(estimator.predict, who, holdout.called, features, block_rows), who)
     if kind is Kind.REGRESSION:
         return NumberAnswers(_finite(predicted, who), holdout.labels.astype(np.float64))
     classes = estimator.classes_
@@ -130,7 +130,7 @@ def ask(estimator: Any, who: str, kind: Kind, holdout: Holdout, block_rows: int)
         )
     probabilities = None
     if hasattr(estimator, "predict_proba"):
-        answered = _in_blocks(estimator.predict_proba, who, features, block_rows)
+        answered = _in_blocks(estimator.predict_proba, who, holdout.called, features, block_rows)
         probabilities = _probabilities(_finite(answered, who), who, len(classes))
     return ClassAnswers(codes, codes_of(holdout.labels, classes), probabilities)
 
@@ -142,14 +142,16 @@ def _features(estimator: Any, who: str, holdout: Holdout) -> pd.DataFrame:
     missing = [str(name) for name in names if name not in features.columns]
     if missing:
         raise EvaluationError(
-            f"The holdout lacks {len(missing)} of the {len(names)} feature columns that the {who} was "
+            f"The {holdout.called} lacks {len(missing)} of the {len(names)} feature columns that the {who} was "
             f"trained on: {', '.join(missing)} (the label {holdout.label!r} is no feature). Keep them in the "
-            "holdout: both models must judge the same rows."
+            f"{holdout.called}: both models must answer the same rows."
         )
     return features if list(names) == list(features.columns) else features[list(names)]
 
 
-def _in_blocks(method: Callable[[pd.DataFrame], Any], who: str, features: pd.DataFrame, rows: int) -> Array:
+def _in_blocks(
+    method: Callable[[pd.DataFrame], Any], who: str, called: str, features: pd.DataFrame, rows: int
+) -> Array:
     blocks = []
     for start in range(0, len(features), rows):
         block = features.iloc[start : start + rows]
@@ -157,9 +159,9 @@ def _in_blocks(method: Callable[[pd.DataFrame], Any], who: str, features: pd.Dat
             answers = np.asarray(method(block))
         except Exception as error:  # a model is its owner's code and may raise anything
             raise EvaluationError(
-                f"The {who} failed on rows {start:,} to {start + len(block) - 1:,} of the holdout with "
+                f"The {who} failed on rows {start:,} to {start + len(block) - 1:,} of the {called} with "
                 f"{type(error).__name__}: {' '.join(str(error).split())}. Make it predict rows like these, "
-                "or keep them out of the holdout."
+                f"or keep them out of the {called}."
             ) from error
         if answers.ndim == 0 or len(answers) != len(block):
             raise EvaluationError(

@@ -1,4 +1,7 @@
-"""The rows that judge, checked once; and what a model predicts, checked against their label."""
+"""The rows that judge, checked once; and what a model predicts, checked against their label.
+
+Rows of another use, as those a canary replays, are checked alike; `called` is their name in messages.
+"""
 
 import difflib
 from dataclasses import dataclass
@@ -23,38 +26,39 @@ class Holdout:
     features: pd.DataFrame
     labels: Array
     label: str
+    called: str = "holdout"
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
-def read_holdout(frame: object, label: str) -> Holdout:
+def read_holdout(frame: object, label: str, *, called: str = "holdout") -> Holdout:
     """Return the rows to judge on, or raise EvaluationError saying what is wrong with them."""
     if not isinstance(frame, pd.DataFrame):
-        raise EvaluationError(f"The holdout is a {type(frame).__name__}; a pandas DataFrame is needed.")
+        raise EvaluationError(f"The {called} is a {type(frame).__name__}; a pandas DataFrame is needed.")
     twice = sorted({str(name) for name in frame.columns[frame.columns.duplicated()]})
     if twice:
-        raise EvaluationError(f"The holdout has more than one column {', '.join(twice)}; rename or drop all but one.")
+        raise EvaluationError(f"The {called} has more than one column {', '.join(twice)}; rename or drop all but one.")
     if label not in frame.columns:
         columns = [str(name) for name in frame.columns]
         close = difflib.get_close_matches(label, columns, n=1)
         meant = f" Did you mean {close[0]!r}?" if close else ""
         more = f" and {len(columns) - _COLUMNS_NAMED} more" if len(columns) > _COLUMNS_NAMED else ""
         raise EvaluationError(
-            f"The holdout has no label column {label!r}.{meant} Its columns are "
+            f"The {called} has no label column {label!r}.{meant} Its columns are "
             f"{', '.join(columns[:_COLUMNS_NAMED]) or 'none'}{more}; name one of them as the label."
         )
     if len(frame) == 0:
         raise EvaluationError(
-            "The holdout is empty: 0 rows < 1 required; check the interval and the filters before it."
+            f"The {called} is empty: 0 rows < 1 required; check the interval and the filters before it."
         )
     unknown = int(frame[label].isna().sum())
     if unknown:
         raise EvaluationError(
-            f"The label {label!r} is missing in {unknown:,} of {len(frame):,} rows of the holdout; drop "
+            f"The label {label!r} is missing in {unknown:,} of {len(frame):,} rows of the {called}; drop "
             "those rows, an unknown truth judges nothing."
         )
-    return Holdout(frame.drop(columns=label), frame[label].to_numpy(), label)
+    return Holdout(frame.drop(columns=label), frame[label].to_numpy(), label, called)
 
 
 def kind_of(estimator: Any, who: str, holdout: Holdout) -> Kind:
