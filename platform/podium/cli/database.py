@@ -18,9 +18,12 @@ def upgrade() -> None:
     from podium.wiring.project import open_project
 
     database = open_project().unchecked_database
-    before = migrate.revision(database)
-    migrate.upgrade(database)
-    output.print_lines([f"The database went from revision {before or 'none'} to {migrate.HEAD}."])
+    before = migrate.upgrade(database)
+    if before == migrate.HEAD:
+        output.print_lines([f"The database {database.shown} is at revision {before} already; nothing to do."])
+    else:
+        came_from = f"from revision {before}" if before else "from empty"
+        output.print_lines([f"The database {database.shown} went {came_from} to revision {migrate.HEAD}."])
 
 
 @app.command()
@@ -35,12 +38,12 @@ def check(*, as_json: Json = False) -> None:
     from podium.db import migrate
     from podium.wiring.project import open_project
 
-    found = migrate.revision(open_project().unchecked_database)
-    ok = found == migrate.HEAD
+    database = open_project().unchecked_database
+    found = migrate.revision(database)
+    fault = migrate.problem(database, found)
     if as_json:
-        output.print_json({"ok": ok, "revision": found, "needed": migrate.HEAD})
+        output.print_json({"ok": fault is None, "revision": found, "needed": migrate.HEAD, "problem": fault})
     else:
-        remedy = "" if ok else "; run `podium db upgrade`"
-        output.print_lines([f"The database is at revision {found or 'none'}, {migrate.HEAD} is needed{remedy}."])
-    if not ok:
+        output.print_lines([fault or f"The database {database.shown} is at revision {found}, as it must be."])
+    if fault:
         raise typer.Exit(1)

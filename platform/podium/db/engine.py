@@ -4,18 +4,30 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 
-from podium.errors import ConfigurationError, Conflict, ServiceUnavailable
+from podium.db import address, database_errors
+from podium.errors import ConfigurationError, Conflict
 
 _BUSY_TIMEOUT_SECONDS = 30.0
+
+# Of libpq, where the URL does not say otherwise. Without them a host that swallows packets is waited for over two
+# minutes, and a statement on one that vanished for ever.
+_LIBPQ_OPTIONS = {
+    "connect_timeout": "5",
+    "keepalives_idle": "15",
+    "keepalives_interval": "5",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "30000",  # milliseconds
+    "application_name": "podium",
+}
 
 
 class Database:
@@ -28,17 +40,9 @@ class Database:
     def __init__(self, url: str, lock_folder: Path) -> None:
         self.url = url
         self._lock_folder = lock_folder
-        try:
-            self.engine = _create_engine(url)
-        except (ArgumentError, NoSuchModuleError):
-            raise ConfigurationError(
-                f"The database URL {url!r} is not understood; use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
-            ) from None
-        except ModuleNotFoundError as error:
-            raise ConfigurationError(
-                f"The database URL needs the module {error.name!r}, which is not installed; "
-                "use postgresql+psycopg://… and pip install 'podium[postgres]'."
-            ) from None
+        parsed = address.parse(url)
+        self.shown = address.shown(parsed)
+        self.engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed, self.shown)
 
     @property
     def is_sqlite(self) -> bool:
@@ -85,33 +89,14 @@ class Database:
     def _connect(self) -> Iterator[sa.Connection]:
         try:
             connection = self.engine.connect()
-        except DatabaseError as error:
-            raise self._explained(
-                error, "does not answer", "Check that it runs and that the URL is right."
-            ) from error.orig
+        except DBAPIError as error:
+            raise database_errors.at_connecting(error, self.shown) from error.orig
         try:
             yield connection
-        except DatabaseError as error:
-            raise self._explained(
-                error, "failed", "What was not committed is undone; try again when it is well."
-            ) from error.orig
+        except DBAPIError as error:
+            raise database_errors.at_work(error, self.shown) from error.orig
         finally:
             connection.close()
-
-    def _explained(self, error: DatabaseError, fact: str, remedy: str) -> Exception:
-        """Return what concerns the whole database as ServiceUnavailable; a constraint or a wrong statement as it is."""
-        if isinstance(error, OperationalError):
-            return ServiceUnavailable(f"The database {self._shown} {fact}: {_first_line(error)}. {remedy}")
-        if type(error) is DatabaseError:  # SQLite: the file holds something else
-            return ServiceUnavailable(
-                f"The database {self._shown} cannot be read: {_first_line(error)}. Restore it from a copy; "
-                "or move it away, and Podium begins with an empty one."
-            )
-        return error
-
-    @property
-    def _shown(self) -> str:
-        return self.engine.url.render_as_string(hide_password=True)
 
     @contextmanager
     def _advisory_lock(self, name: str, timeout_seconds: float) -> Iterator[None]:
@@ -129,23 +114,30 @@ class Database:
                 connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
 
 
-def _first_line(error: DatabaseError) -> str:
-    return str(error.orig or error).strip().splitlines()[0].rstrip(".")
-
-
-def _create_engine(url: str) -> sa.Engine:
-    parsed = sa.make_url(url)
-    if parsed.get_backend_name() == "postgresql":
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        return sa.create_engine(parsed, pool_pre_ping=True)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database:
+def _postgresql(url: sa.URL, shown: str) -> sa.Engine:
+    options = {name: value for name, value in _LIBPQ_OPTIONS.items() if name not in url.query}
+    try:
+        engine = sa.create_engine(url, pool_pre_ping=True, connect_args=options)
+    except (ImportError, NoSuchModuleError) as error:  # psycopg without its library is an ImportError
         raise ConfigurationError(
-            f"The database URL {parsed.render_as_string()!r} names neither a SQLite file nor PostgreSQL; "
-            "use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME."
-        )
-    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(parsed, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS, "check_same_thread": False})
+            f"The database {shown} needs psycopg, which cannot be imported here ({error}). "
+            "Run pip install 'podium[postgres]'."
+        ) from None
+
+    def check_version(connection: Any, record: object) -> None:
+        del record
+        refusal = database_errors.too_old(connection.info.server_version, shown)
+        if refusal:
+            connection.close()
+            raise refusal
+
+    sa.event.listen(engine, "connect", check_version)
+    return engine
+
+
+def _sqlite(url: sa.URL) -> sa.Engine:
+    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS, "check_same_thread": False})
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -192,7 +184,16 @@ def _not_free(name: str, timeout_seconds: float) -> Conflict:
 
 def insert_unless_present(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
     """Insert `row` unless a unique key of it is taken; return whether it was inserted."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     # Not by rowcount, which an INSERT need not tell.
-    statement = insert(table).values(**row).on_conflict_do_nothing().returning(*table.primary_key)
+    statement = _insert(connection, table).values(**row).on_conflict_do_nothing().returning(*table.primary_key)
     return connection.execute(statement).first() is not None
+
+
+def insert_all_unless_present(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert each of `rows` unless a unique key of it is taken, in their order and in one go."""
+    if rows:
+        connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
+
+
+def _insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)

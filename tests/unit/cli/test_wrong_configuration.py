@@ -6,7 +6,6 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from tests.unit.cli.conftest import InProcess
 
@@ -56,41 +55,6 @@ def test_a_wrong_podium_toml_names_file_and_fault(podium: InProcess, text: str, 
 )
 def test_a_wrong_type_in_the_environment_names_the_variable(refuses: Refuses, name: str, value: str) -> None:
     assert refuses("runs", "list", **{name: value}).startswith(f"{name} is '{value}': ")
-
-
-@pytest.mark.parametrize(
-    ("url", "code", "said"),
-    [
-        ("nonsense", 2, "is not understood; use sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"),
-        ("mysql://ada:secret@host/x", 2, "names neither a SQLite file nor PostgreSQL"),
-        ("postgresql+asyncpg://ada:secret@host/x", 2, "pip install 'podium[postgres]'"),
-        ("postgresql://ada:secret@127.0.0.1:1/x", 1, "does not answer"),
-    ],
-)
-def test_a_database_that_cannot_be_had_is_named_without_its_password(
-    refuses: Refuses, url: str, code: int, said: str
-) -> None:
-    complaint = refuses("run", "counting", "--for", "2026-10", code=code, PODIUM_DATABASE_URL=url)
-    assert said in complaint
-    assert "secret" not in complaint
-
-
-def test_an_empty_postgresql_asks_for_the_upgrade_and_works_after_it(podium: InProcess, postgresql_server: str) -> None:
-    admin = sa.create_engine(
-        sa.make_url(postgresql_server).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT"
-    )
-    with admin.connect() as connection:
-        connection.execute(sa.text("DROP DATABASE IF EXISTS unmigrated"))
-        connection.execute(sa.text("CREATE DATABASE unmigrated"))
-    admin.dispose()
-    url = sa.make_url(postgresql_server).set(database="unmigrated").render_as_string(hide_password=False)
-    refused = podium("runs", "list", PODIUM_DATABASE_URL=url)
-    assert refused.code == 2
-    assert "run `podium db upgrade`" in refused.complaint
-    assert podium("db", "check", PODIUM_DATABASE_URL=url).code == 1
-    assert podium("db", "upgrade", PODIUM_DATABASE_URL=url).code == 0
-    assert podium("db", "check", "--json", PODIUM_DATABASE_URL=url).document["ok"] is True
-    assert podium("runs", "list", "--json", PODIUM_DATABASE_URL=url).document == []
 
 
 def test_a_state_folder_that_cannot_be_made_is_named(refuses: Refuses, podium: InProcess) -> None:

@@ -1,13 +1,16 @@
 """Every table and CHECK of Podium's database, by slice."""
 
+from podium.db.schema.canary import canary, canary_look
 from podium.db.schema.columns import metadata
 from podium.db.schema.execution import artifact, attempt, event, output, plan, run, step_run, worker
-from podium.db.schema.finops import cost_rollup, ledger_entry, price, version_lineage
+from podium.db.schema.finops import cost_rollup, ledger_entry, price, run_cost, run_rollup, version_lineage
 from podium.db.schema.registry import evidence, model_version, promotion, promotion_history
 
 __all__ = [
     "artifact",
     "attempt",
+    "canary",
+    "canary_look",
     "cost_rollup",
     "event",
     "evidence",
@@ -20,6 +23,8 @@ __all__ = [
     "promotion",
     "promotion_history",
     "run",
+    "run_cost",
+    "run_rollup",
     "step_run",
     "version_lineage",
     "worker",

@@ -103,3 +103,31 @@ version_lineage = sa.Table(
     sa.Column("version", sa.String(40), primary_key=True),
     sa.Column("attempt_id", sa.String(40), primary_key=True),
 )
+
+# How runs ended and what they cost, kept in the transaction that ends each: a scrape reads a row per labels and
+# bucket however many runs there are. A run that is resumed ends again and then counts what it cost since.
+run_rollup = sa.Table(
+    "run_rollup",
+    metadata,
+    sa.Column("pipeline", sa.String(200), primary_key=True),
+    sa.Column("team", sa.String(200), primary_key=True),
+    sa.Column("model", sa.String(200), primary_key=True),
+    sa.Column("environment", sa.String(200), primary_key=True),
+    sa.Column("outcome", sa.String(20), primary_key=True),
+    sa.Column("currency", sa.String(3), primary_key=True),
+    sa.Column("cost_bucket", sa.String(20), primary_key=True),
+    sa.Column("ends", sa.BigInteger, nullable=False),
+    sa.Column("amount", Exact(AMOUNT_SCALE)),
+    sa.Column("wall_seconds", sa.Float, nullable=False),
+    sa.Column("last_ended_at", Instant, nullable=False),
+    exactly_when("amount IS NULL", f"currency = '{NO_CURRENCY}'", "unpriced_has_no_currency"),
+)
+
+# What of a run is in its rollup already, and until when.
+run_cost = sa.Table(
+    "run_cost",
+    metadata,
+    sa.Column("run_id", sa.String(40), sa.ForeignKey("run.run_id"), primary_key=True),
+    sa.Column("amount", Exact(AMOUNT_SCALE), nullable=False),
+    sa.Column("ended_at", Instant, nullable=False),
+)

@@ -26,6 +26,7 @@ evidence = sa.Table(
     sa.Column("recorded_at", Instant, nullable=False),
     one_of("verdict", VERDICTS),
     sa.Index("ix_evidence_holdout", "model", "holdout_digest"),
+    sa.Index("ix_evidence_verdict", "model", "verdict"),
     sa.Index("ix_evidence_run_id", "run_id"),
 )
 
@@ -105,4 +106,5 @@ promotion_history = sa.Table(
     one_of("action", ACTIONS),
     one_of("state", HISTORY_STATES),
     sa.CheckConstraint("id >= 1", name="numbered_from_one"),
+    sa.Index("ix_promotion_history_move", "model", "action", "state"),
 )

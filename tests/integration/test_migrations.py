@@ -1,0 +1,138 @@
+"""Databases that exist already come to today's schema with all they hold, on SQLite and on PostgreSQL."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from podium.dag.interval import Interval
+from podium.db import migrate
+from podium.db.engine import Database
+from podium.db.schema import attempt, metadata
+from podium.execution import queries
+from podium.execution.entities import AttemptEndState
+from tests.e2e.command import Podium
+from tests.execution_world import CHAIN, HandWorker
+from tests.postgresql_on_tcp import TcpServer
+
+NEXT_DAY = Interval.parse("2026-11-03", "UTC")
+_numbers = itertools.count(1)
+Rows = dict[str, Sequence[Any]]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
+    """A database without any table."""
+    if request.param == "sqlite":
+        database = Database(f"sqlite:///{tmp_path / 'empty.db'}", tmp_path / "locks")
+    else:
+        server: TcpServer = request.getfixturevalue("password_server")
+        database = Database(server.create(f"migrated_{next(_numbers)}"), tmp_path / "locks")
+    yield database
+    database.close()
+
+
+def build(database: Database, revision: str) -> None:
+    """Build the schema as it was at `revision`."""
+    with database.write() as connection:
+        command.upgrade(migrate.alembic_config(connection), revision)
+
+
+def revisions(database: Database) -> list[str]:
+    """Return every revision before today's, the oldest first."""
+    with database.read() as connection:
+        script = ScriptDirectory.from_config(migrate.alembic_config(connection))
+    return sorted(each.revision for each in script.walk_revisions() if each.revision != migrate.HEAD)
+
+
+def columns(connection: sa.Connection, table: sa.Table) -> list[sa.Column[Any]]:
+    """Return the columns of `table` that this database has."""
+    inspector = sa.inspect(connection)
+    if not inspector.has_table(table.name):
+        return []
+    there = {column["name"] for column in inspector.get_columns(table.name)}
+    return [column for column in table.c if column.name in there]
+
+
+def rows(connection: sa.Connection, selected: dict[str, list[sa.Column[Any]]]) -> Rows:
+    """Return what the tables hold in these columns."""
+    return {
+        name: sorted((row._asdict() for row in connection.execute(sa.select(*found))), key=str)
+        for name, found in selected.items()
+    }
+
+
+def a_life(folder: Path) -> Rows:
+    """Return the rows of a database in which one run succeeded, one failed and one goes on."""
+    database = Database(f"sqlite:///{folder / 'life.db'}", folder / "locks")
+    migrate.upgrade(database)
+    world = HandWorker(database, folder)
+    world.worker("w")
+    ends: tuple[AttemptEndState, ...] = ("succeeded", "failed")
+    for end in ends:
+        run = world.start(CHAIN, again=end == "failed")
+        while claimed := world.claim(run):
+            for claim in claimed:
+                world.end(claim, end)
+    world.claim(world.start(CHAIN, NEXT_DAY))
+    with database.read() as connection:
+        found = rows(connection, {table.name: list(table.c) for table in metadata.sorted_tables})
+    database.close()
+    return found
+
+
+def test_a_database_with_data_of_every_earlier_revision_is_upgraded(empty: Database, tmp_path: Path) -> None:
+    assert revisions(empty) == ["0001"], "a new revision: build databases of it here too"
+    build(empty, "0001")
+    life = a_life(tmp_path)
+    with empty.write() as connection:
+        selected = {table.name: found for table in metadata.sorted_tables if (found := columns(connection, table))}
+        for table in metadata.sorted_tables:
+            if table.name in selected and life[table.name]:
+                names = {column.name for column in selected[table.name]}
+                connection.execute(table.insert(), [{name: row[name] for name in names} for row in life[table.name]])
+        if not empty.is_sqlite:  # its sequences do not see values that are given
+            connection.exec_driver_sql(
+                "SELECT setval(pg_get_serial_sequence('event', 'event_id'), (SELECT max(event_id) FROM event))"
+            )
+        before = rows(connection, selected)
+    assert all(before[name] for name in ("run", "step_run", "attempt", "event", "ledger_entry", "price"))
+
+    assert migrate.upgrade(empty) == "0001"
+
+    with empty.read() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+        assert rows(connection, selected) == before
+    assert migrate.upgrade(empty) == migrate.HEAD
+    world = HandWorker(empty, tmp_path)
+    goes_on = world.start(CHAIN, NEXT_DAY)
+    with empty.write() as connection:
+        (running,) = connection.scalars(sa.select(attempt.c.attempt_id).where(attempt.c.state == "running"))
+        row = queries.running_attempt(connection, running)
+        assert row is not None
+        world.end_row(connection, row)
+    assert len(world.claim(goes_on)) == 1
+
+
+@pytest.mark.parametrize("start", [None, "0001"])
+def test_several_processes_that_upgrade_at_once_do_it_once(empty: Database, tmp_path: Path, start: str | None) -> None:
+    if start:
+        build(empty, start)
+    (tmp_path / "podium.toml").write_text("")
+    podium = Podium(tmp_path, {"PODIUM_DATABASE_URL": empty.url, "PODIUM_HOME": str(tmp_path / "home")})
+    processes = [podium.start("db", "upgrade") for _ in range(3)]
+    answers = [process.communicate(timeout=60) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], answers
+    said = [" ".join(out.split()) for out, _ in answers]
+    assert sorted("nothing to do" in each for each in said) == [False, True, True]
+    assert sum(f"from {f'revision {start}' if start else 'empty'} to" in each for each in said) == 1
+    with empty.read() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []

@@ -1,0 +1,117 @@
+"""A PostgreSQL that goes away: what was under way is undone and told, and work goes on when it is back."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from podium.db import migrate
+from podium.db.engine import Database
+from podium.db.schema import worker
+from podium.errors import ConfigurationError, ServiceUnavailable
+from tests.postgresql_on_tcp import TcpServer, tcp_server
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def opened(password_server: TcpServer, tmp_path: Path) -> Iterator[Database]:
+    """A migrated database of its own."""
+    database = Database(password_server.create(f"lost_{next(_numbers)}"), tmp_path)
+    migrate.upgrade(database)
+    yield database
+    database.close()
+
+
+def end_connections(server: TcpServer, database: Database) -> None:
+    """End every connection to `database`, as a restart or an administrator does."""
+    name = database.engine.url.database
+    # S608: the name is this module's own
+    server.administer(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
+
+
+@pytest.mark.parametrize("transaction", [Database.read, Database.write])
+def test_a_connection_lost_amid_a_transaction_is_told_and_the_next_one_works(
+    opened: Database,
+    password_server: TcpServer,
+    transaction: Callable[[Database], AbstractContextManager[sa.Connection]],
+) -> None:
+    def lose() -> None:
+        with transaction(opened) as connection:
+            connection.execute(sa.select(sa.literal(1)))
+            end_connections(password_server, opened)
+            connection.execute(sa.select(sa.literal(1)))
+
+    with pytest.raises(ServiceUnavailable, match=r"The connection to .* was lost: .*undone; try again"):
+        lose()
+    assert migrate.revision(opened) == migrate.HEAD
+
+
+def test_a_connection_lost_before_the_commit_leaves_nothing(opened: Database, password_server: TcpServer) -> None:
+    def lose() -> None:
+        with opened.write() as connection:
+            connection.execute(sa.text("UPDATE alembic_version SET version_num = '0000'"))
+            end_connections(password_server, opened)
+
+    with pytest.raises(ServiceUnavailable, match="was lost"):
+        lose()
+    assert migrate.revision(opened) == migrate.HEAD
+
+
+def test_a_pooled_connection_that_died_meanwhile_is_replaced(opened: Database, password_server: TcpServer) -> None:
+    assert migrate.revision(opened) == migrate.HEAD
+    end_connections(password_server, opened)
+    assert migrate.revision(opened) == migrate.HEAD
+
+
+def test_a_lock_whose_connection_is_lost_is_free_for_others_and_its_holder_is_told(
+    opened: Database, password_server: TcpServer
+) -> None:
+    def hold() -> None:
+        with opened.lock("model-a"):
+            end_connections(password_server, opened)
+            with opened.lock("model-a", timeout_seconds=5):
+                pass
+
+    with pytest.raises(ServiceUnavailable, match="was lost"):
+        hold()
+
+
+def test_a_read_only_standby_is_told_from_a_bug(opened: Database, password_server: TcpServer) -> None:
+    name = opened.engine.url.database
+    password_server.administer(f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    end_connections(password_server, opened)
+
+    def write() -> None:
+        with opened.write() as connection:
+            connection.execute(sa.delete(worker))
+
+    with pytest.raises(ServiceUnavailable, match="read-only transaction"):
+        write()
+
+
+def test_a_server_that_is_stopped_and_started_again_is_used_again(tmp_path: Path) -> None:
+    with tcp_server(major=18) as server:
+        database = Database(server.create("restarted"), tmp_path)
+        migrate.upgrade(database)
+        server.stop()
+        with pytest.raises(ServiceUnavailable, match=r"does not answer: Connection refused"):
+            migrate.revision(database)
+        server.start()
+        assert migrate.revision(database) == migrate.HEAD
+        database.close()
+
+
+def test_the_version_is_checked_at_every_opening_not_only_by_commands(
+    password_server: TcpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import psycopg
+
+    database = Database(password_server.create(f"lost_{next(_numbers)}"), tmp_path)
+    monkeypatch.setattr(psycopg.ConnectionInfo, "server_version", 90624)
+    with pytest.raises(ConfigurationError, match=r"is on PostgreSQL 9\.6\.24"):
+        migrate.revision(database)
+    database.close()
