@@ -11,6 +11,7 @@
     ├── Refused                    exit 3   a policy said no
     │   └── ChampionMoved                   compare-and-swap lost; says who won
     ├── Conflict                   exit 1   somebody else holds what this act needs
+    │   └── CanaryOpen                      another canary of the model goes on; says which
     ├── ArtifactError              exit 1   an artifact cannot be written, read or trusted
     │   ├── NoCodec                         no codec takes the value
     │   └── StorageFull                     the artifact disk is full
@@ -75,6 +76,10 @@ class ChampionMoved(Refused):
 
 class Conflict(PodiumError):
     """Somebody else holds what this act needs; trying again later is right."""
+
+
+class CanaryOpen(Conflict):
+    """Another run's canary of the model goes on; the message says which one. Its end makes room."""
 
 
 class ArtifactError(PodiumError):

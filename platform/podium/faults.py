@@ -21,6 +21,7 @@ POINTS = frozenset(
         "attempt.after_start",
         "attempt.before_end",
         "attempt.after_end",
+        "fan_out.before_commit",
         "slot.before_execute",
         "slot.before_result",
         "artifact.before_rename",
@@ -34,6 +35,13 @@ POINTS = frozenset(
         "promotion.after_intent",
         "promotion.after_alias",
         "promotion.after_applied",
+        "canary.before_open",
+        "canary.after_open",
+        "canary.after_alias",
+        "canary.after_look",
+        "canary.after_promotion",
+        "canary.before_end",
+        "canary.after_end",
     }
 )
 

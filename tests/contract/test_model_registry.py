@@ -1,4 +1,4 @@
-"""What every model registry does, run on the twin in memory and on MLflow with its SQLite store."""
+"""What every model registry does, run on the twin in memory, on MLflow with its SQLite store, and on its server."""
 
 import subprocess
 import sys
@@ -18,12 +18,13 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.preprocessing import FunctionTransformer
 
 from podium.errors import ArtifactError, ConfigurationError, NoCodec, NotFound, Refused, ServiceUnavailable
-from podium.registry.entities import CHAMPION, LoggedModel
+from podium.registry.entities import CHALLENGER, CHAMPION, LoggedModel
 from podium.registry.memory_registry import MemoryRegistry
 from podium.registry.mlflow_registry import MlflowRegistry
 from podium.registry.packaging import requirements_of
 from podium.registry.port import DIGEST_TAG, KEY_TAG, ModelRegistry
 from podium.settings import REVIEWED_TYPES
+from tests.mlflow_over_http import mlflow_server
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Subject:
             name = next(name for name in files if name.startswith("model."))
             files[name] = _flipped(files[name])
         else:
-            path = Path(urlparse(source).path) / "model.skops"
+            path = self._stored(source) / "model.skops"
             path.write_bytes(_flipped(path.read_bytes()))
 
     def remove(self, source: str) -> None:
@@ -48,8 +49,15 @@ class Subject:
         if isinstance(self.registry, MemoryRegistry):
             self.registry.stored.pop(source)
         else:
-            folder = Path(urlparse(source).path)
+            folder = self._stored(source)
             folder.rename(folder.with_name("elsewhere"))
+
+    def _stored(self, source: str) -> Path:
+        """Return the folder of a source: itself, or where the server keeps what it hands on."""
+        parsed = urlparse(source)
+        if parsed.scheme == "mlflow-artifacts":
+            return self.folder / "artifacts" / parsed.path.lstrip("/")
+        return Path(parsed.path)
 
 
 def _flipped(data: bytes) -> bytes:
@@ -63,10 +71,21 @@ def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("mlflow")
 
 
-@pytest.fixture(params=["memory", "mlflow"])
+@pytest.fixture(scope="module")
+def http_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MlflowRegistry, Path]]:
+    """The registry on MLflow's server, which starts in ten seconds, and the folder it keeps everything in."""
+    folder = tmp_path_factory.mktemp("mlflow-server")
+    with mlflow_server(folder) as uri:
+        yield MlflowRegistry(uri, None, trusted_types=REVIEWED_TYPES), folder
+
+
+@pytest.fixture(params=["memory", "mlflow", "mlflow over http"])
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     if request.param == "memory":
         yield Subject(MemoryRegistry(trusted_types=REVIEWED_TYPES), tmp_path)
+        return
+    if request.param == "mlflow over http":
+        yield Subject(*request.getfixturevalue("http_registry"))
         return
     folder = request.getfixturevalue("mlflow_folder")
     yield Subject(_mlflow_registry(folder), folder)
@@ -156,6 +175,17 @@ def test_an_alias_points_where_it_was_last_set(subject: Subject, model: str) -> 
     for version in (first, second, first):
         subject.registry.set_alias(model, CHAMPION, version)
         assert subject.registry.alias(model, CHAMPION) == version
+
+
+def test_a_removed_alias_points_at_nothing_and_leaves_the_others(subject: Subject, model: str) -> None:
+    subject.registry.delete_alias(model, CHALLENGER)  # of a model that is not there
+    version = register(subject.registry, model)
+    subject.registry.set_alias(model, CHAMPION, version)
+    subject.registry.set_alias(model, CHALLENGER, version)
+    for _ in range(2):
+        subject.registry.delete_alias(model, CHALLENGER)
+        assert subject.registry.alias(model, CHALLENGER) is None
+    assert subject.registry.alias(model, CHAMPION) == version
 
 
 def test_what_does_not_exist_is_not_found(subject: Subject, model: str) -> None:

@@ -71,6 +71,36 @@ def leaking(month: Interval) -> None:
     evaluate_candidate(train(scale(rows.holdout)), rows.holdout, label="late", policy=POLICY)
 
 
+class Parts(NamedTuple):
+    parts: list[pd.DataFrame]
+    holdout: pd.DataFrame
+
+
+@step
+def parted(month: Interval, train_on: list[int], judge_on: int) -> Parts:
+    return Parts([generated(seed, 400) for seed in train_on], generated(judge_on, 400))
+
+
+@step
+def first(models: list[LogisticRegression]) -> LogisticRegression:
+    return models[0]
+
+
+@pipeline(model="parted", **OWNER)
+def from_parts(month: Interval, train_on: list[int], judge_on: int) -> None:
+    rows = parted(month, train_on, judge_on)
+    candidate = first(train.map(scale.map(rows.parts)))
+    evidence = evaluate_candidate(candidate, rows.holdout, label="late", policy=POLICY)
+    with when(evidence.passed):
+        promote_version(register_version(candidate, evidence))
+
+
+@pipeline(model="several", **OWNER)
+def several(month: Interval, train_on: list[int], judge_on: int) -> None:
+    rows = parted(month, train_on, judge_on)
+    evaluate_candidate.map(train.map(rows.parts), holdout=rows.holdout, label="late", policy=POLICY)
+
+
 @pipeline(model="swapped", **OWNER)
 def swapped(month: Interval, swap: bool) -> None:
     rows = validate(month, swap, 800)
@@ -148,6 +178,26 @@ def test_rows_that_trained_the_champion_do_not_judge_its_challenger(run: Run) ->
     document = run("swapped", "2026-02", swap="true")
     assert document["state"] == "failed"
     assert "were read on the way to the champion (version 1)" in document["reason"]
+
+
+def test_rows_that_trained_one_of_the_models_a_candidate_was_chosen_from_do_not_judge_it(run: Run) -> None:
+    document = run("from_parts", "2026-01", train_on="[1, 2, 3]", judge_on="3")
+    assert document["state"] == "failed"
+    assert "were read on the way to the candidate" in document["reason"]
+
+
+def test_rows_that_trained_one_of_the_models_a_champion_was_chosen_from_do_not_judge_its_challenger(run: Run) -> None:
+    assert run("from_parts", "2026-02", train_on="[1, 2]", judge_on="3")["outcome"] == "promoted"
+    document = run("from_parts", "2026-03", train_on="[4, 5]", judge_on="2")
+    assert document["state"] == "failed"
+    assert "were read on the way to the champion (version 1)" in document["reason"]
+
+
+def test_of_several_candidates_only_the_one_that_read_the_rows_is_refused(run: Run) -> None:
+    document = run("several", "2026-01", train_on="[1, 2, 3]", judge_on="2")
+    states = {each["map_index"]: each["state"] for each in document["steps"] if each["name"] == "evaluate_candidate"}
+    assert states == {None: "failed", 0: "succeeded", 1: "failed", 2: "succeeded"}
+    assert "evaluate_candidate: 1 of 3 items failed: [1]: The rows given" in document["reason"]
 
 
 def test_a_run_brings_back_no_older_data_but_a_person_may(run: Run, project: Project) -> None:

@@ -102,6 +102,11 @@ class MemoryRegistry:
         with self._lock:
             self._aliases[model, alias] = self.get_version(model, version).version
 
+    def delete_alias(self, model: str, alias: str) -> None:
+        """Let `alias` point at nothing."""
+        with self._lock:
+            self._aliases.pop((model, alias), None)
+
     def digest_of(self, source: str) -> str:
         """Return the digest of the files stored at `source`."""
         with self._lock:

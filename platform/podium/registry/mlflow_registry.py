@@ -187,6 +187,12 @@ class MlflowRegistry:
         with self._translated(f"point alias {alias} of {model} at version {version}") as session:
             session.client.set_registered_model_alias(model, alias, version)
 
+    def delete_alias(self, model: str, alias: str) -> None:
+        """Let `alias` point at nothing."""
+        with self._translated(f"remove alias {alias} of {model}") as session:
+            if self._registered(session, model) is not None:
+                session.client.delete_registered_model_alias(model, alias)
+
     def digest_of(self, source: str) -> str:
         """Return the digest of the files stored at `source`."""
         with self._local_folder(source) as folder:

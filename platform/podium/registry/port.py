@@ -54,6 +54,9 @@ class ModelRegistry(Protocol):
     def set_alias(self, model: str, alias: str, version: str) -> None:
         """Point `alias` at `version`; raises NotFound. `champion` is moved by the promotion service alone."""
 
+    def delete_alias(self, model: str, alias: str) -> None:
+        """Let `alias` point at nothing, as it may already."""
+
     def digest_of(self, source: str) -> str:
         """Return the digest of the files stored at `source`; raises ArtifactError where they are gone."""
 

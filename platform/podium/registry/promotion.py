@@ -146,6 +146,11 @@ class PromotionService:
         with self._database.read() as connection:
             return transitions.blocked_versions(history.entries(connection, model))
 
+    def answer_to(self, idempotency_key: str) -> Promotion | None:
+        """Return the promotion asked for under a key, None if nobody asked."""
+        with self._database.read() as connection:
+            return store.promotion_with_key(connection, idempotency_key)
+
     def reconcile(self, model: str) -> Promotion | None:
         """Bring the promotion that a dead process left open to its end; return it, None if there was none."""
         with self._lock(f"model-{model}"):

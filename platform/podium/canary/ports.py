@@ -1,0 +1,80 @@
+"""What a canary wants from outside: traffic, aliases, promotions, and whether a run goes on."""
+
+from collections.abc import Collection
+from typing import Protocol
+
+from podium.stats.cells import Cells
+
+
+class Traffic(Protocol):
+    """Requests that are answered by champion or challenger, each by a recorded probability."""
+
+    @property
+    def available(self) -> int:
+        """How many requests there can be at most."""
+
+    def cells(self, until: int) -> Cells:
+        """Return the counts of the first `until` requests, one cell for each phase of the plan, in order."""
+
+
+class Aliases(Protocol):
+    """The aliases of registered models; a model registry has them. Any method may raise ServiceUnavailable."""
+
+    def alias(self, model: str, alias: str) -> str | None:
+        """Return the version `alias` points at; None where it points at none."""
+
+    def set_alias(self, model: str, alias: str, version: str) -> None:
+        """Point `alias` at `version`; raises NotFound where there is no such version."""
+
+    def delete_alias(self, model: str, alias: str) -> None:
+        """Let `alias` point at nothing, as it may already."""
+
+
+class PromotionAnswer(Protocol):
+    """What became of a promotion."""
+
+    @property
+    def promotion_id(self) -> str:
+        """Its identifier."""
+
+    @property
+    def applied(self) -> bool:
+        """Whether `champion` moved."""
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it did not."""
+
+
+class Promoter(Protocol):
+    """The one way `champion` moves; the promotion service is one."""
+
+    def reconcile(self, model: str) -> PromotionAnswer | None:
+        """Bring a move that a dead process left open to its end."""
+
+    def blocked(self, model: str) -> Collection[str]:
+        """Return the versions that may not become champion."""
+
+    def answer_to(self, idempotency_key: str) -> PromotionAnswer | None:
+        """Return what became of the promotion asked for under a key; None where nobody asked."""
+
+    def promote(
+        self,
+        model: str,
+        version: str,
+        *,
+        expect_champion: str | None,
+        idempotency_key: str,
+        actor: str,
+        actor_verified: bool,
+        reason: str,
+        run_id: str | None,
+    ) -> PromotionAnswer:
+        """Ask for `champion` to move from the expected version; the same key gets the same answer."""
+
+
+class RunIsOpen(Protocol):
+    """Tells whether a run may still go on."""
+
+    def __call__(self, run_id: str) -> bool:
+        """Return whether the run has not ended; False for one that nobody knows."""
