@@ -1,5 +1,6 @@
 """What the execution tests share: plans made by hand, runs moved by hand, and small projects run for real."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,15 +13,17 @@ import sqlalchemy as sa
 from podium.clock import FakeClock
 from podium.dag.interval import Interval
 from podium.dag.parameters import bind_parameters
-from podium.dag.plan import RESULT, Plan, Reference, Resources, StepNode
+from podium.dag.plan import RESULT, Input, Plan, Reference, Resources, StepNode
 from podium.db.engine import Database
 from podium.db.schema import attempt, ledger_entry, metadata
-from podium.execution import plans, queries, store
+from podium.execution import outputs, plans, queries, store
 from podium.execution.artifacts import Artifact, ArtifactStore
 from podium.execution.codecs import Codecs
 from podium.execution.entities import Actor, AttemptEnd, AttemptEndState, AttemptError, Run
+from podium.execution.items import WHOLE, item_name, parse_item
 from podium.execution.meter import Usage
 from podium.execution.progress import Progress
+from podium.execution.reads import Read
 from podium.execution.service import ExecutionService
 from podium.execution.store import Claim
 from podium.execution.transitions import StepMove
@@ -41,15 +44,21 @@ ACTOR = Actor("tester")
 
 
 def node(
-    name: str, *after: str, when: Sequence[str] = (), retries: int = 0, outputs: tuple[str, ...] = (RESULT,)
+    name: str,
+    *after: str,
+    when: Sequence[str] = (),
+    retries: int = 0,
+    outputs: tuple[str, ...] = (RESULT,),
+    over: Input | None = None,
+    reads: Mapping[str, Input] | None = None,
 ) -> StepNode:
-    """A step that is ordered behind `after`, under conditions written as `step.output`."""
+    """A step that is ordered behind `after`, under conditions written as `step.output`, mapped over `over`."""
     return StepNode(
         name=name,
         module="flow",
         module_file="pipelines/flow.py",
         qualname=name,
-        inputs={},
+        inputs={**({} if over is None else {"item": over}), **(reads or {})},
         conditions=tuple(Reference(step=each.split(".")[0], output=each.split(".")[1]) for each in when),
         after=after,
         outputs=outputs,
@@ -58,6 +67,7 @@ def node(
         timeout_seconds=None,
         cache=False,
         tags=(),
+        over=None if over is None else "item",
     )
 
 
@@ -133,7 +143,7 @@ class HandWorker:
         result: str = "1",
         error: AttemptError | None = None,
     ) -> StepMove | None:
-        """End a claimed attempt; each output of a succeeded one is the JSON `result`."""
+        """End a claimed attempt; each output of a succeeded one is the JSON `result`, stored as a slot stores it."""
         with self.database.write() as connection:
             row = queries.running_attempt(connection, claim.attempt_id)
             if row is None:
@@ -150,10 +160,15 @@ class HandWorker:
     ) -> StepMove | None:
         """End an attempt as its row told once; that may no longer be true."""
         plan = plans.load(connection, row.plan_digest)
-        outputs = {name: json_artifact(result) for name in plan.step(row.step).outputs}
+        made = {}
         if state != "succeeded":
-            outputs, error = {}, error or AttemptError("Boom", f"{row.step} went wrong")
-        return self.progress.end(connection, row, plan, AttemptEnd(state, USED, outputs, error), self.clock.now())
+            error = error or AttemptError("Boom", f"{row.step} went wrong")
+        else:
+            made = {name: json_artifact(result) for name in plan.step(row.step).outputs}
+            for name in plan.split_outputs(row.step):
+                del made[name]
+                made |= {f"{name}[{n}]": json_artifact(json.dumps(item)) for n, item in enumerate(json.loads(result))}
+        return self.progress.end(connection, row, plan, AttemptEnd(state, USED, made, error), self.clock.now())
 
     def plan(self, connection: sa.Connection, run: Run) -> Plan:
         """The plan a run has now."""
@@ -165,14 +180,16 @@ class HandWorker:
             return queries.get_run(connection, run.run_id)
 
     def states(self, run: Run) -> dict[str, str]:
-        """The states of a run's step runs."""
+        """The states of a run's step runs; an item's is under `fit[2]`."""
         with self.database.read() as connection:
-            return {row.name: row.state for row in queries.step_rows(connection, run.run_id)}
+            rows = queries.step_rows(connection, run.run_id)
+        return {item_name(row.name, row.map_index): row.state for row in rows}
 
     def reasons(self, run: Run) -> dict[str, str | None]:
         """The reasons of a run's step runs."""
         with self.database.read() as connection:
-            return {row.name: row.reason for row in queries.step_rows(connection, run.run_id)}
+            rows = queries.step_rows(connection, run.run_id)
+        return {item_name(row.name, row.map_index): row.reason for row in rows}
 
     def events(self, run: Run) -> list[str]:
         """A run's events in order, as `kind` or `kind step`."""
@@ -268,12 +285,15 @@ class FlowProject:
             return run_document(connection, run.run_id)
 
     def value(self, document: Mapping[str, Any], step: str) -> Any:
-        """What a step of a run returned."""
+        """What a step of a run returned; of a list that is stored item by item, the list."""
         options = self.project.settings
+        artifacts = ArtifactStore(options.artifact_folder, Codecs(options.trusted_types))
         with self.project.database.read() as connection:
-            found = queries.output_artifact(connection, document["run_id"], step, RESULT)
-        assert found is not None, f"{step} stored nothing"
-        return ArtifactStore(options.artifact_folder, Codecs(options.trusted_types)).get(found)
+            plan = plans.load(connection, queries.get_run(connection, document["run_id"]).plan_digest)
+            name, index = parse_item(step)
+            read = Read(name, RESULT, None if plan.is_list(Reference(name)) and index == WHOLE else index)
+            found = outputs.stored(connection, document["run_id"], plan, [read])[read]
+        return artifacts.get(found) if isinstance(found, Artifact) else [artifacts.get(item) for item in found]
 
     def log(self, document: Mapping[str, Any], step: str, number: int = 1) -> str:
         """The log of an attempt."""
@@ -282,14 +302,18 @@ class FlowProject:
 
 
 def states(document: Mapping[str, Any]) -> dict[str, str]:
-    """The states of a run's steps."""
-    return {each["name"]: each["state"] for each in document["steps"]}
+    """The states of a run's steps; an item's is under `fit[2]`."""
+    return {_label(each): each["state"] for each in document["steps"]}
 
 
 def attempts(document: Mapping[str, Any], step: str) -> list[dict[str, Any]]:
     """The attempts of a step."""
-    (found,) = [each for each in document["steps"] if each["name"] == step]
+    (found,) = [each for each in document["steps"] if _label(each) == step]
     return list(found["attempts"])
+
+
+def _label(step: Mapping[str, Any]) -> str:
+    return item_name(step["name"], WHOLE if step["map_index"] is None else step["map_index"])
 
 
 def days(count: int) -> list[Interval]:

@@ -13,7 +13,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from podium.clock import FakeClock
-from podium.db import migrate
 from podium.db.engine import Database
 from podium.db.schema import attempt, cost_rollup, ledger_entry, plan, run, step_run, worker
 from podium.db.schema.columns import Instant
@@ -362,12 +361,9 @@ def test_unpriced_entries_do_not_reconcile_until_they_are_priced(
     )
 )
 def test_any_attempts_reconcile_across_price_changes(
-    tmp_path_factory: pytest.TempPathFactory, attempts: list[tuple[float, float, int, int, str, int]]
+    new_database: Callable[[], Database], attempts: list[tuple[float, float, int, int, str, int]]
 ) -> None:
-    # One example is one database, which the function-scoped fixture could not give.
-    folder = tmp_path_factory.mktemp("books")
-    database, clock = Database(f"sqlite:///{folder / 'podium.db'}", folder), FakeClock()
-    migrate.ensure(database)
+    database, clock = new_database(), FakeClock()  # one example is one database
     for day in range(1, 28, 5):
         entry = {
             "sku": "cpu.standard",
@@ -395,7 +391,6 @@ def test_any_attempts_reconcile_across_price_changes(
             insert_attempt(connection, usage)
             Ledger(clock).post(connection, usage)
     assert wrong(database) == set()
-    database.close()
 
 
 def test_threads_that_post_at_once_lose_and_double_nothing(priced: Database, end_attempt: End, ledger: Ledger) -> None:

@@ -1,4 +1,5 @@
-"""What `podium run` and `podium runs resume` share: execute runs in the foreground, show them, report them."""
+"""What `podium run` and `podium runs resume` share: execute runs in the foreground or leave them to a worker, show
+them, report them."""
 
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -54,6 +55,18 @@ def execute(project: Project, plan: Plan, starts: Sequence[Start], prepared: Pre
     for left in starts[len(documents) :]:
         output.note(f"{left.label} was not started, because {documents[-1]['interval_name']} {documents[-1]['state']}.")
     return documents
+
+
+def leave_to_a_worker(project: Project, plan: Plan, start: Start, *, as_json: bool) -> None:
+    """Put a run on record, print its id or its document, and say who executes it."""
+    project.require_prices(plan)  # first: no run may be on record that has none
+    run_id = start.create()
+    if as_json:
+        with project.database.read() as connection:
+            output.print_json(run_document(connection, run_id))
+    else:
+        output.print_lines([run_id])
+    output.note(f"A `podium worker` executes it; `podium runs show {run_id}` tells how far it is.")
 
 
 def report(plan: Plan, documents: list[dict[str, Any]], *, many: bool, as_json: bool) -> None:

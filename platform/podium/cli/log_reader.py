@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from podium.cli import output
+from podium.execution.items import item_name
 
 _POLL_SECONDS = 0.2
 _CHUNK_BYTES = 1 << 16
@@ -34,12 +35,18 @@ def follow_logs(folder: Path, look: Callable[[], dict[str, Any]], step: str | No
         time.sleep(_POLL_SECONDS)
 
 
+def name_of(step: dict[str, Any]) -> str:
+    """Return the name that an entry of a run's steps is called by: `fit[2]` for an item of a mapped step."""
+    return step["name"] if step["map_index"] is None else item_name(step["name"], step["map_index"])
+
+
 def _logs(folder: Path, document: dict[str, Any], step: str | None) -> Iterator[tuple[str, Path]]:
     for each in document["steps"]:
-        if step in (None, each["name"]):
+        label = name_of(each)
+        if step in (None, each["name"], label):
             for attempt in each["attempts"]:
                 yield (
-                    f"── {each['name']} attempt {attempt['number']} ({attempt['state']})",
+                    f"── {label} attempt {attempt['number']} ({attempt['state']})",
                     folder / attempt["log"],
                 )
 

@@ -96,7 +96,7 @@ def show(pipeline: Annotated[str, typer.Argument(help="The pipeline's name.")], 
         ],
         [
             (
-                node.name,
+                node.name if node.over is None else f"{node.name} over {node.over}",
                 ", ".join(node.dependencies) or "–",
                 ", ".join(f"{each.step}.{each.output}" for each in node.conditions) or "–",
                 _reserved(node.resources),

@@ -1,5 +1,6 @@
 """The view of runs while they go on: a live table at a terminal, plain lines elsewhere; both on stderr."""
 
+from collections import Counter
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, Protocol, Self
@@ -14,6 +15,7 @@ from podium.cli.run_report import result
 from podium.clock import Clock
 from podium.dag.plan import Plan
 from podium.execution.entities import Happening
+from podium.execution.items import WHOLE, parse_item
 
 _MARKS = {"succeeded": "[green]✓[/]", "failed": "[red]✗[/]", "skipped": "[dim]–[/]", "running": "[cyan]…[/]"}
 
@@ -77,6 +79,10 @@ class PlainProgress:
                 self._say(f"{happening.step} attempt {happening.attempt} {what.replace('_', ' ')}{reason}")
             case "step", "waiting":
                 self._say(f"{happening.step} will be tried again")
+            case "step", "snoozed":
+                self._say(f"{happening.step} {happening.reason}")
+            case "step", "mapped":
+                self._say(f"{happening.step} is mapped {happening.reason}")
             case "step", "skipped" | "cancelled" as what:
                 self._say(f"{happening.step} {what}{reason}")
 
@@ -102,9 +108,10 @@ class LiveProgress:
         self._reasons: dict[str, str] = {}
         self._began: dict[str, datetime] = {}
         self._took: dict[str, timedelta] = {}
+        self._items: dict[str, dict[int, str]] = {}  # the states of a mapped step's items
         self._live = Live(
             console=output.progress_console(),
-            get_renderable=self._render,
+            get_renderable=self.render,
             refresh_per_second=8,
             transient=True,
         )
@@ -122,14 +129,19 @@ class LiveProgress:
         """Show a run's steps, none of them begun."""
         del run_id
         self._label = label
-        self._states, self._reasons, self._began, self._took = {}, {}, {}, {}
+        self._states, self._reasons, self._began, self._took, self._items = {}, {}, {}, {}, {}
 
     def observe(self, happening: Happening) -> None:
         """Show a step's new state, and why it is in it."""
         if happening.step is None:
             return
         subject, _, what = happening.kind.partition(".")
-        if happening.kind == "attempt.started":
+        step, index = parse_item(happening.step)
+        if index != WHOLE:
+            if subject == "step":
+                self._items.setdefault(step, {})[index] = what
+            return
+        if happening.kind in ("attempt.started", "step.mapped"):
             self._states[happening.step] = "running"
             self._began[happening.step] = happening.at
         elif subject == "step":
@@ -148,7 +160,8 @@ class LiveProgress:
             f"{output.money(document['cost_usd'])}{note}"
         )
 
-    def _render(self) -> Group:
+    def render(self) -> Group:
+        """Return what is to be seen now."""
         if not self._label:
             return Group()
         table = Table.grid(padding=(0, 2))
@@ -159,9 +172,15 @@ class LiveProgress:
                 node.name,
                 output.state(state),
                 self._elapsed(node.name, state),
-                Text(self._reasons.get(node.name, ""), style="dim", overflow="ellipsis", no_wrap=True),
+                Text(self._reason(node.name, state), style="dim", overflow="ellipsis", no_wrap=True),
             )
         return Group(Text(f"{self._plan.pipeline} {self._label}", style="bold"), table)
+
+    def _reason(self, step: str, state: str) -> str:
+        reason, items = self._reasons.get(step, ""), Counter(self._items.get(step, {}).values())
+        if state != "running" or not items:
+            return reason
+        return f"{reason}: {items['succeeded'] + items['cached']:,} succeeded, {items['failed']:,} failed"
 
     def _elapsed(self, step: str, state: str) -> str:
         if state == "running" and step in self._began:

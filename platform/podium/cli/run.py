@@ -1,4 +1,4 @@
-"""`podium run`: a pipeline in the foreground, for one interval or several in order."""
+"""`podium run`: a pipeline in the foreground, for one interval or several in order; or left to a worker."""
 
 from functools import partial
 from typing import Annotated
@@ -23,6 +23,7 @@ def run(
         typer.Option(metavar="NAME=VALUE", help="A run parameter; VALUE is JSON, or else text."),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Start a new run where the interval has one.")] = False,  # noqa: FBT002
+    detach: Annotated[bool, typer.Option("--detach", help="Leave the run to a `podium worker`; do not wait.")] = False,  # noqa: FBT002
     *,
     as_json: Json = False,
 ) -> None:
@@ -35,14 +36,20 @@ def run(
     from podium.cli import execution
     from podium.dag.interval import Interval, check_grain
     from podium.dag.parameters import bind_parameters
+    from podium.errors import UsageError
     from podium.execution import queries
     from podium.wiring.plans import load_plans
     from podium.wiring.project import open_project
     from podium.wiring.runs import preparation
 
+    if detach and len(for_) > 1:
+        raise UsageError(
+            f"--detach takes one --for, and {len(for_)} are given: detached runs go on side by side, but each has to "
+            "know the champion that the one before it made. Leave --detach away, and they run one after another."
+        )
     project = open_project()
     with preparation(project) as prepared:
-        plan = load_plans(project, before_tracing=prepared.slots).plan(pipeline)
+        plan = load_plans(project, before_tracing=None if detach else prepared.slots).plan(pipeline)
         intervals = [Interval.parse(text, plan.timezone) for text in for_]
         for interval in intervals:
             check_grain(interval, plan.grain, plan.pipeline)
@@ -61,6 +68,9 @@ def run(
             execution.Start(interval.name, partial(start, interval), partial(finished, interval))
             for interval in intervals
         ]
+        if detach and starts[0].finished() is None:
+            execution.leave_to_a_worker(project, plan, starts[0], as_json=as_json)
+            return
         documents = execution.execute(project, plan, starts, prepared)
     execution.report(plan, documents, many=len(intervals) > 1, as_json=as_json)
 

@@ -1,12 +1,18 @@
 """Runs as people read them: a list, one in full, and what `podium run` says at its end."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 
 from podium.cli import output
 from podium.cli.tables import Column, print_reasons, print_table
+from podium.execution.items import item_name
 
 Document = dict[str, Any]
+
+_ITEMS_IN_FULL = 20
+"""Of a step mapped over more items, those that succeeded at their first attempt are counted and not listed."""
 
 
 def print_list(documents: Sequence[Document]) -> None:
@@ -93,10 +99,10 @@ def print_run(document: Document) -> None:
             Column("peak memory", right=True, spare=True),
             Column("cost", right=True),
         ],
-        [cells for step in document["steps"] for cells in _step_rows(step)],
+        [cells for step in _told(document["steps"]) for cells in _step_rows(step)],
         total=("total", *[""] * 5, output.money(document["cost_usd"])),
     )
-    troubles = [trouble for step in document["steps"] for trouble in _troubles(step)]
+    troubles = [trouble for step in _told(document["steps"]) for trouble in _troubles(step)]
     if troubles:
         output.print_lines([""])
         print_reasons(troubles)
@@ -128,21 +134,34 @@ def _champion(document: Document, *, markup: bool = True) -> str:
 
 
 def _reasons(document: Document) -> list[str]:
-    """Return what failed, what the gate said, and why a promotion did not apply."""
-    verdict, promotion = document["verdict"], document["promotion"]
+    """Return what failed, what the gate said, what the canary showed, and why a promotion did not apply."""
+    verdict, canary, promotion = document["verdict"], document["canary"], document["promotion"]
     return [
         *([document["reason"]] if document["reason"] else []),
         *(verdict["reasons"] if verdict else []),
+        *(f"Canary: {reason}" for reason in (canary["reasons"] if canary else [])),
         *(promotion["reasons"] if promotion else []),
     ]
 
 
+def _told(steps: Sequence[Document]) -> Iterator[Document]:
+    """Yield steps and items, each with its `label`; of very many items only those that did not simply succeed."""
+    counts = Counter(step["name"] for step in steps if step["map_index"] is not None)
+    for step in steps:
+        count = counts[step["name"]]
+        if step["map_index"] is not None:
+            if count <= _ITEMS_IN_FULL or step["state"] != "succeeded" or len(step["attempts"]) > 1:
+                yield {**step, "label": item_name(step["name"], step["map_index"])}
+        else:
+            yield {**step, "label": f"{step['name']} ({count:,} items)" if count else step["name"]}
+
+
 def _step_rows(step: Document) -> Iterator[tuple[str, ...]]:
     if not step["attempts"]:
-        yield (step["name"], "–", output.state(step["state"]), "–", "–", "–", "–")
+        yield (step["label"], "–", output.state(step["state"]), "–", "–", "–", "–")
     for attempt in step["attempts"]:
         yield (
-            step["name"] if attempt is step["attempts"][0] else "",
+            step["label"] if attempt is step["attempts"][0] else "",
             str(attempt["number"]),
             output.state(attempt["state"]),
             output.seconds(attempt["wall_seconds"]),
@@ -154,7 +173,11 @@ def _step_rows(step: Document) -> Iterator[tuple[str, ...]]:
 
 def _troubles(step: Document) -> Iterator[tuple[str, list[str]]]:
     if not step["attempts"] and step["reason"]:
-        yield step["name"], [step["reason"]]
+        yield step["label"], [step["reason"]]
+    if step["not_before"]:
+        snoozed = step["attempts"][-1]["state"] == "snoozed"
+        until = f"waits until {datetime.fromisoformat(step['not_before']):%Y-%m-%d %H:%M:%S} UTC"
+        yield step["label"], [f"{until}: {step['reason']}" if snoozed else f"{until}, then is tried again"]
     for attempt in step["attempts"]:
         if attempt["error"]:
-            yield f"{step['name']} attempt {attempt['number']}", [attempt["error"]]
+            yield f"{step['label']} attempt {attempt['number']}", [attempt["error"]]

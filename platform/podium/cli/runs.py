@@ -1,5 +1,6 @@
 """`podium runs`: what ran, why it failed, what it printed, and how to go on."""
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -68,7 +69,7 @@ def show(run_id: RunId, *, as_json: Json = False) -> None:
 @app.command()
 def logs(
     run_id: RunId,
-    step: Annotated[str | None, typer.Option(help="Only this step's.")] = None,
+    step: Annotated[str | None, typer.Option(help="Only this step's; 'fit[2]' is one item of a mapped step.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,  # noqa: FBT002
 ) -> None:
     """Print what the attempts of a run printed.
@@ -89,6 +90,8 @@ def logs(
 def graph(run_id: RunId, *, as_json: Json = False) -> None:
     """Draw a run's graph, each step under what it waits for.
 
+    Of a mapped step it says how many of its items succeeded.
+
     Example: podium runs graph 0j9x3k
     """
     from podium.cli import output
@@ -100,7 +103,11 @@ def graph(run_id: RunId, *, as_json: Json = False) -> None:
     document = _document(run_id)
     with project.database.read() as connection:
         plan = plans.load(connection, queries.get_run(connection, document["run_id"]).plan_digest)
-    states = {step["name"]: step for step in document["steps"]}
+    states = {step["name"]: step["state"] for step in document["steps"] if step["map_index"] is None}
+    items: dict[str, list[str]] = {}
+    for step in document["steps"]:
+        if step["map_index"] is not None:
+            items.setdefault(step["name"], []).append(step["state"])
     if as_json:
         output.print_json(
             {
@@ -108,15 +115,16 @@ def graph(run_id: RunId, *, as_json: Json = False) -> None:
                 "steps": [
                     {
                         "name": node.name,
-                        "state": states[node.name]["state"],
+                        "state": states[node.name],
                         "waits_for": list(node.dependencies),
+                        "items": dict(Counter(items.get(node.name, []))),
                     }
                     for node in plan.steps
                 ],
             }
         )
         return
-    for line in draw(plan, {name: step["state"] for name, step in states.items()}):
+    for line in draw(plan, states, items):
         output.console().print(line, soft_wrap=True)
 
 
@@ -190,8 +198,10 @@ def _log_folder() -> Path:
 
 
 def _require_step(document: dict[str, Any], step: str | None) -> None:
+    from podium.cli.log_reader import name_of
     from podium.errors import NotFound
 
-    names = [each["name"] for each in document["steps"]]
-    if step is not None and step not in names:
-        raise NotFound(f"The run {document['run_id']} has no step {step!r}; its steps are {', '.join(names)}.")
+    names = [each["name"] for each in document["steps"] if each["map_index"] is None]
+    if step is None or step in names or step in map(name_of, document["steps"]):
+        return
+    raise NotFound(f"The run {document['run_id']} has no step {step!r}; its steps are {', '.join(names)}.")

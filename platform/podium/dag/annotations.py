@@ -1,9 +1,11 @@
 """What a function's annotations say: resolved types, and which named outputs a type has."""
 
+import collections.abc
 import inspect
+import types
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 Annotation = Any
 """A resolved annotation: a class, a generic alias, a union …; `typing.Any` where nothing is known."""
@@ -18,6 +20,30 @@ def parameter_types(function: Callable[..., Any]) -> dict[str, Annotation]:
 def is_named_tuple(annotation: Annotation) -> bool:
     """Tell whether `annotation` is a NamedTuple class."""
     return isinstance(annotation, type) and issubclass(annotation, tuple) and hasattr(annotation, "_fields")
+
+
+def item_type(annotation: Annotation) -> Annotation | None:
+    """Return the type of the items of a list or Sequence, Any where it is not said; None for what is no list.
+
+    >>> item_type(list[int]), item_type(list), item_type(dict[str, int])
+    (<class 'int'>, typing.Any, None)
+    """
+    if annotation is Any or annotation is object:
+        return Any
+    owner: Any = get_origin(annotation) or annotation
+    if owner not in (list, collections.abc.Sequence):
+        return None
+    arguments = get_args(annotation)
+    return arguments[0] if arguments else Any
+
+
+def list_of(annotation: Annotation) -> Annotation:
+    """Return the annotation of a list of such items.
+
+    >>> list_of(int)
+    list[int]
+    """
+    return types.GenericAlias(list, (annotation,))
 
 
 def named_outputs(annotation: Annotation) -> dict[str, Annotation]:

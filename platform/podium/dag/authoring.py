@@ -4,7 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Generic, Literal, Never, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, Never, ParamSpec, TypeVar, cast, overload
 
 from podium.dag import location
 from podium.dag.interval import Grain
@@ -14,6 +14,13 @@ from podium.errors import DefinitionError
 
 Parameters = ParamSpec("Parameters")
 Returned = TypeVar("Returned")
+
+if TYPE_CHECKING:
+
+    class Mapped(list[Returned]):
+        """What a mapped call returns in a pipeline: the list of results, whose attributes are lists too."""
+
+        def __getattr__(self, name: str) -> list[Any]: ...
 
 
 class Step(Generic[Parameters, Returned]):
@@ -30,6 +37,24 @@ class Step(Generic[Parameters, Returned]):
             refuse_handles(self.definition, arguments, keywords)
             return cast(Returned, self.definition.function(*arguments, **keywords))
         return cast(Returned, trace.call(self.definition, arguments, keywords))
+
+    def map(self, items: Sequence[Any], /, **others: Any) -> "Mapped[Returned]":
+        """Call the step for each of `items`, which go to its first parameter; return the list of results.
+
+        `others` are the same for each call. In a pipeline, `items` may be known at run time only: a list that a step
+        returns, another mapped call's result, a run parameter. Each item is then a step run of its own, with its own
+        attempts, log and cost; the list is in the order of `items`, and so is that of a named output of theirs::
+
+            fitted = fit.map(configurations(month), history=data.history)
+            best = choose(fitted.model, data.tuning)
+        """
+        over = self._first_parameter(others)
+        trace = current_trace()
+        if trace is None:
+            refuse_handles(self.definition, (items,), others)
+            results = [self.definition.function(**{over: item}, **others) for item in items]
+            return cast("Mapped[Returned]", results)
+        return cast("Mapped[Returned]", trace.call(self.definition, (), {over: items, **others}, over))
 
     def __repr__(self) -> str:
         return f"<step {self.name}>"
@@ -48,6 +73,20 @@ class Step(Generic[Parameters, Returned]):
         """Return the same step under another name, for a second call in one pipeline."""
         check_name("step", name, location.of_caller())
         return Step(StepDefinition(name, self.definition.function, self.definition.options))
+
+    def _first_parameter(self, others: dict[str, Any]) -> str:
+        first = next(iter(inspect.signature(self.function).parameters), None)
+        if first is None:
+            raise DefinitionError(
+                f"{location.of_caller()}: step {self.name} has no parameter to hand an item to; give it one, or call "
+                "it without `map`."
+            )
+        if first in others:
+            raise DefinitionError(
+                f"{location.of_caller()}: step {self.name} is mapped over its first parameter {first}, which is given "
+                "by name as well; give it once, as the list of items."
+            )
+        return first
 
 
 class Pipeline:

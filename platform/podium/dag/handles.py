@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
 from podium.dag import location
-from podium.dag.annotations import Annotation, is_named_tuple, named_outputs
+from podium.dag.annotations import Annotation, is_named_tuple, item_type, list_of, named_outputs
 from podium.dag.references import RESULT, Input, Reference
 from podium.errors import DefinitionError
 
@@ -25,6 +25,7 @@ class Origin:
     source: Input
     label: str  # as messages name it: "the result of step train", "the interval month"
     annotation: Annotation
+    collects: bool = False  # one value of each item of a mapped step: `annotation` is a list of them
 
 
 def _refuse_comparison(handle: "Handle", *_others: object) -> NoReturn:
@@ -60,19 +61,20 @@ class Handle:
 
     def __iter__(self) -> NoReturn:
         annotation = self.__podium__.annotation
-        remedy = "loop inside a step"
+        remedy = "loop inside a step, or call a step for each item with `step.map(…)`"
         if is_named_tuple(annotation):
             remedy = f"take its fields by name ({', '.join(named_outputs(annotation))})"
         _refuse(self, "cannot be iterated or unpacked", remedy)
 
     def __len__(self) -> NoReturn:
-        _refuse(self, "has no length", "measure it inside a step")
+        _refuse(self, "has no length", "measure it inside a step; `step.map(…)` needs none")
 
     def __getitem__(self, _key: object) -> NoReturn:
         _refuse(
             self,
             "cannot be indexed",
-            "index it inside a step, or return a NamedTuple and take its field by name",
+            "index it inside a step, return a NamedTuple and take its field by name, or call a step for each item "
+            "with `step.map(…)`",
         )
 
     def __contains__(self, _item: object) -> NoReturn:
@@ -120,7 +122,7 @@ def _output(origin: Origin, name: str) -> Origin:
             f"{where}{origin.label} has no named output {name!r}; take {name!r} inside a step, or return it "
             "as a field of a NamedTuple."
         )
-    known = named_outputs(origin.annotation)
+    known = named_outputs(item_type(origin.annotation) if origin.collects else origin.annotation)
     if name == RESULT:
         raise DefinitionError(
             f"{where}{origin.label} has an output {RESULT!r}, but that name stands for the whole value; rename the "
@@ -135,4 +137,12 @@ def _output(origin: Origin, name: str) -> Origin:
             + "Annotate the step's return with a NamedTuple, or a class, that has it."
         )
     reference = Reference(origin.source.step, name)
+    if origin.collects:
+        return Origin(
+            origin.tracer,
+            reference,
+            f"the list of {name} of step {reference.step}",
+            list_of(known[name]),
+            collects=True,
+        )
     return Origin(origin.tracer, reference, f"output {name} of step {reference.step}", known[name])

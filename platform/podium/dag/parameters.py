@@ -9,7 +9,7 @@ from typing import Any
 
 from podium.dag import values
 from podium.dag.annotations import Annotation, parameter_types
-from podium.dag.plan import Parameter, Plan
+from podium.dag.plan import ITEM_LIMIT, Parameter, ParameterInput, Plan
 from podium.dag.typecheck import accepts_value, describe
 from podium.errors import DefinitionError, NoCodec, UsageError
 
@@ -68,7 +68,18 @@ def bind_parameters(plan: Plan, given: Mapping[str, str]) -> dict[str, Any]:
             )
         else:
             bound[name] = parameter.default
+    _check_items(plan, bound)
     return bound
+
+
+def _check_items(plan: Plan, bound: Mapping[str, Any]) -> None:
+    for node in plan.steps:
+        items = node.inputs[node.over] if node.over is not None else None
+        if isinstance(items, ParameterInput) and len(bound[items.name]) > ITEM_LIMIT:
+            raise UsageError(
+                f"Parameter {items.name} of pipeline {plan.pipeline} has {len(bound[items.name]):,} items > "
+                f"{ITEM_LIMIT:,} that step {node.name} may be mapped over; start several runs, or give each item more."
+            )
 
 
 def _parse(pipeline: str, name: str, annotation: str, text: str) -> Any:

@@ -8,10 +8,11 @@ from typing import Any, Self
 from podium.dag import graph
 from podium.dag.interval import Grain
 from podium.dag.options import Resources
-from podium.dag.references import RESULT, Constant, Input, IntervalInput, ParameterInput, Reference
+from podium.dag.references import ITEM_LIMIT, RESULT, Constant, Input, IntervalInput, ParameterInput, Reference
 from podium.errors import DefinitionError
 
 __all__ = [
+    "ITEM_LIMIT",
     "RESULT",
     "Constant",
     "Input",
@@ -40,7 +41,8 @@ class StepNode:
 
     `module_file` is relative to the project's root, None for a module that is imported from elsewhere.
     `outputs` are the names that an attempt stores: the fields of a NamedTuple, else `result` and the
-    attributes somebody reads. The step runs only if every one of `conditions` is true.
+    attributes somebody reads. The step runs only if every one of `conditions` is true. A mapped step is `over` one
+    of its inputs: a list, for each item of which it is executed once.
     """
 
     name: str
@@ -56,6 +58,7 @@ class StepNode:
     timeout_seconds: float | None
     cache: bool
     tags: tuple[str, ...]
+    over: str | None = None
 
     @property
     def references(self) -> tuple[Reference, ...]:
@@ -118,6 +121,17 @@ class Plan:
         found = graph.reachable(name, {step.name: step.dependencies for step in self.steps})
         return tuple(step.name for step in self.steps if step.name in found)
 
+    def is_list(self, reference: Reference) -> bool:
+        """Tell whether an output is stored item by item: that of a mapped step, and a list that a step is mapped over.
+
+        Who reads it whole gets the list put together again.
+        """
+        return self.step(reference.step).over is not None or reference.output in self.split_outputs(reference.step)
+
+    def split_outputs(self, name: str) -> frozenset[str]:
+        """Return which outputs of a step that is not mapped itself are lists that others are mapped over."""
+        return self._split_outputs.get(name, frozenset())
+
     @functools.cached_property
     def digest(self) -> str:
         """The SHA-256 of the plan in canonical JSON: equal plans, equal digest."""
@@ -128,6 +142,9 @@ class Plan:
     def to_document(self) -> dict[str, Any]:
         """Return the plan as JSON-able lists and dicts."""
         document: dict[str, Any] = _adapter().dump_python(self, mode="json")
+        for step in document["steps"]:
+            if step["over"] is None:  # a plan without mapped steps keeps the digest it had before there were any
+                del step["over"]
         return document
 
     @classmethod
@@ -161,8 +178,19 @@ class Plan:
                 found[name].append(step.name)
         return {name: tuple(waiting) for name, waiting in found.items()}
 
+    @functools.cached_property
+    def _split_outputs(self) -> dict[str, frozenset[str]]:
+        found: dict[str, frozenset[str]] = {}
+        for step in self.steps:
+            items = step.inputs[step.over] if step.over is not None else None
+            if isinstance(items, Reference) and self.step(items.step).over is None:
+                found[items.step] = found.get(items.step, frozenset()) | {items.output}
+        return found
+
     def _check_references(self, by_name: Mapping[str, StepNode]) -> None:
         for step in self.steps:
+            if step.over is not None and step.over not in step.inputs:
+                raise DefinitionError(f"{self._label}: step {step.name} is mapped over {step.over}, which is no input.")
             for name in step.dependencies:
                 if name not in by_name:
                     raise DefinitionError(f"{self._label}: step {step.name} waits for {name}, which is no step of it.")

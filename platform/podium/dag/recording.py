@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from podium.dag import location, values
-from podium.dag.annotations import Annotation, is_named_tuple, named_outputs, parameter_types
+from podium.dag.annotations import Annotation, is_named_tuple, item_type, list_of, named_outputs, parameter_types
 from podium.dag.handles import Handle, Origin
 from podium.dag.options import StepOptions
-from podium.dag.references import RESULT, Constant, Input, Reference
+from podium.dag.references import ITEM_LIMIT, RESULT, Constant, Input, Reference
 from podium.dag.typecheck import accepts, accepts_value, describe
 from podium.errors import DefinitionError, NoCodec
 
@@ -39,6 +39,7 @@ class Call:
     returns: Annotation
     inputs: Mapping[str, Input]
     conditions: tuple[Reference, ...]
+    over: str | None = None
     after: list[str] = field(default_factory=list)
 
 
@@ -52,8 +53,13 @@ class Trace:
         self.conditions: list[Reference] = []
         self.unentered: dict[object, str] = {}  # tokens of `when`s not yet used in a `with` → location
 
-    def call(self, step: StepDefinition, arguments: tuple[Any, ...], keywords: dict[str, Any]) -> Handle:
-        """Record a step call and return the handle of its result; DefinitionError if no run could make it."""
+    def call(
+        self, step: StepDefinition, arguments: tuple[Any, ...], keywords: dict[str, Any], over: str | None = None
+    ) -> Handle:
+        """Record a step call and return the handle of its result; DefinitionError if no run could make it.
+
+        `over` is the parameter that gets the items of a mapped call, one in each step run.
+        """
         where = location.of_caller()
         earlier = self.calls.get(step.name)
         if earlier is not None:
@@ -78,10 +84,15 @@ class Trace:
                 "name stands for a whole value, so rename the field."
             )
         inputs = {
-            name: self._input(f"{where}: parameter {name} of step {step.name}", types[name], value)
+            name: (self._items if name == over else self._input)(
+                f"{where}: parameter {name} of step {step.name}", types[name], value
+            )
             for name, value in bound.arguments.items()
         }
-        self.calls[step.name] = Call(step, where, types["return"], inputs, tuple(dict.fromkeys(self.conditions)))
+        self.calls[step.name] = Call(step, where, types["return"], inputs, tuple(dict.fromkeys(self.conditions)), over)
+        if over is not None:
+            label = f"the list of results of step {step.name}"
+            return Handle(Origin(self, Reference(step.name), label, list_of(types["return"]), collects=True))
         return Handle(Origin(self, Reference(step.name), f"the result of step {step.name}", types["return"]))
 
     def condition(self, value: object) -> Reference:
@@ -96,7 +107,8 @@ class Trace:
         if not isinstance(origin.source, Reference) or not accepts(bool, origin.annotation):
             raise DefinitionError(
                 f"{where}: when(…) needs a bool, but {origin.label} is {describe(origin.annotation)}; have a "
-                "step return a bool, or an object with a bool attribute, and name that."
+                f"step {'that gets the list ' if origin.collects else ''}return a bool, or an object with a bool "
+                "attribute, and name that."
             )
         return origin.source
 
@@ -118,13 +130,7 @@ class Trace:
     def _input(self, where: str, wanted: Annotation, value: Any) -> Input:
         if isinstance(value, Handle):
             origin = self._own(where, value)
-            whole = isinstance(origin.source, Reference) and origin.source.output == RESULT
-            if whole and is_named_tuple(origin.annotation):
-                fields = ", ".join(named_outputs(origin.annotation))
-                raise DefinitionError(
-                    f"{where} gets {origin.label} whole, but its fields are stored one by one; pass the "
-                    f"fields it needs ({fields})."
-                )
+            _refuse_whole(where, origin)
             if not accepts(wanted, origin.annotation):
                 raise DefinitionError(
                     f"{where} takes {describe(wanted)}, but {origin.label} is {describe(origin.annotation)}; "
@@ -135,12 +141,40 @@ class Trace:
             raise DefinitionError(
                 f"{where} gets a {type(value).__name__} with handles in it; give each its own parameter."
             )
-        if not accepts_value(wanted, value):
-            raise DefinitionError(f"{where} takes {describe(wanted)}, but is given {value!r}; pass a fitting value.")
-        try:
-            return Constant(values.encode(value))
-        except NoCodec as error:
-            raise DefinitionError(f"{where} gets a constant that cannot be kept in a plan. {error}") from None
+        return _constant(where, wanted, value)
+
+    def _items(self, where: str, wanted: Annotation, value: Any) -> Input:
+        """Return what a mapped parameter takes its items from: a list, each item of which it must accept."""
+        if isinstance(value, Handle):
+            origin = self._own(where, value)
+            _refuse_whole(where, origin)
+            item = item_type(origin.annotation)
+            if item is None:
+                raise DefinitionError(
+                    f"{where} is mapped over {origin.label}, which is {describe(origin.annotation)}; map over a "
+                    "list, and annotate it as one: list[…]."
+                )
+            if not accepts(wanted, item):
+                raise DefinitionError(
+                    f"{where} takes {describe(wanted)}, but the items of {origin.label} are {describe(item)}; "
+                    "change one of the two annotations, or convert in a step between them."
+                )
+            return origin.source
+        if not isinstance(value, list | tuple):
+            raise DefinitionError(
+                f"{where} is mapped over {value!r}, which is no list; give a list of constants, or a list that a step "
+                "returned."
+            )
+        if len(value) > ITEM_LIMIT:
+            raise DefinitionError(
+                f"{where} is mapped over a list of {len(value):,} items > {ITEM_LIMIT:,} allowed; give each call "
+                "several of them."
+            )
+        if _holds_handle(value):
+            raise DefinitionError(
+                f"{where} is mapped over a {type(value).__name__} with handles in it; have one step return the list."
+            )
+        return Constant([_constant(f"{where}, item {n},", wanted, item).value for n, item in enumerate(value)])
 
     def _own(self, where: str, handle: Handle) -> Origin:
         origin: Origin = handle.__podium__
@@ -180,6 +214,26 @@ def refuse_handles(step: StepDefinition, arguments: tuple[Any, ...], keywords: M
                 f"{location.of_caller()}: step {step.name} is called outside a pipeline with {value!r}, "
                 "which was kept after its trace ended; pass a value, or call the step in the pipeline."
             )
+
+
+def _constant(where: str, wanted: Annotation, value: Any) -> Constant:
+    if not accepts_value(wanted, value):
+        raise DefinitionError(f"{where} takes {describe(wanted)}, but is given {value!r}; pass a fitting value.")
+    try:
+        return Constant(values.encode(value))
+    except NoCodec as error:
+        raise DefinitionError(f"{where} gets a constant that cannot be kept in a plan. {error}") from None
+
+
+def _refuse_whole(where: str, origin: Origin) -> None:
+    """Raise DefinitionError for a whole NamedTuple: its fields are outputs, it itself is none."""
+    value = item_type(origin.annotation) if origin.collects else origin.annotation
+    if isinstance(origin.source, Reference) and origin.source.output == RESULT and is_named_tuple(value):
+        fields = ", ".join(named_outputs(value))
+        raise DefinitionError(
+            f"{where} gets {origin.label} whole, but its fields are stored one by one; pass the fields it needs "
+            f"({fields})."
+        )
 
 
 def _holds_handle(value: object) -> bool:

@@ -6,6 +6,9 @@ from typing import Any, Literal
 RESULT = "result"
 """The output that stands for a step's whole return value."""
 
+ITEM_LIMIT = 10_000
+"""How many items a step may be mapped over: each is a step run of its own, with rows, a log and artifacts."""
+
 
 @dataclass(frozen=True)
 class Reference:

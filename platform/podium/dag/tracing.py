@@ -109,6 +109,7 @@ def _node(name: str, call: Call, recorded: Trace, module_files: Mapping[str, str
         timeout_seconds=options.timeout_seconds,
         cache=options.cache,
         tags=options.tags,
+        over=call.over,
     )
 
 

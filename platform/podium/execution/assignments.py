@@ -8,23 +8,22 @@ from typing import Any
 import sqlalchemy as sa
 
 from podium.dag import values
-from podium.dag.plan import Constant, IntervalInput, ParameterInput, Plan, Reference, StepNode
-from podium.execution import queries, wire
+from podium.dag.plan import Constant, IntervalInput, ParameterInput, Plan
+from podium.execution import outputs, wire
 from podium.execution.artifacts import Artifact
 from podium.execution.channel import Message
 from podium.execution.entities import Assignment, Run
+from podium.execution.items import item_name
+from podium.execution.reads import Read, digest_of, digests_of, maker_of, on_the_way_to, read_by
 from podium.execution.store import Claim, log_name
-
-Outputs = Mapping[tuple[str, str], Artifact]
 
 
 def of_claims(
     connection: sa.Connection, run: Run, plan: Plan, claims: Sequence[Claim], now: datetime
 ) -> list[Assignment]:
     """Return the assignments of claimed step runs of one run."""
-    if not claims:
-        return []
-    outputs = queries.outputs_of(connection, run.run_id)
+    reads = {read for claim in claims for read in on_the_way_to(plan, claim.step, claim.map_index)}
+    stored = outputs.stored(connection, run.run_id, plan, reads)
     return [
         Assignment(
             attempt_id=claim.attempt_id,
@@ -33,9 +32,10 @@ def of_claims(
             plan=plan,
             step_run_id=claim.step_run_id,
             node=plan.step(claim.step),
+            map_index=claim.map_index,
             started_at=now,
-            outputs=outputs,
-            log=log_name(run.run_id, claim.step, claim.number),
+            stored=stored,
+            log=log_name(run.run_id, item_name(claim.step, claim.map_index), claim.number),
         )
         for claim in claims
     ]
@@ -43,11 +43,12 @@ def of_claims(
 
 def to_message(assignment: Assignment, log_folder: Path) -> Message:
     """Return what the slot is sent to execute an assignment."""
-    node, plan, run = assignment.node, assignment.plan, assignment.run
+    node, plan, run, stored = assignment.node, assignment.plan, assignment.run, assignment.stored
+    reads = read_by(plan, node, assignment.map_index)
     return {
         "type": "execute",
         "attempt_id": assignment.attempt_id,
-        "step": node.name,
+        "step": assignment.label,
         "log": str(log_folder / assignment.log),
         "file": plan.file,
         "module": node.module,
@@ -58,7 +59,8 @@ def to_message(assignment: Assignment, log_folder: Path) -> Message:
         "conditions": sorted(
             {each.output for other in plan.steps for each in other.conditions if each.step == node.name}
         ),
-        "inputs": {name: _source(source, assignment) for name, source in node.inputs.items()},
+        "split": sorted(plan.split_outputs(node.name)),
+        "inputs": {name: _source(name, source, reads, assignment) for name, source in node.inputs.items()},
         "context": {
             "run_id": run.run_id,
             "step_key": assignment.step_key,
@@ -68,42 +70,30 @@ def to_message(assignment: Assignment, log_folder: Path) -> Message:
             "environment": plan.environment,
             "interval": values.encode(run.interval),
             "code_digest": plan.code_digest,
-            "input_digests": _input_digests(node, assignment.outputs),
-            "trained_on": _trained_on(node, plan, assignment.outputs),
+            "input_digests": {name: digest_of(stored[read]) for name, read in reads.items()},
+            "trained_on": {name: _trained_on(read, assignment) for name, read in reads.items()},
         },
     }
 
 
-def _source(source: Any, assignment: Assignment) -> Message:
-    if isinstance(source, Reference):
-        return {"artifact": wire.artifact_to_document(assignment.outputs[source.step, source.output])}
+def _source(name: str, source: Any, reads: Mapping[str, Read], assignment: Assignment) -> Message:
+    if name in reads:
+        found = assignment.stored[reads[name]]
+        if isinstance(found, Artifact):
+            return {"artifact": wire.artifact_to_document(found)}
+        return {"artifacts": [wire.artifact_to_document(item) for item in found]}
     if isinstance(source, IntervalInput):
         return {"value": values.encode(assignment.run.interval)}
     if isinstance(source, ParameterInput):
-        return {"value": assignment.run.parameters[source.name]}
-    if isinstance(source, Constant):
-        return {"value": source.value}
-    raise TypeError(f"unknown input {source!r}")
+        value = assignment.run.parameters[source.name]
+    elif isinstance(source, Constant):
+        value = source.value
+    else:
+        raise TypeError(f"unknown input {source!r}")
+    return {"value": value[assignment.map_index] if name == assignment.node.over else value}
 
 
-def _input_digests(node: StepNode, outputs: Outputs) -> dict[str, str]:
-    return {
-        name: outputs[source.step, source.output].digest
-        for name, source in node.inputs.items()
-        if isinstance(source, Reference)
-    }
-
-
-def _trained_on(node: StepNode, plan: Plan, outputs: Outputs) -> dict[str, list[str]]:
-    """For each input, what the step that made it had read, and what the steps before that had read."""
-    found = {}
-    for name, source in node.inputs.items():
-        if isinstance(source, Reference):
-            found[name] = read_for(plan, source.step, outputs)
-    return found
-
-
-def read_for(plan: Plan, step: str, outputs: Outputs) -> list[str]:
-    """Return the digests of all that a step and every step before it had read."""
-    makers = [plan.step(name) for name in (*plan.upstream(step), step)]
-    return sorted({digest for maker in makers for digest in _input_digests(maker, outputs).values()})
+def _trained_on(read: Read, assignment: Assignment) -> list[str]:
+    """Return what the step run that made an input had read, and what the step runs before that had read."""
+    before = on_the_way_to(assignment.plan, *maker_of(assignment.plan, read))
+    return digests_of(assignment.stored[each] for each in before)

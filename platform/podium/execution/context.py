@@ -1,5 +1,6 @@
-"""What code inside a step may know of its own attempt."""
+"""What code inside a step may know of its own attempt, and how it waits without holding a worker."""
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -9,6 +10,29 @@ from typing import Any
 
 from podium.dag.interval import Interval
 from podium.errors import UsageError
+
+_LONGEST_SNOOZE_SECONDS = 366 * 86_400.0
+
+
+class Snooze(Exception):
+    """Raised by a step that must wait: its attempt ends, its slot is free, and the step run is tried again later.
+
+    Nothing failed: no retry is spent, and the next attempt begins from the start. What the attempt did outside must
+    therefore be idempotent under its step key. `reason` is one line that says what is waited for; `seconds` is at
+    most a year.
+
+    >>> str(Snooze(90, "the canary of flight_delay is open"))
+    'snoozed for 90 s: the canary of flight_delay is open'
+    """
+
+    def __init__(self, seconds: float, reason: str) -> None:
+        if not (math.isfinite(seconds) and 0 < seconds <= _LONGEST_SNOOZE_SECONDS):
+            raise UsageError(f"A step cannot snooze for {seconds!r} s; give seconds > 0 and at most a year of them.")
+        if not reason.strip():
+            raise UsageError("A step snoozed without a reason; say what it waits for.")
+        super().__init__(f"snoozed for {seconds:g} s: {reason}")
+        self.seconds = float(seconds)
+        self.reason = reason
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,12 @@ from typing import Any, Literal
 from podium.dag.interval import Interval
 from podium.dag.plan import Plan, StepNode
 from podium.execution.artifacts import Artifact
+from podium.execution.items import item_name
 from podium.execution.meter import Usage
+from podium.execution.reads import Stored
 
 RunState = Literal["queued", "running", "succeeded", "failed", "cancelled", "refused"]
-AttemptEndState = Literal["succeeded", "failed", "timed_out", "cancelled", "lost"]
+AttemptEndState = Literal["succeeded", "failed", "timed_out", "cancelled", "lost", "snoozed"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Run:
     plan_digest: str
     interval: Interval
     parameters: Mapping[str, Any]
+    idempotency_key: str
     state: RunState
     outcome: str | None
     reason: str | None
@@ -47,14 +50,20 @@ class Assignment:
     plan: Plan
     step_run_id: str
     node: StepNode
+    map_index: int
     started_at: datetime
-    outputs: Mapping[tuple[str, str], Artifact]  # of the run so far, by step and output name
+    stored: Stored  # all that was read on the way to it, its own inputs too
     log: str
 
     @property
     def step_key(self) -> str:
         """The step run's name for the world outside: what is done under it is done once."""
-        return f"{self.run.run_id}/{self.node.name}"
+        return f"{self.run.run_id}/{self.label}"
+
+    @property
+    def label(self) -> str:
+        """The step run's name: its step's, and for an item its number."""
+        return item_name(self.node.name, self.map_index)
 
 
 @dataclass(frozen=True)
@@ -67,13 +76,22 @@ class AttemptError:
 
 
 @dataclass(frozen=True)
+class Wait:
+    """For how long a snoozed attempt lets its step run be, and what it waits for."""
+
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class AttemptEnd:
-    """How an attempt ended, with what it produced and used."""
+    """How an attempt ended, with what it produced and used; one that `snoozed` says how long it waits."""
 
     state: AttemptEndState
     usage: Usage
     outputs: Mapping[str, Artifact] = field(default_factory=dict)
     error: AttemptError | None = None
+    wait: Wait | None = None
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,12 @@ import sqlalchemy as sa
 from podium.dag.plan import Plan, Reference, StepNode
 from podium.db.schema import run, step_run
 from podium.errors import Conflict, InternalError
-from podium.execution import caching, queries, readiness, store
+from podium.execution import caching, fan_out, outputs, queries, readiness, store
+from podium.execution.artifacts import Artifact
 from podium.execution.codecs import decode_json
 from podium.execution.entities import AttemptEnd, AttemptUsage
+from podium.execution.items import WHOLE
+from podium.execution.reads import Read, read_by
 from podium.execution.transitions import StepMove, after_attempt
 
 
@@ -23,6 +26,9 @@ class LedgerPort(Protocol):
 
     def post(self, connection: sa.Connection, usage: AttemptUsage) -> None:
         """Post the cost of one attempt; posting the same attempt again adds nothing."""
+
+    def close(self, connection: sa.Connection, run_id: str, now: datetime) -> None:
+        """Take note that a run ended, all its attempts posted; one that is resumed ends again."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,7 @@ class Progress:
 
     def begin(self, connection: sa.Connection, run_id: str, plan: Plan, now: datetime) -> None:
         """Make ready, in a run just created, what waits on nothing."""
-        moving = _Moving(connection, run_id, plan, now, self.outcome_of)
+        moving = self._moving(connection, run_id, plan, now)
         for node in plan.steps:
             if not node.dependencies:
                 moving.settle(node)
@@ -60,17 +66,26 @@ class Progress:
             attempt.run_id,
             f"attempt.{end.state}",
             now,
-            step=attempt.step,
+            step=attempt.label,
             number=attempt.number,
             reason=reason,
         )
         move = after_attempt(end, failures=attempt.failures, retries=node.retries, now=now)
         if move.state == "succeeded":
             store.store_outputs(connection, attempt.step_run_id, attempt.attempt_id, end.outputs, now)
-        _move_step(connection, attempt.run_id, attempt.step_run_id, attempt.step, move, now)
+        _move_step(connection, attempt.run_id, attempt.step_run_id, attempt.label, move, now)
         if move.state in ("succeeded", "failed"):
-            _Moving(connection, attempt.run_id, plan, now, self.outcome_of, deque([attempt.step])).advance()
+            moving = self._moving(connection, attempt.run_id, plan, now)
+            moving.end(node, attempt.map_index)
+            moving.advance()
         return move
+
+    def cancel(self, connection: sa.Connection, run_id: str, reason: str, now: datetime) -> bool:
+        """End an open run as cancelled; False, and nothing written, while a step of it is running."""
+        if not store.cancel_run(connection, run_id, reason, now):
+            return False
+        self.ledger.close(connection, run_id, now)
+        return True
 
     def reopen(self, connection: sa.Connection, run_id: str, plan: Plan, now: datetime, reason: str) -> None:
         """Make a failed or cancelled run run again from where it stopped: what succeeded stays.
@@ -107,7 +122,11 @@ class Progress:
             if node.name not in kept:
                 connection.execute(
                     step_run.update()
-                    .where(step_run.c.run_id == run_id, step_run.c.name == node.name)
+                    .where(
+                        step_run.c.run_id == run_id,
+                        step_run.c.name == node.name,
+                        step_run.c.state != "succeeded",  # of a mapped step's items, these stay
+                    )
                     .values(
                         state="waiting",
                         waiting_on=waits[node.name],
@@ -117,11 +136,14 @@ class Progress:
                         ended_at=None,
                     )
                 )
-        moving = _Moving(connection, run_id, plan, now, self.outcome_of)
+        moving = self._moving(connection, run_id, plan, now)
         for node in plan.steps:
             if node.name not in kept and waits[node.name] == 0:
                 moving.settle(node)
         moving.advance()
+
+    def _moving(self, connection: sa.Connection, run_id: str, plan: Plan, now: datetime) -> "_Moving":
+        return _Moving(connection, run_id, plan, now, self.outcome_of, self.ledger)
 
 
 @dataclass(frozen=True)
@@ -133,6 +155,7 @@ class _Moving:
     plan: Plan
     now: datetime
     outcome_of: Callable[[sa.Connection, str], str]
+    ledger: LedgerPort
     ended: deque[str] = field(default_factory=deque)
 
     def advance(self) -> None:
@@ -140,18 +163,26 @@ class _Moving:
         while self.ended:
             name = self.ended.popleft()
             for node in map(self.plan.step, self.plan.dependents(name)):
-                left = self.connection.execute(
-                    self._of(node).values(waiting_on=step_run.c.waiting_on - 1).returning(step_run.c.waiting_on)
-                ).scalar_one()
-                if left == 0:
+                if store.count_down(self.connection, self.run_id, node.name) == 0:
                     self.settle(node)
             self._close_step()
 
+    def end(self, node: StepNode, map_index: int) -> None:
+        """Take note that a step run ended; a mapped step has ended when its last item has."""
+        if map_index == WHOLE:
+            self.ended.append(node.name)
+        elif store.count_down(self.connection, self.run_id, node.name) == 0:
+            self._close_items(node)
+
     def settle(self, node: StepNode) -> None:
-        """Decide about a step run that waits on nothing any more."""
+        """Decide about a step that waits on nothing any more."""
         states = queries.final_step_states(self.connection, self.run_id)
         upstream = {name: states[name] for name in node.dependencies}
-        decision = readiness.decide(node, upstream, lambda reference: _value(self.connection, self.run_id, reference))
+        decision = readiness.decide(node, upstream, self._value)
+        if decision.state == "ready" and node.over is not None:
+            if fan_out.open_items(self.connection, self.run_id, self.plan, node, self.now) == 0:
+                self._close_items(node)
+            return
         if decision.state == "ready" and node.cache and self._take_over(node):
             return
         if decision.state == "ready":
@@ -159,7 +190,8 @@ class _Moving:
         else:
             values = {"state": "skipped", "reason": decision.reason, "ended_at": self.now}
             self.ended.append(node.name)
-        moved = self.connection.execute(self._of(node).where(step_run.c.state == "waiting").values(**values))
+        waiting = store.of_step(self.run_id, node.name).where(step_run.c.state == "waiting")
+        moved = self.connection.execute(waiting.values(**values))
         if moved.rowcount != 1:
             raise InternalError(
                 f"The step {node.name} of run {self.run_id} was not waiting when all it waits on had ended."
@@ -168,8 +200,12 @@ class _Moving:
         store.record(self.connection, self.run_id, kind, self.now, step=node.name, reason=decision.reason)
 
     def _take_over(self, node: StepNode) -> bool:
-        key = caching.key_of(self.connection, self.run_id, self.plan, node)
-        source = caching.take_over(self.connection, self.run_id, node.name, key, self.now)
+        run = queries.get_run(self.connection, self.run_id)
+        reads = set(read_by(self.plan, node, WHOLE).values())
+        found = outputs.stored(self.connection, self.run_id, self.plan, reads)
+        (key,) = caching.keys_of(run, self.plan, node, found)
+        step_run_id = queries.step_run_id(self.connection, self.run_id, node.name)
+        source = caching.take_over(self.connection, step_run_id, key, self.now)
         if source is None:
             return False
         reason = f"the same as in run {source}"
@@ -177,8 +213,20 @@ class _Moving:
         self.ended.append(node.name)
         return True
 
-    def _of(self, node: StepNode) -> sa.Update:
-        return step_run.update().where(step_run.c.run_id == self.run_id, step_run.c.name == node.name)
+    def _close_items(self, node: StepNode) -> None:
+        fan_out.close(self.connection, self.run_id, node.name, self.now)
+        self.ended.append(node.name)
+
+    def _value(self, reference: Reference) -> Any:
+        """Read a condition's value: a small JSON output, stored inline."""
+        read = Read(reference.step, reference.output)
+        found = outputs.stored(self.connection, self.run_id, self.plan, [read])[read]
+        if not isinstance(found, Artifact) or found.codec != "json" or found.inline is None:
+            raise InternalError(
+                f"The condition {reference.step}.{reference.output} of run {self.run_id} has no small plain value to "
+                "decide on."
+            )
+        return decode_json(found.inline)
 
     def _close_step(self) -> None:
         """Count one open step less; end the run with the last."""
@@ -192,7 +240,7 @@ class _Moving:
             return
         failed = self.connection.execute(
             sa.select(step_run.c.name, step_run.c.reason)
-            .where(step_run.c.run_id == self.run_id, step_run.c.state == "failed")
+            .where(step_run.c.run_id == self.run_id, step_run.c.map_index == WHOLE, step_run.c.state == "failed")
             .order_by(step_run.c.position)
         ).first()
         if failed:
@@ -206,6 +254,7 @@ class _Moving:
         )
         reason = values.get("reason") or values.get("outcome")
         store.record(self.connection, self.run_id, f"run.{values['state']}", self.now, reason=reason)
+        self.ledger.close(self.connection, self.run_id, self.now)
 
 
 def _move_step(
@@ -226,17 +275,7 @@ def _move_step(
     )
     if moved.rowcount != 1:
         raise InternalError(f"The step {step} of run {run_id} was not running while an attempt of it was.")
-    store.record(connection, run_id, f"step.{move.state}", now, step=step, reason=move.reason)
-
-
-def _value(connection: sa.Connection, run_id: str, reference: Reference) -> Any:
-    """Read a condition's value: a small JSON output, stored inline."""
-    found = queries.output_artifact(connection, run_id, reference.step, reference.output)
-    if found is None or found.codec != "json" or found.inline is None:
-        raise InternalError(
-            f"The condition {reference.step}.{reference.output} of run {run_id} has no small plain value to decide on."
-        )
-    return decode_json(found.inline)
+    store.record(connection, run_id, move.event, now, step=step, reason=move.told)
 
 
 def _usage_of(attempt: queries.AttemptRow, node: StepNode, end: AttemptEnd) -> AttemptUsage:

@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 import sqlalchemy as sa
 
 from podium.dag.interval import Interval
-from podium.db.schema import artifact, attempt, event, output, plan, run, step_run, worker
+from podium.db.schema import artifact, attempt, event, plan, run, step_run, worker
 from podium.db.schema.execution import STEP_ENDED
 from podium.errors import NotFound
 from podium.execution.artifacts import Artifact
 from podium.execution.entities import Actor, Run
+from podium.execution.items import WHOLE, item_name
 
 
 @dataclass(frozen=True)
@@ -27,12 +28,18 @@ class AttemptRow:
     heartbeat_at: datetime
     step_run_id: str
     step: str
+    map_index: int
     failures: int
     run_id: str
     plan_digest: str
     team: str
     model: str
     environment: str
+
+    @property
+    def label(self) -> str:
+        """The step run's name: its step's, and for an item its number."""
+        return item_name(self.step, self.map_index)
 
 
 @dataclass(frozen=True)
@@ -48,16 +55,49 @@ class WorkerRow:
 
 def get_run(connection: sa.Connection, run_id: str) -> Run:
     """Return a run by its id, or by a beginning or an end of it that only one run has; NotFound otherwise."""
+    exact = connection.execute(_runs().where(run.c.run_id == run_id)).first()
+    if exact is not None:
+        return _run_of(exact)
     found = connection.execute(
-        _runs()
-        .where(sa.or_(run.c.run_id == run_id, run.c.run_id.like(f"{run_id}%"), run.c.run_id.like(f"%{run_id}")))
-        .limit(2)
+        _runs().where(sa.or_(run.c.run_id.like(f"{run_id}%"), run.c.run_id.like(f"%{run_id}"))).limit(2)
     ).all()
-    exact = [row for row in found if row.run_id == run_id]
-    if len(exact or found) != 1 or not run_id.isalnum():
+    if len(found) != 1 or not run_id.isalnum():
         fact = "More than one run begins or ends with" if len(found) > 1 else "There is no run"
         raise NotFound(f"{fact} {run_id!r}; `podium runs list` shows them.")
-    return _run_of((exact or found)[0])
+    return _run_of(found[0])
+
+
+def claimable(connection: sa.Connection, now: datetime, *, run_id: str | None = None) -> dict[str, int]:
+    """Return how many step runs may start now, by open run, the oldest run first; of one run only if asked."""
+    query = (
+        sa.select(step_run.c.run_id, sa.func.count().label("step_runs"))
+        .join(run, run.c.run_id == step_run.c.run_id)
+        .where(may_start(now), run.c.state.in_(("queued", "running")))
+        .group_by(step_run.c.run_id, run.c.created_at)
+        .order_by(run.c.created_at, step_run.c.run_id)
+    )
+    if run_id is not None:
+        query = query.where(run.c.run_id == run_id)
+    return {row.run_id: row.step_runs for row in connection.execute(query)}
+
+
+def may_start(now: datetime) -> sa.ColumnElement[bool]:
+    """Return the condition under which a step run may start: ready, or its back-off or snooze is over."""
+    return sa.and_(
+        sa.text("step_run.state IN ('ready', 'waiting')"),  # word for word the index': what has ended is not looked at
+        sa.or_(step_run.c.state == "ready", sa.and_(step_run.c.state == "waiting", step_run.c.not_before <= now)),
+    )
+
+
+def last_event_id(connection: sa.Connection, run_id: str) -> int:
+    """Return the number of a run's last event so far; 0 without one."""
+    return connection.scalar(sa.select(sa.func.max(event.c.event_id)).where(event.c.run_id == run_id)) or 0
+
+
+def is_open(connection: sa.Connection, run_id: str) -> bool:
+    """Tell whether a run has not ended; False for one that does not exist."""
+    state = connection.scalar(sa.select(run.c.state).where(run.c.run_id == run_id))
+    return state in ("queued", "running")
 
 
 def find_run(connection: sa.Connection, pipeline: str, interval: Interval, parameters: Mapping[str, Any]) -> Run | None:
@@ -100,20 +140,19 @@ def run_rows(connection: sa.Connection, run_ids: Collection[str]) -> dict[str, s
 
 
 def step_rows(connection: sa.Connection, run_id: str) -> list[sa.Row[Any]]:
-    """Return a run's step runs in the plan's order."""
-    return list(
-        connection.execute(sa.select(step_run).where(step_run.c.run_id == run_id).order_by(step_run.c.position))
-    )
+    """Return a run's step runs in the plan's order: of a mapped step the whole, and then its items."""
+    query = sa.select(step_run).where(step_run.c.run_id == run_id)
+    return list(connection.execute(query.order_by(step_run.c.position, step_run.c.map_index)))
 
 
 def attempt_rows(connection: sa.Connection, run_id: str) -> list[sa.Row[Any]]:
-    """Return a run's attempts with their step's name, in order."""
+    """Return a run's attempts with their step's name and `map_index`, in order."""
     return list(
         connection.execute(
-            sa.select(attempt, step_run.c.name.label("step"))
+            sa.select(attempt, step_run.c.name.label("step"), step_run.c.map_index)
             .join(step_run, step_run.c.step_run_id == attempt.c.step_run_id)
             .where(step_run.c.run_id == run_id)
-            .order_by(step_run.c.position, attempt.c.number)
+            .order_by(step_run.c.position, step_run.c.map_index, attempt.c.number)
         )
     )
 
@@ -128,13 +167,23 @@ def event_rows(connection: sa.Connection, run_id: str, after: int = 0) -> list[s
 
 
 def final_step_states(connection: sa.Connection, run_id: str) -> dict[str, str]:
-    """Return the states of a run's ended steps, by name."""
+    """Return the states of a run's ended steps, by name; of a mapped step that of the whole."""
     rows = connection.execute(
         sa.select(step_run.c.name, step_run.c.state).where(
-            step_run.c.run_id == run_id, step_run.c.state.in_(STEP_ENDED)
+            step_run.c.run_id == run_id, step_run.c.map_index == WHOLE, step_run.c.state.in_(STEP_ENDED)
         )
     )
     return {row.name: row.state for row in rows}
+
+
+def step_run_id(connection: sa.Connection, run_id: str, step: str) -> str:
+    """Return the id of a step's own row; of a mapped step, of the whole."""
+    found: str = connection.execute(
+        sa.select(step_run.c.step_run_id).where(
+            step_run.c.run_id == run_id, step_run.c.name == step, step_run.c.map_index == WHOLE
+        )
+    ).scalar_one()
+    return found
 
 
 def running_attempt(connection: sa.Connection, attempt_id: str) -> AttemptRow | None:
@@ -166,42 +215,12 @@ def workers_with_attempts(connection: sa.Connection) -> list[WorkerRow]:
     return [WorkerRow(**row._asdict()) for row in rows]
 
 
-def outputs_of(connection: sa.Connection, run_id: str) -> dict[tuple[str, str], Artifact]:
-    """Return every output of a run's steps, by step and output name."""
-    rows = connection.execute(_outputs().where(step_run.c.run_id == run_id))
-    return {(row.step, row.name): Artifact(row.digest, row.codec, row.size_bytes, row.inline) for row in rows}
-
-
-def output_artifact(connection: sa.Connection, run_id: str, step: str, name: str) -> Artifact | None:
-    """Return one output of a run."""
-    row = connection.execute(
-        _outputs().where(step_run.c.run_id == run_id, step_run.c.name == step, output.c.name == name)
-    ).first()
-    return None if row is None else Artifact(row.digest, row.codec, row.size_bytes, row.inline)
-
-
 def artifact_of(connection: sa.Connection, digest: str) -> Artifact:
     """Return a stored artifact; NotFound for an unknown digest."""
     row = connection.execute(sa.select(artifact).where(artifact.c.digest == digest)).first()
     if row is None:
         raise NotFound(f"No artifact is stored under {digest}.")
     return Artifact(row.digest, row.codec, row.size_bytes, row.inline)
-
-
-def _outputs() -> sa.Select[Any]:
-    return (
-        sa.select(
-            step_run.c.name.label("step"),
-            output.c.name,
-            artifact.c.digest,
-            artifact.c.codec,
-            artifact.c.size_bytes,
-            artifact.c.inline,
-        )
-        .select_from(output)
-        .join(step_run, step_run.c.step_run_id == output.c.step_run_id)
-        .join(artifact, artifact.c.digest == output.c.digest)
-    )
 
 
 def _runs() -> sa.Select[Any]:
@@ -220,6 +239,7 @@ def _running_attempts() -> sa.Select[Any]:
             attempt.c.heartbeat_at,
             attempt.c.step_run_id,
             step_run.c.name.label("step"),
+            step_run.c.map_index,
             step_run.c.failures,
             step_run.c.run_id,
             run.c.plan_digest,
@@ -246,6 +266,7 @@ def _run_of(row: sa.Row[Any]) -> Run:
         plan_digest=row.plan_digest,
         interval=interval_of(row),
         parameters=row.parameters,
+        idempotency_key=row.idempotency_key,
         state=row.state,
         outcome=row.outcome,
         reason=row.reason,

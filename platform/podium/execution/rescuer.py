@@ -4,6 +4,7 @@ from datetime import datetime
 
 from podium.clock import Clock
 from podium.db.engine import Database
+from podium.errors import DefinitionError
 from podium.execution import liveness, plans, queries
 from podium.execution.entities import AttemptEnd, AttemptError
 from podium.execution.meter import Usage
@@ -30,7 +31,7 @@ def rescue(database: Database, progress: Progress, clock: Clock, *, besides: str
 
 
 def _lose(database: Database, progress: Progress, worker: WorkerRow, attempt: AttemptRow, now: datetime) -> bool:
-    """End one attempt as lost; False if somebody else was first."""
+    """End one attempt as lost; False if somebody else was first, or if this version of Podium cannot read its plan."""
     message = (
         f"its worker (process {worker.process_id} on {worker.host}) died; "
         f"the last sign of life was at {attempt.heartbeat_at:%H:%M:%S} UTC"
@@ -40,5 +41,8 @@ def _lose(database: Database, progress: Progress, worker: WorkerRow, attempt: At
     usage = Usage(seen_seconds, cpu_seconds=None, peak_memory_bytes=None, source="heartbeat", quality="estimated")
     end = AttemptEnd("lost", usage, error=AttemptError("Lost", message))
     with database.write() as connection:
-        plan = plans.load(connection, attempt.plan_digest)
+        try:
+            plan = plans.load(connection, attempt.plan_digest)
+        except DefinitionError:
+            return False  # a worker of the version that stored the plan rescues it
         return progress.end(connection, attempt, plan, end, now) is not None

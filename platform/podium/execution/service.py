@@ -87,7 +87,7 @@ class ExecutionService:
             run = queries.get_run(connection, run_id)
             if run.state not in ("queued", "running"):
                 raise UsageError(f"The run {run.run_id} {run.state} already; there is nothing to cancel.")
-            if not store.cancel_run(connection, run.run_id, reason, self._clock.now()):
+            if not self._progress.cancel(connection, run.run_id, reason, self._clock.now()):
                 raise Conflict(
                     f"A worker executes a step of run {run.run_id} now; interrupt that worker, then cancel the run."
                 )
@@ -132,6 +132,7 @@ def _shape(plan: Plan) -> dict[str, Any]:
                 "after": sorted(node.after),
                 "outputs": sorted(node.outputs),
                 "function": (node.module, node.qualname),
+                "over": node.over,
             }
             for node in plan.steps
         },

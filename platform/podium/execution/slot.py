@@ -22,12 +22,14 @@ from typing import Any
 import podium.errors
 from podium import faults
 from podium.dag import loading, values
+from podium.dag.references import ITEM_LIMIT
 from podium.errors import DefinitionError, InternalError, NoCodec, PodiumError
 from podium.execution import meter, wire
 from podium.execution.artifacts import ArtifactStore
 from podium.execution.channel import Channel, ChannelClosed, Message
 from podium.execution.codecs import Codecs
-from podium.execution.context import AttemptContext, entered
+from podium.execution.context import AttemptContext, Snooze, entered
+from podium.execution.items import item_name
 from podium.execution.processes import adopt_orphans, descendants, end_descendants, reap
 
 _GROWTH_BYTES = 512 * 1024 * 1024
@@ -92,6 +94,9 @@ class Slot:
             measured, threads = meter.Meter(), set(threading.enumerate())
             try:
                 result: Message = {"state": "succeeded", "outputs": self._run(work)}
+            except Snooze as snooze:
+                result = {"state": "snoozed", "seconds": snooze.seconds, "reason": _storable(snooze.reason)}
+                sys.stderr.write(f"podium: the step {snooze}\n")
             except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, ends the attempt
                 result = {"state": "failed", "error": _describe(error, self._root)}
                 traceback.print_exception(error)
@@ -130,6 +135,8 @@ class Slot:
         outputs = {name: self._output(work["step"], name, result) for name in work["outputs"]}
         for name in work["conditions"]:
             outputs[name] = _plain(work["step"], name, outputs[name])
+        for name in work["split"]:
+            outputs |= _items(work["step"], name, outputs.pop(name))
         return {name: self._put(f"{work['step']}.{name}", value) for name, value in outputs.items()}
 
     def _put(self, output: str, value: Any) -> Message:
@@ -149,6 +156,8 @@ class Slot:
     def _argument(self, source: Message) -> Any:
         if "value" in source:
             return values.decode(source["value"])
+        if "artifacts" in source:
+            return [self._store.get(wire.artifact_from_document(item)) for item in source["artifacts"]]
         return self._store.get(wire.artifact_from_document(source["artifact"]))
 
     def _artifact(self, digest: str) -> Any:
@@ -186,6 +195,20 @@ def _plain(step: str, name: str, value: Any) -> Any:
             "characters; return a bool, a number or a short text to decide on."
         )
     return plain
+
+
+def _items(step: str, name: str, value: Any) -> dict[str, Any]:
+    """Return the items of a list that others are mapped over, by the names they are stored under."""
+    if type(value) is not list:
+        raise DefinitionError(
+            f"The output {step}.{name}, which a later step is mapped over, is a {type(value).__name__}; return a list."
+        )
+    if len(value) > ITEM_LIMIT:
+        raise DefinitionError(
+            f"The output {step}.{name} has {len(value):,} items > {ITEM_LIMIT:,} that a later step may be mapped over; "
+            "return fewer, each of them more."
+        )
+    return {item_name(name, index): item for index, item in enumerate(value)}
 
 
 @contextmanager

@@ -95,12 +95,16 @@ class Slots:
         self._tell_host({**self.configuration, "type": "configure", **preload})
 
     def idle(self, code_digest: str, *, complete: bool = False) -> SlotHandle:
-        """Return a slot that executes nothing and holds no other code, `complete` if asked; a new one if need be."""
-        for slot in list(self._slots.values()):
-            if slot.attempt_id is None and not slot.ending:
-                if slot.code_digest == code_digest and (slot.complete or not complete):
-                    return slot
-                self.end(slot)
+        """Return a slot that executes nothing and holds no other code, `complete` if asked; a new one if need be.
+
+        A new one takes the place of an idle one, if there is any: of the one that was started first.
+        """
+        unused = [slot for slot in self._slots.values() if slot.attempt_id is None and not slot.ending]
+        for slot in unused:
+            if slot.code_digest == code_digest and (slot.complete or not complete):
+                return slot
+        if unused:
+            self.end(unused[0])
         return self._fork(code_digest, complete=complete)
 
     def end(self, slot: SlotHandle) -> None:

@@ -14,12 +14,13 @@ import sqlalchemy as sa
 from podium import ids
 from podium.dag.interval import Interval
 from podium.dag.plan import Plan
-from podium.db.engine import insert_unless_present
+from podium.db.engine import insert_all_unless_present, insert_unless_present
 from podium.db.schema import artifact, attempt, event, output, run, step_run, worker
 from podium.errors import Conflict
-from podium.execution import readiness
+from podium.execution import queries, readiness
 from podium.execution.artifacts import Artifact
 from podium.execution.entities import Actor, AttemptEnd
+from podium.execution.items import WHOLE, item_name
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Claim:
     number: int
     step_run_id: str
     step: str
+    map_index: int
     run_id: str
 
 
@@ -90,7 +92,7 @@ def create_run(
                 "step_run_id": ids.new_id(now),
                 "run_id": run_id,
                 "name": node.name,
-                "map_index": -1,
+                "map_index": WHOLE,
                 "position": position,
                 "state": "waiting",
                 "waiting_on": waits[node.name],
@@ -159,15 +161,9 @@ def claim(
     if state not in ("queued", "running"):
         return []
     claimable = connection.execute(
-        sa.select(step_run.c.step_run_id, step_run.c.name)
-        .where(
-            step_run.c.run_id == run_id,
-            sa.or_(
-                step_run.c.state == "ready",
-                sa.and_(step_run.c.state == "waiting", step_run.c.not_before <= now),
-            ),
-        )
-        .order_by(step_run.c.position)
+        sa.select(step_run.c.step_run_id, step_run.c.name, step_run.c.map_index)
+        .where(step_run.c.run_id == run_id, queries.may_start(now))
+        .order_by(step_run.c.position, step_run.c.map_index)
         .limit(limit)
     ).all()
     claims = []
@@ -186,6 +182,7 @@ def claim(
             ).scalar_one()
         )
         attempt_id = ids.new_id(now)
+        label = item_name(row.name, row.map_index)
         resources = plan.step(row.name).resources
         connection.execute(
             attempt.insert().values(
@@ -201,11 +198,11 @@ def claim(
                 lease_expires_at=now + timedelta(seconds=lease_seconds),
                 heartbeat_at=now,
                 started_at=now,
-                log=log_name(run_id, row.name, number),
+                log=log_name(run_id, label, number),
             )
         )
-        record(connection, run_id, "attempt.started", now, step=row.name, number=number)
-        claims.append(Claim(attempt_id, number, row.step_run_id, row.name, run_id))
+        record(connection, run_id, "attempt.started", now, step=label, number=number)
+        claims.append(Claim(attempt_id, number, row.step_run_id, row.name, row.map_index, run_id))
     if claims and state == "queued":
         connection.execute(run.update().where(run.c.run_id == run_id).values(state="running", started_at=now))
         record(connection, run_id, "run.started", now)
@@ -213,7 +210,7 @@ def claim(
 
 
 def log_name(run_id: str, step: str, number: int) -> str:
-    """Return where an attempt's log lies, relative to the folder of logs."""
+    """Return where an attempt's log lies, relative to the folder of logs; `step` is `fit[2]` for an item."""
     return f"{run_id}/{step}-{number}.log"
 
 
@@ -279,18 +276,39 @@ def store_outputs(
     now: datetime,
 ) -> None:
     """Record what a step run produced; artifacts that are known stay as they are."""
-    for name, made in sorted(outputs.items(), key=lambda item: item[1].digest):  # two runs lock in one order
-        row = {
-            "digest": made.digest,
-            "codec": made.codec,
-            "size_bytes": made.size_bytes,
-            "inline": made.inline,
-            "stored_at": now,
-        }
-        insert_unless_present(connection, artifact, row)
-        connection.execute(
-            output.insert().values(step_run_id=step_run_id, name=name, digest=made.digest, attempt_id=attempt_id)
-        )
+    made = {each.digest: each for each in outputs.values()}
+    insert_all_unless_present(
+        connection,
+        artifact,
+        [
+            {
+                "digest": digest,
+                "codec": made[digest].codec,
+                "size_bytes": made[digest].size_bytes,
+                "inline": made[digest].inline,
+                "stored_at": now,
+            }
+            for digest in sorted(made)  # two runs lock in one order
+        ],
+    )
+    rows = [
+        {"step_run_id": step_run_id, "name": name, "digest": each.digest, "attempt_id": attempt_id}
+        for name, each in outputs.items()
+    ]
+    if rows:
+        connection.execute(output.insert(), rows)
+
+
+def of_step(run_id: str, step: str) -> sa.Update:
+    """Return an update of a step's own row; of a mapped step, of the whole."""
+    return step_run.update().where(step_run.c.run_id == run_id, step_run.c.name == step, step_run.c.map_index == WHOLE)
+
+
+def count_down(connection: sa.Connection, run_id: str, step: str) -> int:
+    """Count one less that a step waits on; return how many are left."""
+    waits = of_step(run_id, step).values(waiting_on=step_run.c.waiting_on - 1).returning(step_run.c.waiting_on)
+    left: int = connection.execute(waits).scalar_one()
+    return left
 
 
 def record(
@@ -303,7 +321,7 @@ def record(
     number: int | None = None,
     reason: str | None = None,
 ) -> None:
-    """Append an event."""
+    """Append an event; `step` is `fit[2]` for an item of a mapped step."""
     connection.execute(
         event.insert().values(run_id=run_id, step=step, attempt=number, kind=kind, reason=reason, at=now)
     )

@@ -2,7 +2,8 @@
 
 `failed`, `timed_out` and `lost` attempts count as failures. A step run may fail `retries` times and still go
 on; a *lost* attempt (its worker died, through no fault of the step) is always tried again until the step run
-failed `LOST_LIMIT` times, so that a step which kills its workers ends too.
+failed `LOST_LIMIT` times, so that a step which kills its workers ends too. A `snoozed` attempt waits, as one in
+back-off does, and counts as nothing.
 """
 
 from dataclasses import dataclass
@@ -18,12 +19,28 @@ _LONGEST_BACK_OFF_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class StepMove:
-    """Where a step run goes after an attempt, and why; `not_before` is set for a retry."""
+    """Where a step run goes after an attempt, and why; `not_before` is set for one that waits.
+
+    `event` is how its history calls the move.
+    """
 
     state: Literal["succeeded", "waiting", "ready", "failed"]
     failures: int
     reason: str | None = None
     not_before: datetime | None = None
+    snoozed: bool = False
+
+    @property
+    def event(self) -> str:
+        """The kind of event to record."""
+        return "step.snoozed" if self.snoozed else f"step.{self.state}"
+
+    @property
+    def told(self) -> str | None:
+        """The event's reason; of a snooze, also until when."""
+        if self.snoozed and self.not_before is not None:
+            return f"waits until {self.not_before:%Y-%m-%d %H:%M:%S} UTC: {self.reason}"
+        return self.reason
 
 
 def after_attempt(end: AttemptEnd, *, failures: int, retries: int, now: datetime) -> StepMove:
@@ -32,6 +49,9 @@ def after_attempt(end: AttemptEnd, *, failures: int, retries: int, now: datetime
         return StepMove("succeeded", failures)
     if end.state == "cancelled":  # interrupted by a person: the step run is claimable again, nothing counted
         return StepMove("ready", failures, "interrupted")
+    if end.wait is not None:
+        until = now + timedelta(seconds=end.wait.seconds)
+        return StepMove("waiting", failures, end.wait.reason, until, snoozed=True)
     failures += 1
     reason = end.error.message if end.error else end.state
     if end.error is not None and not end.error.retryable:

@@ -5,33 +5,36 @@ run in threads beside it. Only the supervisor writes runs, step runs and attempt
 """
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 from podium import faults, ids
 from podium.clock import Clock
-from podium.dag import values
 from podium.dag.plan import Plan
 from podium.db.engine import Database
-from podium.errors import Conflict, InternalError, PodiumError
-from podium.execution import assignments, liveness, plans, queries, store, wire
+from podium.errors import PodiumError, ServiceUnavailable
+from podium.execution import assignments, liveness, plans, queries, store
 from podium.execution.channel import ChannelClosed, Message
 from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Happening, Run
-from podium.execution.meter import Sample, Usage, sample, with_sampled_peak
+from podium.execution.meter import Usage
 from podium.execution.processes import require_linux
 from podium.execution.progress import Progress
+from podium.execution.questions import Answers, Service
 from podium.execution.rescuer import rescue
-from podium.execution.slots import SlotEnded, SlotHandle, SlotMessage, Slots
-
-Service = Callable[[Assignment, Mapping[str, Any]], Any]
+from podium.execution.sharing import shares
+from podium.execution.slots import SlotEnded, SlotMessage, Slots
+from podium.execution.supervision import Execution
 
 _TICK_SECONDS = 0.5
 _POLL_SECONDS = 0.25
+_RESCUE_SECONDS = 1.0
+_PUT_OFF_SECONDS = 60.0
+"""How long a run that cannot be claimed of is left alone, while the others go on."""
 
 
 @dataclass(frozen=True)
@@ -45,21 +48,8 @@ class WorkerOptions:
 
 
 @dataclass
-class _Execution:
-    """An attempt in a slot, as its supervisor watches it."""
-
-    assignment: Assignment
-    slot: SlotHandle
-    started: float
-    first_cpu_seconds: float  # of its slot, before it
-    last: Sample | None = None
-    peak_memory_bytes: int | None = None
-    ending: AttemptEnd | None = None  # decided by the supervisor; written when the slot is gone
-
-
-@dataclass
 class Worker:
-    """Executes runs; use it as a context manager, so that nothing of it outlives the block."""
+    """Executes one run, or every run; use it as a context manager, so that nothing of it outlives the block."""
 
     database: Database
     progress: Progress
@@ -69,9 +59,12 @@ class Worker:
     clock: Clock
     observe: Callable[[Happening], None]
     _worker_id: str = ""
-    _executions: dict[str, _Execution] = field(default_factory=dict)
+    _executions: dict[str, Execution] = field(default_factory=dict)
+    _plans: dict[str, Plan] = field(default_factory=dict)
+    _told: dict[str, int] = field(default_factory=dict)  # run → its last event that the observer knows
+    _put_off: dict[str, float] = field(default_factory=dict)  # run → when it is tried again
     _next_tick: float = 0.0
-    _seen_event: int = 0
+    _next_rescue: float = 0.0
 
     def __enter__(self) -> Self:
         require_linux()
@@ -82,6 +75,7 @@ class Worker:
             store.start_worker(
                 connection, self._worker_id, liveness.host_name(), os.getpid(), str(self._lock.path), now
             )
+        self._answers = Answers(self.database, self.services, self._worker_id)
         self._threads = ThreadPoolExecutor(self.options.slots, thread_name_prefix="service")
         self.slots.start()
         return self
@@ -102,140 +96,165 @@ class Worker:
         finally:
             self._lock.release(left_attempts=left_attempts)
 
-    def _end_attempts(self) -> None:
-        """End what still runs by the database's account, which also knows a claim that an interrupt cut short."""
-        with self.database.read() as connection:
-            rows = queries.running_attempts_of(connection, self._worker_id)
-        now = self.clock.now()
-        for row in rows:
-            execution = self._executions.get(row.attempt_id)
-            if execution is not None:
-                end = execution.ending or AttemptEnd("cancelled", self._usage(execution))
-            else:
-                wall_seconds = max(0.0, (now - row.started_at).total_seconds())
-                end = AttemptEnd("cancelled", Usage(wall_seconds, None, None, source="clock", quality="missing"))
-            with self.database.write() as connection:
-                self.progress.end(connection, row, plans.load(connection, row.plan_digest), end, now)
-        with self.database.write() as connection:
-            store.end_worker(connection, self._worker_id, now)
-
     def execute(self, run_id: str) -> Run:
         """Execute what may be executed of a run until it has ended, whoever ends it; return it."""
-        self._seen_event = 0
+        self._told = {run_id: 0}
         self._rescue()
-        with self.database.read() as connection:
-            run = queries.get_run(connection, run_id)
-            plan = plans.load(connection, run.plan_digest)
-        while run.state in ("queued", "running"):
-            self._claim(run, plan)
-            self._wait(run)
+        while True:
             with self.database.read() as connection:
                 run = queries.get_run(connection, run_id)
-        self._tell(run_id)
+                claimable = queries.claimable(connection, self.clock.now(), run_id=run_id)
+            if run.state not in ("queued", "running"):
+                break
+            for each, limit in self._shares(claimable).items():
+                self._start(self._claim(each, limit))
+            self._wait()
+        self._tell()
         return run
 
-    def _claim(self, run: Run, plan: Plan) -> None:
-        free = self.options.slots - len(self._executions)
-        if free <= 0:
+    def serve(self, stop: Callable[[], bool]) -> None:
+        """Execute what may be executed of any run, until `stop`, which is asked several times a second, says so.
+
+        A run that cannot be claimed of (its plan is of another version of Podium, say) is told as `claim.failed` and
+        tried again a minute later; the others go on.
+        """
+        while not stop():
+            self._claim_of_any()
+            self._wait()
+            held = self._held()
+            self._told = {run_id: event_id for run_id, event_id in self._told.items() if run_id in held}
+
+    def _claim_of_any(self) -> None:
+        now = self.clock.monotonic()
+        self._put_off = {run_id: until for run_id, until in self._put_off.items() if until > now}
+        if len(self._executions) >= self.options.slots:
             return
+        with self.database.read() as connection:
+            claimable = queries.claimable(connection, self.clock.now())
+        free_of_trouble = {run_id: count for run_id, count in claimable.items() if run_id not in self._put_off}
+        for run_id, limit in self._shares(free_of_trouble).items():
+            try:
+                claimed = self._claim(run_id, limit)
+            except ServiceUnavailable:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with one run, the others go on
+                self._put_off[run_id] = now + _PUT_OFF_SECONDS
+                reason = str(error) if isinstance(error, PodiumError) else f"{type(error).__name__}: {error}"
+                self.observe(Happening("claim.failed", run_id, self.clock.now(), reason=reason))
+            else:
+                self._start(claimed)
+
+    def _shares(self, claimable: Mapping[str, int]) -> dict[str, int]:
+        return shares(self.options.slots - len(self._executions), self._held(), claimable)
+
+    def _held(self) -> Counter[str]:
+        """Count the slots that each run has."""
+        return Counter(execution.assignment.run.run_id for execution in self._executions.values())
+
+    def _claim(self, run_id: str, limit: int) -> list[Assignment]:
+        """Claim up to `limit` step runs of a run; whoever else wanted them may have been first."""
         now = self.clock.now()
         with self.database.write() as connection:
+            store.lock_run(connection, run_id)  # its plan may change until then, not after
+            run = queries.get_run(connection, run_id)
+            plan = self._plans.get(run.plan_digest) or plans.load(connection, run.plan_digest)
+            self._plans[run.plan_digest] = plan
+            if run_id not in self._told:
+                self._told[run_id] = queries.last_event_id(connection, run_id)
             claims = store.claim(
                 connection,
                 self._worker_id,
-                run_id=run.run_id,
-                limit=free,
+                run_id=run_id,
+                limit=limit,
                 plan=plan,
                 lease_seconds=self.options.lease_seconds,
                 now=now,
             )
-            started = assignments.of_claims(connection, run, plan, claims, now)
-            if claims:
-                faults.reach("attempt.before_start")
-        if not claims:
-            return
+            if not claims:
+                return []
+            claimed = assignments.of_claims(connection, run, plan, claims, now)
+            faults.reach("attempt.before_start")
         faults.reach("attempt.after_start")
-        for assignment in started:
-            self._start(assignment)
-        self._tell(run.run_id)
+        return claimed
 
-    def _start(self, assignment: Assignment) -> None:
-        from_elsewhere = assignment.node.module_file is None  # a stage, not a step of the project's own files
-        slot = self.slots.idle(assignment.plan.code_digest, complete=from_elsewhere)
-        slot.attempt_id = assignment.attempt_id
-        before = None if slot.process_id is None else sample(slot.process_id)
-        self._executions[assignment.attempt_id] = _Execution(
-            assignment, slot, self.clock.monotonic(), before.cpu_seconds if before else 0.0
-        )
-        try:
-            slot.channel.send(assignments.to_message(assignment, self.options.log_folder))
-        except ChannelClosed:
-            return  # the slot died idle; its end is reported and ends the attempt
+    def _start(self, claimed: list[Assignment]) -> None:
+        for assignment in claimed:
+            from_elsewhere = assignment.node.module_file is None  # a stage, not a step of the project's own files
+            slot = self.slots.idle(assignment.plan.code_digest, complete=from_elsewhere)
+            self._executions[assignment.attempt_id] = Execution.begin(assignment, slot, self.clock.monotonic())
+            try:
+                slot.channel.send(assignments.to_message(assignment, self.options.log_folder))
+            except ChannelClosed:
+                continue  # the slot died idle; its end is reported and ends the attempt
+        if claimed:
+            self._tell()
 
-    def _wait(self, run: Run) -> None:
-        """Wait for slots, timers, or (with nothing of our own to do) for what other workers change."""
-        now = self.clock.monotonic()
-        timeout = max(0.0, self._next_tick - now) if self._executions else _POLL_SECONDS
+    def _wait(self) -> None:
+        """Wait for slots, for timers, and for what others change."""
+        timeout = _POLL_SECONDS
+        if self._executions:
+            timeout = min(timeout, max(0.0, self._next_tick - self.clock.monotonic()))
         for happening in self.slots.wait(timeout):
             if isinstance(happening, SlotEnded):
                 self._slot_ended(happening)
             else:
                 self._hear(happening)
-        if self.clock.monotonic() >= self._next_tick:
-            self._next_tick = self.clock.monotonic() + _TICK_SECONDS
+        now = self.clock.monotonic()
+        if now >= self._next_tick:
+            self._next_tick = now + _TICK_SECONDS
             self._tick()
-            if not self._executions:
-                self._rescue()
-                self._tell(run.run_id)
+            self._tell()
+        if now >= self._next_rescue:
+            self._rescue()
 
     def _hear(self, said: SlotMessage) -> None:
         execution = self._executions.get(said.slot.attempt_id or "")
         if execution is None:
             return  # of an attempt this worker no longer holds
         if said.message["type"] == "service":
-            self._threads.submit(self._serve, execution, said.message)
+            self._threads.submit(self._answer, execution, said.message)
             return
         if said.message["attempt_id"] != said.slot.attempt_id:
             return  # of an attempt that ended before, told by a process it had forked
         if said.message["recycle"]:
             self.slots.end(said.slot)
-        self._finish(execution, _end_of(said.message, execution.peak_memory_bytes))
+        self._finish(execution, execution.end_told(said.message))
+
+    def _answer(self, execution: Execution, question: Message) -> None:
+        """Answer a stage's question, in a thread."""
+        answer = self._answers.answer(execution.assignment, question)
+        try:
+            execution.slot.channel.send(answer)
+        except (ChannelClosed, OSError):
+            return  # the attempt was ended meanwhile; the next one asks again under the same key
 
     def _slot_ended(self, ended: SlotEnded) -> None:
         execution = self._executions.get(ended.slot.attempt_id or "")
-        if execution is None:
-            return
-        end = execution.ending
-        if end is None:
-            how = (
-                f"was killed by signal {-ended.status}"
-                if ended.status < 0
-                else f"ended with exit status {ended.status}"
-            )
-            hint = " (the kernel does that when memory runs out)" if ended.status == -9 else ""
-            end = AttemptEnd(
-                "failed",
-                self._usage(execution),
-                error=AttemptError("ProcessDied", f"the step's process {how}{hint}"),
-            )
-        self._finish(execution, end)
+        if execution is not None:
+            self._finish(execution, execution.end_of_dead_slot(ended.status, self.clock.monotonic()))
 
-    def _finish(self, execution: _Execution, end: AttemptEnd) -> None:
+    def _finish(self, execution: Execution, end: AttemptEnd) -> None:
         """Write an attempt's end; the slot is free again."""
-        now = self.clock.now()
         faults.reach("attempt.before_end")
-        with self.database.write() as connection:
-            self._write_end(connection, execution, end, now)
+        try:
+            self._write_end(execution, end)
+        except ServiceUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - else a run that cannot move on ends one worker after another
+            what = f"its end, {end.state}, could not be written down: {type(error).__name__}: {error}"
+            failure = AttemptError("InternalError", what, retryable=False)
+            self._write_end(execution, AttemptEnd("failed", end.usage, error=failure))
         faults.reach("attempt.after_end")
         self._forget(execution)
-        self._tell(execution.assignment.run.run_id)
+        self._tell()
 
-    def _write_end(self, connection: Any, execution: _Execution, end: AttemptEnd, now: datetime) -> None:
-        row = queries.running_attempt(connection, execution.assignment.attempt_id)
-        if row is not None and row.worker_id == self._worker_id:
-            self.progress.end(connection, row, execution.assignment.plan, end, now)
+    def _write_end(self, execution: Execution, end: AttemptEnd) -> None:
+        with self.database.write() as connection:
+            row = queries.running_attempt(connection, execution.assignment.attempt_id)
+            if row is not None and row.worker_id == self._worker_id:
+                self.progress.end(connection, row, execution.assignment.plan, end, self.clock.now())
 
-    def _forget(self, execution: _Execution) -> None:
+    def _forget(self, execution: Execution) -> None:
         del self._executions[execution.assignment.attempt_id]
         execution.slot.attempt_id = None
 
@@ -256,97 +275,38 @@ class Worker:
                 self.slots.end(execution.slot)
                 self._forget(execution)
                 continue
-            self._sample(execution)
-            self._enforce(execution)
+            execution.look(self.clock.monotonic())
+            if execution.ending is not None:
+                self.slots.end(execution.slot)
 
-    def _sample(self, execution: _Execution) -> None:
-        if execution.slot.process_id is None:  # the host still imports: the step's own time has not begun
-            execution.started = self.clock.monotonic()
-            return
-        seen = sample(execution.slot.process_id)
-        if seen is None:
-            return
-        execution.last = seen
-        execution.peak_memory_bytes = max(seen.memory_bytes, execution.peak_memory_bytes or 0)
-
-    def _enforce(self, execution: _Execution) -> None:
-        node = execution.assignment.node
-        elapsed = self.clock.monotonic() - execution.started
-        if execution.ending is not None:
-            return
-        if node.timeout_seconds is not None and elapsed > node.timeout_seconds:
-            error = AttemptError("TimedOut", f"it ran for {elapsed:.1f} s > {node.timeout_seconds:g} s allowed")
-            execution.ending = AttemptEnd("timed_out", self._usage(execution), error=error)
-        elif execution.last is not None and execution.last.memory_bytes > node.resources.memory_bytes:
-            used, limit = execution.last.memory_bytes / 2**20, node.resources.memory_bytes / 2**20
-            error = AttemptError(
-                "MemoryLimit",
-                f"it used {used:,.0f} MiB > {limit:,.0f} MiB reserved; reserve more with @step(memory=…)",
-            )
-            execution.ending = AttemptEnd("failed", self._usage(execution), error=error)
-        if execution.ending is not None:
-            self.slots.end(execution.slot)
-
-    def _usage(self, execution: _Execution) -> Usage:
-        """What is known from outside about an attempt that cannot tell itself."""
-        wall = self.clock.monotonic() - execution.started
-        if execution.last is None:
-            return Usage(wall, None, None, source="proc", quality="missing")
-        cpu = execution.last.cpu_seconds - execution.first_cpu_seconds
-        return Usage(wall, cpu, execution.peak_memory_bytes, source="proc", quality="estimated")
-
-    def _serve(self, execution: _Execution, question: Message) -> None:
-        """Answer a stage's question, in a thread; every failure is an answer."""
-        try:
-            answer: Message = {
-                "type": "answer",
-                "value": values.encode(self._answer(execution.assignment, question)),
-            }
-        except PodiumError as error:
-            answer = {"type": "answer", "error": {"type": type(error).__name__, "message": str(error)}}
-        except Exception as error:  # noqa: BLE001 - the stage waits: what went wrong is its answer
-            message = f"The service {question['service']} failed: {type(error).__name__}: {error}."
-            answer = {"type": "answer", "error": {"type": "InternalError", "message": message}}
-        try:
-            execution.slot.channel.send(answer)
-        except (ChannelClosed, OSError):
-            return  # the attempt was ended meanwhile; the next one asks again under the same key
-
-    def _answer(self, assignment: Assignment, question: Message) -> Any:
-        name, foreign = question["service"], _foreign_types(question["arguments"])
-        if foreign:  # decoding imports a type's module, and user code is imported in slots only
-            raise InternalError(f"The service {name} was handed a {foreign[0]}, which is no type of Podium's.")
-        arguments = values.decode(question["arguments"])
-        if name not in self.services and name != "artifact":
-            raise InternalError(f"There is no service {name!r}.")
+    def _end_attempts(self) -> None:
+        """End what still runs by the database's account, which also knows a claim that an interrupt cut short."""
+        with self.database.read() as connection:
+            rows = queries.running_attempts_of(connection, self._worker_id)
+        now = self.clock.now()
+        for row in rows:
+            execution = self._executions.get(row.attempt_id)
+            if execution is not None:
+                end = execution.end_cut_short(self.clock.monotonic())
+            else:
+                wall_seconds = max(0.0, (now - row.started_at).total_seconds())
+                end = AttemptEnd("cancelled", Usage(wall_seconds, None, None, source="clock", quality="missing"))
+            with self.database.write() as connection:
+                self.progress.end(connection, row, plans.load(connection, row.plan_digest), end, now)
         with self.database.write() as connection:
-            held = store.holds(connection, self._worker_id, assignment.attempt_id)
-        if not held:
-            raise Conflict(f"The attempt {assignment.attempt_id} is no longer held by this worker.")
-        if name == "artifact":
-            with self.database.read() as connection:
-                return wire.artifact_to_document(queries.artifact_of(connection, arguments["digest"]))
-        return self.services[name](assignment, arguments)
+            store.end_worker(connection, self._worker_id, now)
+        if rows:
+            self._tell()
 
     def _rescue(self) -> None:
+        self._next_rescue = self.clock.monotonic() + _RESCUE_SECONDS
         rescue(self.database, self.progress, self.clock, besides=self._worker_id)
 
-    def _tell(self, run_id: str) -> None:
-        """Show the observer the run's events since last time."""
-        with self.database.read() as connection:
-            rows = queries.event_rows(connection, run_id, after=self._seen_event)
-        for row in rows:
-            self._seen_event = row.event_id
-            self.observe(Happening(row.kind, row.run_id, row.at, row.step, row.attempt, row.reason))
-
-
-def _foreign_types(document: Any) -> list[str]:
-    return sorted(name for name in values.named_types(document) if not name.startswith("podium."))
-
-
-def _end_of(result: Message, sampled_peak_bytes: int | None) -> AttemptEnd:
-    usage = with_sampled_peak(wire.usage_from_document(result["usage"]), sampled_peak_bytes)
-    if result["state"] == "succeeded":
-        outputs = {name: wire.artifact_from_document(document) for name, document in result["outputs"].items()}
-        return AttemptEnd("succeeded", usage, outputs)
-    return AttemptEnd("failed", usage, error=AttemptError(**result["error"]))
+    def _tell(self) -> None:
+        """Show the observer what happened in the runs it follows: the one executed, or those that have a slot."""
+        for run_id, event_id in list(self._told.items()):
+            with self.database.read() as connection:
+                rows = queries.event_rows(connection, run_id, after=event_id)
+            for row in rows:
+                self._told[run_id] = row.event_id
+                self.observe(Happening(row.kind, row.run_id, row.at, row.step, row.attempt, row.reason))

@@ -1,10 +1,11 @@
-"""Run a pipeline in the foreground: the same engine as everywhere, with one run of one's own."""
+"""Workers of a project: one for a run in the foreground, or one for every run; the same engine."""
 
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from podium.dag.catalogue import pipeline_files
 from podium.dag.loading import imported_names
 from podium.dag.plan import Plan
 from podium.errors import PodiumError
@@ -70,11 +71,31 @@ def foreground(
     """
     prepared = prepared or Preparation(project)
     project.require_prices(plan)
+    with _worker(project, observe, prepared.slots(project.settings.root / file for file in plan.modules)) as worker:
+        yield worker
+
+
+@contextmanager
+def serving(project: Project, observe: Observer) -> Iterator[Worker]:
+    """Open a worker for every run of the project; nothing of it outlives the block.
+
+    What any pipeline file imports now is imported ahead. Raises ConfigurationError where cores and memory have no
+    price: every attempt uses both.
+    """
+    project.require_prices()
+    with (
+        preparation(project) as prepared,
+        _worker(project, observe, prepared.slots(pipeline_files(project.settings.pipelines_folder))) as worker,
+    ):
+        yield worker
+
+
+def _worker(project: Project, observe: Observer, slots: Slots) -> Worker:
     options = project.settings
-    worker = Worker(
+    return Worker(
         database=project.database,
         progress=project.progress,
-        slots=prepared.slots(options.root / file for file in plan.modules),
+        slots=slots,
         services=supervisor_services(project),
         options=WorkerOptions(
             slots=options.slots,
@@ -85,8 +106,6 @@ def foreground(
         clock=project.clock,
         observe=observe,
     )
-    with worker:
-        yield worker
 
 
 def _open_registry(project: Project) -> None:

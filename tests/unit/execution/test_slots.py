@@ -54,6 +54,15 @@ def test_a_slot_is_used_again_for_the_same_code_and_ended_for_other_code(host: F
     assert host.control.receive() == {"type": "end_slot", "slot": slot.number}
 
 
+def test_a_slot_with_other_code_stays_while_one_with_this_code_is_free(host: FakeHost) -> None:
+    other, _ = host.start_slot()
+    other.attempt_id = "a"
+    slot = host.slots.idle("mine")
+    other.attempt_id = None
+    assert host.slots.idle("mine") is slot
+    assert host.slots.idle("code") is other
+
+
 def test_a_busy_slot_is_not_used_again(host: FakeHost) -> None:
     slot, _ = host.start_slot()
     slot.attempt_id = "a"

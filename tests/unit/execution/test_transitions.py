@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.execution.entities import AttemptEnd, AttemptEndState, AttemptError
+from podium.execution.entities import AttemptEnd, AttemptEndState, AttemptError, Wait
 from podium.execution.meter import Usage
 from podium.execution.transitions import LOST_LIMIT, StepMove, after_attempt, back_off_seconds
 
@@ -56,6 +56,14 @@ def test_more_retries_than_the_lost_limit_hold_for_lost_attempts_too() -> None:
 
 def test_an_interrupted_attempt_counts_as_nothing() -> None:
     assert move("cancelled", failures=1, retries=1) == StepMove("ready", 1, "interrupted")
+
+
+def test_a_snoozed_attempt_waits_as_long_as_it_asked_and_counts_as_nothing() -> None:
+    end = AttemptEnd("snoozed", USED, wait=Wait(90, "the canary is open"))
+    move = after_attempt(end, failures=1, retries=1, now=NOW)
+    assert (move.state, move.failures, move.not_before) == ("waiting", 1, NOW + timedelta(seconds=90))
+    assert (move.event, move.reason) == ("step.snoozed", "the canary is open")
+    assert move.told == "waits until 2026-11-21 00:01:30 UTC: the canary is open"
 
 
 @given(st.integers(1, 10**6))

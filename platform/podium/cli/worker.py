@@ -1,0 +1,88 @@
+"""`podium worker`: a process that executes every run of the project, and says what it does."""
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:  # what they import costs more than `--help` may
+    from podium.execution.entities import Happening
+    from podium.wiring.project import Project
+
+
+def worker() -> None:
+    """Execute every run of the project, until it is told to stop.
+
+    It takes up runs that `podium run --detach` made, helps those that run in the foreground, and goes on with those
+    that were interrupted or whose worker died. Any number of workers share a PostgreSQL; each attempt is executed by
+    one of them. At SIGTERM or Ctrl-C it claims nothing more and ends the steps that run: their attempts are recorded
+    as interrupted and billed, no retry is spent, and the next worker begins those steps again. It exits 0 after
+    SIGTERM and 130 after Ctrl-C; where the database does not answer any more it exits 1, and wants to be started
+    again. Slots and lease are set in podium.toml; code that is edited is used from the next run on.
+
+    Example: podium worker
+    """
+    from podium.wiring.project import open_project
+    from podium.wiring.runs import serving
+
+    project = open_project()
+    with _stoppable() as asked_to_stop:
+        with serving(project, lambda happening: _say(project, happening)) as serves:
+            _log(project, f"worker started with {project.settings.slots} slots on {project.database.shown}")
+            serves.serve(lambda: asked_to_stop() is not None)
+            _log(project, f"{asked_to_stop()}: claims nothing more and ends what runs")
+        _log(project, "worker stopped; what it did not finish is claimable again")
+        if asked_to_stop() == "SIGINT":
+            raise typer.Exit(130)
+
+
+def _say(project: "Project", happening: "Happening") -> None:
+    """Log what happens in runs that this worker has a part in."""
+    reason = f": {happening.reason}" if happening.reason else ""
+    match happening.kind.split("."):
+        case "run", "started":
+            text = f"of {_label(project, happening.run_id)} started"
+        case "run", "succeeded":
+            text = "succeeded" if happening.reason == "none" else f"succeeded, {happening.reason}"
+        case "run", what:
+            text = f"{what.replace('_', ' ')}{reason}"
+        case "claim", "failed":
+            text = f"cannot be executed by this worker{reason}"
+        case "attempt", "cancelled":
+            text = f"{happening.step} attempt {happening.attempt} interrupted"
+        case "attempt", what:
+            text = f"{happening.step} attempt {happening.attempt} {what.replace('_', ' ')}{reason}"
+        case "step", "snoozed":
+            text = f"{happening.step} {happening.reason}"
+        case _:
+            return
+    _log(project, f"run {happening.run_id} {text}")
+
+
+def _label(project: "Project", run_id: str) -> str:
+    from podium.execution import queries
+
+    with project.database.read() as connection:
+        run = queries.get_run(connection, run_id)
+    return f"{run.pipeline} {run.interval.name}"
+
+
+def _log(project: "Project", text: str) -> None:
+    from podium.cli import output
+
+    output.note(f"{project.clock.now():%Y-%m-%dT%H:%M:%SZ} {text}")
+
+
+@contextmanager
+def _stoppable() -> Iterator[Callable[[], str | None]]:
+    """Note SIGTERM and SIGINT instead of dying of them; what is yielded returns which one came first, if any."""
+    came: list[str] = []
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda number, _: came.append(signal.Signals(number).name)) for number in numbers]
+    try:
+        yield lambda: came[0] if came else None
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

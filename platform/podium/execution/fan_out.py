@@ -1,0 +1,99 @@
+"""A mapped step in the database: beside its own row, the whole, a step run for each item.
+
+Items are made when all that the step waits on has succeeded. The whole waits on those that are open and ends with
+the last of them; who needs the step looks at the whole alone. A fan-out costs O(items), the end of one item O(1).
+"""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from podium import faults, ids
+from podium.dag.plan import Plan, StepNode
+from podium.db.schema import step_run
+from podium.errors import InternalError
+from podium.execution import caching, outputs, queries, store
+from podium.execution.items import WHOLE, item_name
+from podium.execution.reads import items_of, read_by
+
+
+def open_items(connection: sa.Connection, run_id: str, plan: Plan, node: StepNode, now: datetime) -> int:
+    """Make a mapped step's items ready, or take them over from equal ones; return how many are open then.
+
+    In a run that is resumed they are there already: those that succeeded stay, the others are made ready again.
+    """
+    run = queries.get_run(connection, run_id)
+    stored = outputs.stored(connection, run_id, plan, set(read_by(plan, node, None).values()))
+    count = len(items_of(node, run.parameters, stored))
+    rows = _items(connection, run_id, node.name) or _make_items(connection, run_id, node.name, count, now)
+    if len(rows) != count:
+        raise InternalError(
+            f"The step {node.name} of run {run_id} was mapped over {len(rows)} items, now over {count}."
+        )
+    left = [row for row in rows if row.state != "succeeded"]
+    if node.cache:
+        keys = caching.keys_of(run, plan, node, stored)
+        left = [row for row in left if not _take_over(connection, run_id, node.name, row, keys[row.map_index], now)]
+    connection.execute(
+        step_run.update()
+        .where(*_of_items(run_id, node.name), step_run.c.state == "waiting")
+        .values(state="ready", ready_at=now)
+    )
+    done = f", {count - len(left):,} of them done" if len(left) < count else ""
+    store.record(connection, run_id, "step.mapped", now, step=node.name, reason=f"over {count:,} items{done}")
+    connection.execute(store.of_step(run_id, node.name).values(waiting_on=len(left), ready_at=now))
+    faults.reach("fan_out.before_commit")
+    return len(left)
+
+
+def close(connection: sa.Connection, run_id: str, step: str, now: datetime) -> None:
+    """End a mapped step whose items have all ended: it failed if one of them did."""
+    rows = _items(connection, run_id, step)
+    failed = [row for row in rows if row.state != "succeeded"]
+    state, reason = "succeeded", None
+    if failed:
+        state = "failed"
+        reason = f"{len(failed):,} of {len(rows):,} items failed: [{failed[0].map_index}]: {failed[0].reason}"
+    moved = connection.execute(
+        store.of_step(run_id, step)
+        .where(step_run.c.state == "waiting", step_run.c.waiting_on == 0)
+        .values(state=state, reason=reason, ended_at=now)
+    )
+    if moved.rowcount != 1:
+        raise InternalError(f"The mapped step {step} of run {run_id} was not waiting when its last item ended.")
+    store.record(connection, run_id, f"step.{state}", now, step=step, reason=reason)
+
+
+def _take_over(connection: sa.Connection, run_id: str, step: str, row: sa.Row[Any], key: str, now: datetime) -> bool:
+    source = caching.take_over(connection, row.step_run_id, key, now)
+    if source is not None:
+        label = item_name(step, row.map_index)
+        store.record(connection, run_id, "step.cached", now, step=label, reason=f"the same as in run {source}")
+    return source is not None
+
+
+def _make_items(connection: sa.Connection, run_id: str, step: str, count: int, now: datetime) -> list[sa.Row[Any]]:
+    whole = connection.execute(
+        sa.select(step_run).where(step_run.c.step_run_id == queries.step_run_id(connection, run_id, step))
+    ).one()
+    made: set[str] = set()
+    while len(made) < count:  # of thousands of identifiers of one millisecond, two may be equal
+        made.add(ids.new_id(now))
+    if made:
+        items = [
+            {**whole._asdict(), "step_run_id": step_run_id, "map_index": index, "waiting_on": 0}
+            for index, step_run_id in enumerate(sorted(made))
+        ]
+        connection.execute(step_run.insert(), items)
+    return _items(connection, run_id, step)
+
+
+def _items(connection: sa.Connection, run_id: str, step: str) -> list[sa.Row[Any]]:
+    columns = (step_run.c.step_run_id, step_run.c.map_index, step_run.c.state, step_run.c.reason)
+    query = sa.select(*columns).where(*_of_items(run_id, step)).order_by(step_run.c.map_index)
+    return list(connection.execute(query))
+
+
+def _of_items(run_id: str, step: str) -> tuple[sa.ColumnElement[bool], ...]:
+    return step_run.c.run_id == run_id, step_run.c.name == step, step_run.c.map_index > WHOLE

@@ -1,0 +1,82 @@
+"""What the steps of a run stored: rows under `result`, or under `result[0]`, `result[1]` … where others are mapped
+over it, or under the items of a mapped step; read by address, so that nobody pays for what others made."""
+
+from collections.abc import Collection
+
+import sqlalchemy as sa
+
+from podium.dag.plan import Plan
+from podium.db.schema import artifact, output, step_run
+from podium.errors import InternalError
+from podium.execution.artifacts import Artifact
+from podium.execution.items import WHOLE, item_name, parse_item
+from podium.execution.reads import Read, Stored, digests_of, on_the_way_to
+
+
+def stored(connection: sa.Connection, run_id: str, plan: Plan, reads: Collection[Read]) -> Stored:
+    """Return what these reads of a run find; the steps they name must have succeeded."""
+    ones = [(read.step, read.output, read.index) for read in reads if read.index is not None]
+    found = _found(connection, run_id, [_exactly(plan, ones)] if ones else [])
+    lists = _found(connection, run_id, [_every_item(plan, read) for read in reads if read.index is None])
+    answer: dict[Read, Artifact | tuple[Artifact, ...]] = {}
+    for read in reads:
+        if read.index is None:
+            items = lists.get((read.step, read.output), {})
+            if items and max(items) != len(items) - 1:
+                raise InternalError(f"The run {run_id} lacks items of {read.output} of its step {read.step}.")
+            answer[read] = tuple(items[index] for index in sorted(items))
+            continue
+        try:
+            answer[read] = found[read.step, read.output][read.index]
+        except KeyError:
+            name = item_name(read.output, read.index)
+            raise InternalError(f"The run {run_id} has no output {name} of its step {read.step}.") from None
+    return answer
+
+
+def read_for(connection: sa.Connection, run_id: str, plan: Plan, digest: str) -> list[str]:
+    """Return the digests of all that was read by the step runs that made an artifact, and by those before them."""
+    rows = connection.execute(
+        sa.select(step_run.c.name, step_run.c.map_index)
+        .distinct()
+        .join(output, output.c.step_run_id == step_run.c.step_run_id)
+        .where(step_run.c.run_id == run_id, output.c.digest == digest)
+    )
+    reads = {read for row in rows for read in on_the_way_to(plan, row.name, row.map_index)}
+    return digests_of(stored(connection, run_id, plan, reads).values())
+
+
+def _exactly(plan: Plan, ones: Collection[tuple[str, str, int]]) -> sa.ColumnElement[bool]:
+    """Return the condition of the step runs and names under which these outputs or items of outputs lie."""
+    mapped = {step for step, _, _ in ones if plan.step(step).over is not None}
+    step_runs = {(step, index if step in mapped else WHOLE) for step, _, index in ones}
+    names = {output_name if step in mapped else item_name(output_name, index) for step, output_name, index in ones}
+    return sa.and_(sa.tuple_(step_run.c.name, step_run.c.map_index).in_(step_runs), output.c.name.in_(names))
+
+
+def _every_item(plan: Plan, read: Read) -> sa.ColumnElement[bool]:
+    if plan.step(read.step).over is not None:
+        place = sa.and_(step_run.c.map_index > WHOLE, output.c.name == read.output)
+    else:
+        place = sa.and_(step_run.c.map_index == WHOLE, output.c.name.startswith(f"{read.output}[", autoescape=True))
+    return sa.and_(step_run.c.name == read.step, place)
+
+
+def _found(
+    connection: sa.Connection, run_id: str, conditions: Collection[sa.ColumnElement[bool]]
+) -> dict[tuple[str, str], dict[int, Artifact]]:
+    """Return artifacts by step and output, and by item; one query for each condition, so that an index serves each."""
+    found: dict[tuple[str, str], dict[int, Artifact]] = {}
+    for condition in conditions:
+        query = (
+            sa.select(step_run.c.name.label("step"), step_run.c.map_index, output.c.name, artifact)
+            .select_from(step_run)
+            .join(output, output.c.step_run_id == step_run.c.step_run_id)
+            .join(artifact, artifact.c.digest == output.c.digest)
+            .where(step_run.c.run_id == run_id, condition)
+        )
+        for row in connection.execute(query):
+            name, index = parse_item(row.name)
+            made = Artifact(row.digest, row.codec, row.size_bytes, row.inline)
+            found.setdefault((row.step, name), {})[max(index, row.map_index)] = made
+    return found
