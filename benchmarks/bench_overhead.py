@@ -173,7 +173,7 @@ def retrain_plainly(folder: Path, months: list[str]) -> list[dict[str, Any]]:
     import mlflow
     import mlflow.sklearn
 
-    from pipelines import flight_delay
+    from pipelines import _flights, flight_delay
     from podium import Interval
     from podium.registry.evaluation import evaluate
     from podium.registry.packaging import requirements_of
@@ -187,7 +187,7 @@ def retrain_plainly(folder: Path, months: list[str]) -> list[dict[str, Any]]:
     client.create_registered_model("flight_delay")
     champion, verdicts = None, []
     for month in months:
-        data = flight_delay.validate(Interval.parse(month, flight_delay.TIME_ZONE))
+        data = flight_delay.validate(Interval.parse(month, _flights.TIME_ZONE))
         candidate = flight_delay.train(data.history)
         evidence = evaluate(
             candidate,

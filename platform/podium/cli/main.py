@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from podium import __version__
-from podium.cli import costs, database, models, output, pipelines, project, run, runs
+from podium.cli import canary, costs, database, models, output, pipelines, project, run, runs, server, worker
 from podium.errors import PodiumError
 
 app = typer.Typer(
@@ -26,7 +26,10 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
 app.command("promote")(models.promote)
 app.command("rollback")(models.rollback)
+app.add_typer(canary.app, name="canary")
 app.add_typer(costs.app, name="costs")
+app.command("worker")(worker.worker)
+app.command("server")(server.server)
 app.add_typer(database.app, name="db")
 
 

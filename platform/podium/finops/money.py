@@ -8,7 +8,10 @@ from fractions import Fraction
 # Python's default context would round it silently.
 _EXACT = Context(prec=76, traps=[Clamped, DivisionByZero, Inexact, InvalidOperation, Overflow, Underflow])
 
-_SYMBOLS = {"USD": "$"}
+USD = "USD"
+"""The currency of price books, reports and metrics."""
+
+_SYMBOLS = {USD: "$"}
 _SHOWN_DIGITS = 3
 
 

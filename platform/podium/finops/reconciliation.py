@@ -1,4 +1,4 @@
-"""Whether the books agree: the ledger with its rollups, its prices, the attempts it bills, and itself."""
+"""Whether the books agree: the ledger with its rollups, its prices, the attempts and runs it bills, and itself."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from podium.db.schema import attempt, cost_rollup, ledger_entry, price
+from podium.db.schema import attempt, cost_rollup, ledger_entry, price, run, run_cost, run_rollup
 from podium.db.schema.finops import QUANTITY_SCALE
 from podium.finops import rollup
 from podium.finops.entries import PRICED_LATER
@@ -74,6 +74,7 @@ def reconcile(connection: sa.Connection) -> Reconciliation:
             Check("amount = quantity * unit price", books.amount, books.recomputed, books.mispriced),
             _checked("unit price = recorded price", books.entries, books.at_recorded_price),
             *_attempt_checks(connection, books),
+            *_run_checks(connection, books),
             Check("reversals net to zero", books.reversed, books.reversals, books.reversal_difference),
             _checked("entries with a price", books.live, books.live - books.unpriced),
         )
@@ -104,6 +105,8 @@ class _Books:
         self.entries = self.at_recorded_price = 0
         self.reversed = self.reversals = self.reversal_difference = _ZERO
         self.live = self.unpriced = 0
+        self.runs: dict[str, Decimal] = {}
+        self.once_unpriced_runs: set[str] = set()
 
     def add(self, entry: Any) -> None:
         rollup.include(self.rollups, entry)
@@ -116,10 +119,13 @@ class _Books:
         self.live += sign
         if entry["amount"] is None:
             self.unpriced += sign
+            self.once_unpriced_runs.add(entry["run_id"])
         else:
             self._add_priced(entry)
         if entry["kind"] == "reversal":
             self._add_reversal(entry)
+        elif entry["amount"] is not None:
+            self.runs[entry["run_id"]] = total((self.runs.get(entry["run_id"], _ZERO), entry["amount"]))
 
     def _add_priced(self, entry: Any) -> None:
         exact = product(entry["quantity"], entry["unit_price"])
@@ -186,6 +192,46 @@ def _attempt_checks(connection: sa.Connection, books: _Books) -> Iterable[Check]
             for key in sorted(owed.keys() | books.quantities.keys())
         ],
     )
+
+
+def _run_checks(connection: sa.Connection, books: _Books) -> Iterable[Check]:
+    """Compare what ended runs cost with what the rollups of runs count.
+
+    Left out are runs that were resumed and have not ended again, and runs that once had an entry without a price:
+    what of those became known only after their end is not counted before they end again.
+    """
+    owner = run.c.pipeline, run.c.team, run.c.model, run.c.environment
+    counted = connection.execute(
+        sa.select(run.c.run_id, run.c.ended_at, run_cost.c.amount, *owner).join(run_cost)
+    ).all()
+    yield _compared(
+        "ledger of ended runs = counted cost",
+        [
+            (books.runs.get(row.run_id, _ZERO), row.amount)
+            for row in counted
+            if row.ended_at is not None and row.run_id not in books.once_unpriced_runs
+        ],
+    )
+    of_runs, of_rollups = _by_owner(counted), _by_owner(connection.execute(sa.select(run_rollup)))
+    owners = sorted(of_runs.keys() | of_rollups.keys())
+    pairs = [(of_runs.get(each, _ZERO), of_rollups.get(each, _ZERO)) for each in owners]
+    yield _compared("counted cost = run rollup amount", pairs)
+    # Runs that ended before there were rollups of runs are in none.
+    since = sa.select(sa.func.min(run_cost.c.ended_at, type_=run_cost.c.ended_at.type)).scalar_subquery()
+    ended = (
+        sa.select(sa.func.count(), sa.func.count(run_cost.c.run_id))
+        .select_from(run.outerjoin(run_cost))
+        .where(run.c.state.in_(("succeeded", "failed", "cancelled")), run.c.ended_at >= since)
+    )
+    yield _checked("ended runs in the rollups of runs", *connection.execute(ended).one())
+
+
+def _by_owner(rows: Iterable[Any]) -> dict[tuple[str, ...], Decimal]:
+    sums: dict[tuple[str, ...], Decimal] = {}
+    for row in rows:
+        owner = row.pipeline, row.team, row.model, row.environment
+        sums[owner] = total((sums.get(owner, _ZERO), row.amount or _ZERO))
+    return sums
 
 
 def _compared(name: str, pairs: Sequence[tuple[Decimal, ...]]) -> Check:

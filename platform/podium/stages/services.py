@@ -3,18 +3,27 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
+from podium.canary.entities import CanaryResult
+from podium.canary.plan import CanaryPlan
 from podium.registry.entities import LoggedModel, ModelVersion, Promotion
 from podium.registry.evidence import Evidence
+from podium.stats.cells import Cells
 
 if TYPE_CHECKING:  # heavy, and named in a signature only
     import pandas as pd
 
 
 class StageServices(Protocol):
-    """Registry and promotion, as one attempt may use them; idempotent under the attempt's step key."""
+    """Registry, promotion and canary, as one attempt may use them; idempotent under the attempt's step key."""
 
     def champion(self, model: str) -> ModelVersion | None:
         """Return the version that serves now; None when there is none yet."""
+
+    def version(self, model: str, version: str) -> ModelVersion:
+        """Return a version that Podium registered; raises NotFound."""
+
+    def evidence(self, version: ModelVersion) -> Evidence:
+        """Return what a version was judged on."""
 
     def trained_on(self, version: ModelVersion) -> list[str]:
         """Return the digests of all that was read on the way to a version's model."""
@@ -36,3 +45,18 @@ class StageServices(Protocol):
 
     def promote(self, version: ModelVersion) -> Promotion:
         """Ask for `champion` to move to a version; the answer may be a refusal."""
+
+    def open_canary(
+        self,
+        version: ModelVersion,
+        plan: CanaryPlan,
+        *,
+        judged_against: str | None,
+        available: int,
+        traffic_digest: str,
+        baseline_error_rate: float,
+    ) -> CanaryResult:
+        """Open the step's canary by replay, or return the one it opened before; CanaryOpen while another run's is."""
+
+    def advance_canary(self, canary_id: str, cells: Cells) -> CanaryResult:
+        """Look at the counts of the requests so far, and act on what they show."""

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from podium.canary import documents as canaries
 from podium.execution import queries
 from podium.finops.costs import cost_of_attempts, cost_of_runs
 from podium.finops.money import decimal_text
@@ -58,6 +59,7 @@ def _run(connection: sa.Connection, row: sa.Row[Any], cost: Cost) -> dict[str, A
             "champion_after": last.champion if last else before,
         },
         "verdict": _verdict(evidence[-1]) if evidence else None,
+        "canary": canaries.of_run(connection, row.run_id),
         "promotion": last.to_document() if last else None,
     }
 
@@ -79,6 +81,10 @@ def _verdict(evidence: RecordedEvidence) -> dict[str, Any]:
 
 
 def _steps(connection: sa.Connection, run_id: str) -> list[dict[str, Any]]:
+    """Return the steps in order; behind a mapped step, whose own entry has no attempts, come its items.
+
+    `map_index` is the item's number from 0, and null where an entry is a whole step.
+    """
     costs = cost_of_attempts(connection, run_id)
     attempts: dict[str, list[dict[str, Any]]] = {}
     for row in queries.attempt_rows(connection, run_id):

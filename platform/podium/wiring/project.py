@@ -4,8 +4,10 @@ import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 
@@ -15,14 +17,19 @@ from podium.dag.plan import Plan
 from podium.db import migrate
 from podium.db.engine import Database, file_lock
 from podium.errors import ConfigurationError
+from podium.execution import queries
 from podium.execution.entities import Actor, AttemptUsage
 from podium.execution.progress import Progress
 from podium.execution.service import ExecutionService
+from podium.finops import run_rollup
 from podium.finops.ledger import Ledger
 from podium.finops.usage import UsageRecord, resources_of
 from podium.registry.port import ModelRegistry
 from podium.registry.promotion import PromotionService
 from podium.settings import Settings
+
+if TYPE_CHECKING:  # heavy, and named in a signature only
+    from podium.canary.controller import CanaryController
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,10 @@ class LedgerAdapter:
     def post(self, connection: sa.Connection, usage: AttemptUsage) -> None:
         """Post the cost of one attempt in the caller's transaction."""
         self.ledger.post(connection, usage_record(usage))
+
+    def close(self, connection: sa.Connection, run_id: str, now: datetime) -> None:
+        """Count a run that ended among the rollups of runs, in the caller's transaction."""
+        run_rollup.add(connection, run_id, now)
 
 
 def usage_record(usage: AttemptUsage) -> UsageRecord:
@@ -59,6 +70,14 @@ def usage_record(usage: AttemptUsage) -> UsageRecord:
         meter_source=metered.source,
         meter_quality=metered.quality,
     )
+
+
+def run_outcome(connection: sa.Connection, run_id: str) -> str:
+    """Return what a run came to: as its canary ended, or without one as the registry sees it."""
+    from podium.canary import store as canaries  # numpy and pydantic: only who ends runs pays for them
+    from podium.registry import store as registry
+
+    return canaries.run_outcome(connection, run_id) or registry.run_outcome(connection, run_id)
 
 
 @dataclass(frozen=True)
@@ -89,8 +108,6 @@ class Project:
     @cached_property
     def progress(self) -> Progress:
         """What moves runs along, with the ledger and the registry's outcomes joined to its transactions."""
-        from podium.registry.store import run_outcome
-
         return Progress(LedgerAdapter(self.ledger), run_outcome)
 
     @cached_property
@@ -108,6 +125,19 @@ class Project:
         """The one way `champion` moves."""
         return PromotionService(self.database, self.registry, self.clock)
 
+    @cached_property
+    def canaries(self) -> "CanaryController":
+        """The one way a challenger is tried on traffic."""
+        from podium.canary.controller import CanaryController
+
+        return CanaryController(
+            self.database,
+            self.clock,
+            aliases=self.registry,
+            promoter=self.promotions,
+            run_is_open=self._run_is_open,
+        )
+
     @property
     def actor(self) -> Actor:
         """Who works here, as far as it is known."""
@@ -118,10 +148,11 @@ class Project:
         """Where attempts' logs lie."""
         return self.settings.home / "logs"
 
-    def require_prices(self, plan: Plan) -> None:
-        """Bring the price book up to date and raise ConfigurationError unless all a plan reserves has a price.
+    def require_prices(self, *plans: Plan) -> None:
+        """Bring the price book up to date and raise ConfigurationError unless all that plans reserve has a price.
 
-        What was posted before its price was known is priced as soon as the book has it.
+        Cores and memory must have one in any case: every attempt uses both. What was posted before its price was
+        known is priced as soon as the book has it.
         """
         from podium.finops.book import load_book
         from podium.finops.prices import check_priced, import_book
@@ -129,9 +160,14 @@ class Project:
         own = self.settings.root / "prices.yaml"
         book = load_book(own if own.is_file() else None)
         import_book(self.database, book, self.clock, once_added=self.ledger.price_unpriced)
-        needed = {resource for node in plan.steps for resource in resources_of(node.resources.gpu)}
+        gpus = {0, *(node.resources.gpu for plan in plans for node in plan.steps)}
+        needed = {resource for gpu in gpus for resource in resources_of(gpu)}
         with self.database.read() as connection:
             check_priced(connection, sorted(needed, key=lambda resource: resource.name), self.clock.now())
+
+    def _run_is_open(self, run_id: str) -> bool:
+        with self.database.read() as connection:
+            return queries.is_open(connection, run_id)
 
     def _require_home(self) -> None:
         home = self.settings.home

@@ -8,19 +8,22 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from podium.canary.entities import CanaryResult
+from podium.canary.plan import CanaryPlan
 from podium.db.engine import file_lock
-from podium.errors import Refused
-from podium.execution import plans, queries
-from podium.execution.assignments import read_for
+from podium.errors import InternalError, NotFound, Refused
+from podium.execution import outputs, plans, queries
 from podium.execution.context import current
 from podium.execution.entities import Assignment
-from podium.execution.worker import Service
+from podium.execution.questions import Service
 from podium.registry import store, versions
 from podium.registry.entities import CHAMPION, LoggedModel, ModelVersion, Promotion
 from podium.registry.evidence import Evidence
 from podium.registry.promotion import ANY
 from podium.registry.versions import Lineage
 from podium.settings import Settings
+from podium.stats.cells import Cells
+from podium.wiring.canary_services import canary_services
 from podium.wiring.project import Project, build_registry
 
 if TYPE_CHECKING:  # heavy, and named in a signature only
@@ -40,6 +43,16 @@ class SlotStageServices:
     def champion(self, model: str) -> ModelVersion | None:
         """Return the version that serves now."""
         found: ModelVersion | None = self._ask("champion", {"model": model})
+        return found
+
+    def version(self, model: str, version: str) -> ModelVersion:
+        """Return a version that Podium registered."""
+        found: ModelVersion = self._ask("version", {"model": model, "version": version})
+        return found
+
+    def evidence(self, version: ModelVersion) -> Evidence:
+        """Return what a version was judged on."""
+        found: Evidence = self._ask("evidence", {"version": version})
         return found
 
     def trained_on(self, version: ModelVersion) -> list[str]:
@@ -75,16 +88,46 @@ class SlotStageServices:
         promotion: Promotion = self._ask("promote", {"version": version.version})
         return promotion
 
+    def open_canary(
+        self,
+        version: ModelVersion,
+        plan: CanaryPlan,
+        *,
+        judged_against: str | None,
+        available: int,
+        traffic_digest: str,
+        baseline_error_rate: float,
+    ) -> CanaryResult:
+        """Open the step's canary, or return the one it opened before."""
+        arguments = {
+            "version": version,
+            "plan": plan,
+            "judged_against": judged_against,
+            "available": available,
+            "traffic_digest": traffic_digest,
+            "baseline_error_rate": baseline_error_rate,
+        }
+        opened: CanaryResult = self._ask("open_canary", arguments)
+        return opened
+
+    def advance_canary(self, canary_id: str, cells: Cells) -> CanaryResult:
+        """Look at the counts of the requests so far."""
+        looked: CanaryResult = self._ask("advance_canary", {"canary_id": canary_id, "cells": tuple(cells)})
+        return looked
+
 
 def supervisor_services(project: Project) -> dict[str, Service]:
     """Return the services a supervisor answers, by name."""
     return {
         "champion": partial(_champion, project),
+        "version": partial(_version, project),
+        "evidence": partial(_evidence, project),
         "trained_on": partial(_trained_on, project),
         "holdout_uses": partial(_holdout_uses, project),
         "record_evidence": partial(_record_evidence, project),
         "register": partial(_register, project),
         "promote": partial(_promote, project),
+        **canary_services(project),
     }
 
 
@@ -104,15 +147,31 @@ def _champion(project: Project, _: Assignment, arguments: Mapping[str, Any]) -> 
     return version
 
 
+def _version(project: Project, _: Assignment, arguments: Mapping[str, Any]) -> ModelVersion:
+    model, number = arguments["model"], arguments["version"]
+    with project.database.read() as connection:
+        found = store.find_version(connection, model, number)
+    if found is None:
+        raise NotFound(f"Podium registered no version {number} of {model}; `podium models show {model}` lists them.")
+    return found
+
+
+def _evidence(project: Project, _: Assignment, arguments: Mapping[str, Any]) -> Evidence:
+    version: ModelVersion = arguments["version"]
+    with project.database.read() as connection:
+        found = store.find_evidence(connection, version.evidence_digest)
+    if found is None:
+        raise InternalError(f"The evidence of version {version.version} of {version.model} is not stored.")
+    return Evidence.model_validate(found.document)
+
+
 def _trained_on(project: Project, _: Assignment, arguments: Mapping[str, Any]) -> list[str]:
     version: ModelVersion = arguments["version"]
     with project.database.read() as connection:
         evidence = store.find_evidence(connection, version.evidence_digest)
         run = queries.get_run(connection, version.run_id)
         plan = plans.load(connection, run.plan_digest)
-        outputs = queries.outputs_of(connection, version.run_id)
-    makers = {step for (step, _), made in outputs.items() if evidence and made.digest == evidence.candidate_digest}
-    return sorted({digest for step in makers for digest in read_for(plan, step, outputs)})
+        return outputs.read_for(connection, version.run_id, plan, evidence.candidate_digest) if evidence else []
 
 
 def _holdout_uses(project: Project, assignment: Assignment, arguments: Mapping[str, Any]) -> int:
@@ -186,6 +245,8 @@ def slot_configuration(project: Project) -> dict[str, Any]:
 
 STAGE_PRELOADS = (
     "podium.registry.evaluation",
+    "podium.registry.requests",
+    "podium.canary.replay",
     __name__,
     "podium.registry.mlflow_registry:preload",
     "skops.io",

@@ -1,0 +1,90 @@
+"""The stage that tries a version on a share of the traffic before it serves all of it."""
+
+import pandas as pd
+
+from podium.canary.entities import CanaryResult
+from podium.canary.plan import CanaryPlan
+from podium.dag.authoring import step
+from podium.errors import CanaryOpen, ConfigurationError, EvaluationError
+from podium.execution.context import AttemptContext, Snooze, current
+from podium.registry.entities import ModelVersion
+from podium.registry.evidence import Evidence
+from podium.stages.services import StageServices
+
+_NEXT_LOOK_SECONDS = 15.0
+"""How long to wait for another run's canary of the model before asking again."""
+
+
+@step(retries=2, memory="2GiB")
+def run_canary(
+    version: ModelVersion, *, replay: pd.DataFrame | None = None, plan: CanaryPlan | None = None
+) -> CanaryResult:
+    """Route requests to the version and the champion at random, and let their errors decide which of them serves.
+
+    The version becomes champion, is rolled back, or the champion stays because nothing was shown; without a champion
+    the version is promoted at once. `replay` holds the requests in the order of their time, with the label; they must
+    have trained and judged neither model. The default plan is made for live traffic; see CanaryPlan. While another
+    run's canary of the model is open, the step waits. Raises EvaluationError for rows that cannot be replayed.
+    """
+    context = current()
+    services: StageServices = context.services
+    if replay is None:
+        raise ConfigurationError(
+            f"The canary of {context.model} has no traffic: this version of Podium has no gateway that could send live "
+            "requests. Keep the newest rows apart and give them to it: run_canary(version, replay=…)."
+        )
+    plan = plan or CanaryPlan()
+    evidence = services.evidence(version)
+    champion = None if evidence.champion_version is None else services.version(context.model, evidence.champion_version)
+    _refuse_known_rows(context, evidence, version, champion)
+    from podium.canary.replay import ReplayTraffic, play  # numpy, pandas, sklearn: only who asks models pays for them
+    from podium.registry.holdout import read_holdout
+    from podium.registry.requests import wrong_answers
+
+    requests = read_holdout(replay, evidence.label, called="replay")
+    error_rate = 0.0  # without a champion nothing is measured against it
+    if champion is not None:
+        serving = services.load_model(champion)
+        judged = read_holdout(context.artifact(evidence.holdout_digest), evidence.label)
+        error_rate = float(wrong_answers(serving, "champion", judged, tolerance=plan.tolerance).mean())
+    try:
+        opened = services.open_canary(
+            version,
+            plan,
+            judged_against=evidence.champion_version,
+            available=len(requests),
+            traffic_digest=context.input_digests["replay"],
+            baseline_error_rate=error_rate,
+        )
+    except CanaryOpen as error:
+        raise Snooze(_NEXT_LOOK_SECONDS, str(error)) from None
+    if champion is None or opened.ended:
+        return opened
+    tried = opened.plan  # as it was when the canary opened, whatever the pipeline says by now
+    traffic = ReplayTraffic(
+        wrong_answers(services.load_model(version), "challenger", requests, tolerance=tried.tolerance),
+        wrong_answers(serving, "champion", requests, tolerance=tried.tolerance),
+        weights=tried.weights,
+        seed=opened.seed,
+    )
+    return play(opened, traffic, services.advance_canary)
+
+
+def _refuse_known_rows(
+    context: AttemptContext, evidence: Evidence, version: ModelVersion, champion: ModelVersion | None
+) -> None:
+    """Raise EvaluationError for rows that trained one of the models or judged the version."""
+    services: StageServices = context.services
+    digest = context.input_digests["replay"]
+    who = None
+    if digest == evidence.holdout_digest:
+        who = f"judged version {version.version}"
+    elif digest in services.trained_on(version):
+        who = f"were read on the way to version {version.version}"
+    elif champion is not None and digest in services.trained_on(champion):
+        who = f"were read on the way to the champion (version {champion.version})"
+    if who is not None:
+        raise EvaluationError(
+            f"The rows given to run_canary in {context.pipeline} {who}, so they cannot stand for traffic that neither "
+            "model has seen; keep later rows apart in the step that prepares the data."
+        )
