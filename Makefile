@@ -3,10 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help install demo test soak bench clean
+.PHONY: help install prometheus demo test soak bench clean
 
 help:
-	@echo "make demo    install, then retrain the flight-delay model over several months"
+	@echo "make demo    install, then retrain the models of two teams over several months"
 	@echo "make test    install what the checks need, then run every check"
 	@echo "make soak    the crash tests at their full counts; writes benchmarks/soak.json"
 	@echo "make bench   the benchmarks, as ratios against a floor"
@@ -26,10 +26,22 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	fi
 	@touch $@
 
+# The real Prometheus that rules and dashboards are checked with: taken as it is, or Debian's package.
+prometheus:
+	@command -v prometheus >/dev/null && command -v promtool >/dev/null || { \
+	  command -v apt-get >/dev/null || { echo "The checks need prometheus and promtool (2.40 or newer) on the PATH: install them."; exit 1; }; \
+	  as_root=$$(test "$$(id -u)" = 0 || echo sudo); \
+	  $$as_root apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive $$as_root apt-get install --yes --quiet --no-install-recommends prometheus; \
+	}
+
+# Two teams, one after the other, and what each spent.
 demo: install
 	@$(BIN)/podium run flight_delay $(foreach month,04 05 06 07 08 09 10,--for 2013-$(month))
+	@$(BIN)/podium run minutes_late $(foreach month,05 06 07 08,--for 2013-$(month))
+	@echo; $(BIN)/podium costs report --by team,environment,model
 
-test: install
+test: install prometheus
 	@test ! -e platform/__init__.py || { echo "platform/__init__.py would shadow the stdlib module platform: remove it"; exit 1; }
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
