@@ -6,13 +6,14 @@ RUN python -m venv /opt/podium
 ENV PATH=/opt/podium/bin:$PATH
 WORKDIR /src
 
-# What Podium needs, before its code: a change of the code keeps this layer, the large one. pip installs no
+# What Podium needs, before its code and texts: a change of those keeps this layer, the large one. pip installs no
 # dependencies alone, so an empty package stands for the real one.
-COPY pyproject.toml constraints.txt README.md LICENSE ./
-RUN mkdir -p platform/podium && touch platform/podium/__init__.py \
+COPY pyproject.toml constraints.txt ./
+RUN mkdir -p platform/podium && touch README.md LICENSE platform/podium/__init__.py \
  && pip install --constraint constraints.txt '.[postgres,demo]' \
  && pip uninstall --yes podium
 
+COPY README.md LICENSE ./
 COPY platform/ platform/
 RUN pip install --no-deps .
 

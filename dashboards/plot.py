@@ -26,7 +26,15 @@ _DOTS_PER_INCH = 80
 _MARGIN = 0.15  # of a panel to its neighbour, in inches
 _DAY = 86_400  # seconds
 _INK, _PALE, _PAPER = "#222222", "#777777", "#f4f5f5"
-_COLOURS = {"green": "#3a9d4a", "orange": "#e08a1e", "red": "#d1352b", "blue": "#3274d9"}
+_COLOURS = {
+    "green": "#3a9d4a",
+    "orange": "#e0752d",
+    "red": "#d1352b",
+    "blue": "#3274d9",
+    "purple": "#a352cc",
+    "yellow": "#e5b80b",
+    "gray": "#8e8e8e",
+}
 _PALETTE = ("#3274d9", "#e0752d", "#3a9d4a", "#a352cc", "#c4162a", "#8ab8ff", "#b7a300")
 
 
@@ -111,7 +119,7 @@ def _draw_stat(axes: Axes, panel: Panel, answer: Sequence[Series]) -> None:
         up = 1 - (number + 0.5) / len(answer) if panel.show_name else 0.5
         size = 11 if panel.show_name else 15 if several else 22
         centred = partial(axes.text, ha="center", va="center", transform=axes.transAxes)
-        centred(across, up, text, fontsize=size, color=_colour(panel, series.value), weight="bold")
+        centred(across, up, text, fontsize=size, color=_colour(panel, series), weight="bold")
         if several and not panel.show_name:
             centred(across, 0.18, series.name, color=_PALE)
 
@@ -119,7 +127,7 @@ def _draw_stat(axes: Axes, panel: Panel, answer: Sequence[Series]) -> None:
 def _draw_bars(axes: Axes, panel: Panel, answer: Sequence[Series]) -> None:
     longest = panel.most or max(abs(series.value) for series in answer) or 1
     for number, series in enumerate(answer):
-        axes.barh(number, series.value / longest, height=0.42, color=_colour(panel, series.value))
+        axes.barh(number, series.value / longest, height=0.42, color=_colour(panel, series))
         axes.barh(number, 1, height=0.42, color="#e9ecef", zorder=0)
         axes.text(0, number - 0.28, series.name, va="bottom", color=_PALE)
         axes.text(1, number - 0.28, shown(series.value, panel.unit), va="bottom", ha="right", weight="bold")
@@ -132,7 +140,7 @@ def _draw_lines(axes: Axes, panel: Panel, answer: Sequence[Series]) -> None:
         days, values = _curve(series)
         limit = series.name == ACTS
         dashes, width = (":", 1.2) if limit else ("-", 1.8)
-        colour = _PALETTE[number % len(_PALETTE)]
+        colour = _fixed_colour(panel, series) or _PALETTE[number % len(_PALETTE)]
         axes.step(
             days, values, where="post", color=colour, label=_shown_name(series), linestyle=dashes, linewidth=width
         )
@@ -143,13 +151,12 @@ def _draw_lines(axes: Axes, panel: Panel, answer: Sequence[Series]) -> None:
 
 
 def _draw_columns(axes: Axes, panel: Panel, answer: Sequence[Series]) -> None:
-    del panel
     below: dict[float, float] = {}
     for number, series in enumerate(answer):
         days, values = _curve(series)
         width = days[1] - days[0] if len(days) > 1 else 1 / 24
         floors = [below.get(day, 0.0) for day in days]
-        colour = _PALETTE[number % len(_PALETTE)]
+        colour = _fixed_colour(panel, series) or _PALETTE[number % len(_PALETTE)]
         # A column stands for what happened since the point before.
         axes.bar(days, values, bottom=floors, width=-width, align="edge", color=colour, label=_shown_name(series))
         below.update({day: floor + value for day, floor, value in zip(days, floors, values, strict=True)})
@@ -179,8 +186,16 @@ def _curve(series: Series) -> tuple[list[float], list[float]]:
     return [at / _DAY for at, _ in series.points], [value for _, value in series.points]
 
 
-def _colour(panel: Panel, value: float) -> str:
-    reached = [each.colour for each in panel.thresholds if value >= each.value]
+def _fixed_colour(panel: Panel, series: Series) -> str | None:
+    named = dict(panel.colours).get(series.name)
+    return _COLOURS[named] if named else None
+
+
+def _colour(panel: Panel, series: Series) -> str:
+    fixed = _fixed_colour(panel, series)
+    if fixed:
+        return fixed
+    reached = [each.colour for each in panel.thresholds if series.value >= each.value]
     return _COLOURS[reached[-1] if reached else panel.thresholds[0].colour if panel.thresholds else "blue"]
 
 

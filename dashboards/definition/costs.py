@@ -1,7 +1,17 @@
 """The page on money: what do our models cost, who causes it, and is the ledger sound?"""
 
 from dashboards.definition.gains import WITNESS, gained, share
-from dashboards.definition.panels import RED_ABOVE_ZERO, Dashboard, Kind, Panel, Query, Section, Threshold, Variable
+from dashboards.definition.panels import (
+    ENDS,
+    RED_ABOVE_ZERO,
+    Dashboard,
+    Kind,
+    Panel,
+    Query,
+    Section,
+    Threshold,
+    Variable,
+)
 
 OWNER = 'team=~"$team", model=~"$model", environment=~"$environment"'
 
@@ -89,6 +99,7 @@ _BY_OUTCOME = Panel(
     (Query(gained(_RUN_COST, OWNER, ("outcome",)), "{{outcome}}"),),
     width=8,
     height=6,
+    colours=ENDS,
 )
 
 _NOT_PROMOTED = Panel(
@@ -114,7 +125,7 @@ _SHARE_NOT_PROMOTED = Panel(
     ),
     width=4,
     height=6,
-    none="no run ended",
+    none="no run ended, or no data",
 )
 
 _MEAN_RUN = Panel(
@@ -130,7 +141,7 @@ _MEAN_RUN = Panel(
     ),
     width=4,
     height=6,
-    none="no run ended",
+    none="no run ended, or no data",
 )
 
 _LIVE_VERSIONS = Panel(
@@ -142,7 +153,7 @@ _LIVE_VERSIONS = Panel(
     (Query('max by (model, version) (podium_model_version_cost_usd{model=~"$model"})', "{{model}} {{version}}"),),
     width=4,
     height=6,
-    none="no live version",
+    none="none known",
 )
 
 _DIFFERENCE = Panel(
@@ -159,7 +170,7 @@ _DIFFERENCE = Panel(
     ),
     width=4,
     thresholds=RED_ABOVE_ZERO,
-    none="not reconciled yet",
+    none="not known",
 )
 
 _RECONCILED = Panel(
@@ -170,7 +181,7 @@ _RECONCILED = Panel(
     (Query("time() - max(podium_cost_reconciliation_timestamp_seconds)", "ago"),),
     width=4,
     thresholds=(Threshold(0, "green"), Threshold(3_600, "red")),
-    none="not reconciled yet",
+    none="not known",
 )
 
 _FRESH = Panel(
@@ -180,7 +191,7 @@ _FRESH = Panel(
     "s",
     (Query("time() - max(podium_ledger_last_posting_timestamp_seconds)", "ago"),),
     width=4,
-    none="the ledger is empty",
+    none="not known",
 )
 
 _UNPRICED_ENTRIES = Panel(

@@ -87,7 +87,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
         "description": panel.description,
         "datasource": _DATASOURCE,
         "targets": [_target(number, query, panel) for number, query in enumerate(panel.queries)],
-        "fieldConfig": {"defaults": _field(panel), "overrides": []},
+        "fieldConfig": {"defaults": _field(panel), "overrides": [_coloured(*each) for each in panel.colours]},
         "options": _options(panel),
     }
     if panel.today:
@@ -124,6 +124,11 @@ def _field(panel: Panel) -> dict[str, Any]:
     if panel.logarithmic:
         del field["min"]
     return field
+
+
+def _coloured(name: str, colour: str) -> dict[str, Any]:
+    fixed = {"mode": "fixed", "fixedColor": colour}
+    return {"matcher": {"id": "byName", "options": name}, "properties": [{"id": "color", "value": fixed}]}
 
 
 def _steps(thresholds: tuple[Threshold, ...]) -> list[dict[str, Any]]:

@@ -1,7 +1,19 @@
 """The page on operation: is it working?"""
 
 from dashboards.definition.gains import gained, share
-from dashboards.definition.panels import RED_ABOVE_ZERO, Dashboard, Panel, Query, Section, Threshold, Variable
+from dashboards.definition.panels import (
+    CANARY_ENDS,
+    ENDS,
+    GATE_VERDICTS,
+    MOVES,
+    RED_ABOVE_ZERO,
+    Dashboard,
+    Panel,
+    Query,
+    Section,
+    Threshold,
+    Variable,
+)
 
 PIPELINE = 'pipeline=~"$pipeline"'
 MODEL = 'model=~"$model"'
@@ -43,7 +55,6 @@ _OPEN_RUNS = Panel(
     "short",
     (Query(f"sum by (state) (podium_runs_open{{{PIPELINE}}})", "{{state}}"),),
     width=4,
-    none="none",
 )
 
 _OPEN_STEPS = Panel(
@@ -53,19 +64,23 @@ _OPEN_STEPS = Panel(
     "short",
     (Query(f"sum by (state) (podium_step_runs_open{{{PIPELINE}}})", "{{state}}"),),
     width=6,
-    none="none",
 )
 
 _OLDEST_READY = Panel(
     "Longest wait for a worker",
-    "How long the oldest ready step run has been waiting. Over 15 minutes: too few workers, or none. "
-    "`podium worker` starts one.",
+    "How long the oldest ready step run has been waiting; 0 if none is ready. Over 15 minutes: too few workers, or "
+    "none. `podium worker` starts one.",
     "stat",
     "s",
-    (Query(f"max(time() - podium_oldest_ready_step_timestamp_seconds{{{PIPELINE}}})", "waiting"),),
+    (
+        Query(
+            f"max(time() - podium_oldest_ready_step_timestamp_seconds{{{PIPELINE}}})\n"
+            f'or (sum(podium_step_runs_open{{{PIPELINE}, state="ready"}}) == 0)',
+            "waiting",
+        ),
+    ),
     width=4,
     thresholds=(Threshold(0, "green"), Threshold(900, "red")),
-    none="none is ready",
 )
 
 _ENDS = Panel(
@@ -76,6 +91,7 @@ _ENDS = Panel(
     (Query(gained(_ENDED, PIPELINE, ("outcome",), over="$__interval"), "{{outcome}}"),),
     width=10,
     height=8,
+    colours=ENDS,
 )
 
 _OUTCOMES = Panel(
@@ -86,6 +102,7 @@ _OUTCOMES = Panel(
     (Query(gained(_ENDED, PIPELINE, ("outcome",)), "{{outcome}}"),),
     width=5,
     height=8,
+    colours=ENDS,
 )
 
 _SUCCESS = Panel(
@@ -105,7 +122,7 @@ _SUCCESS = Panel(
     width=5,
     height=8,
     thresholds=(Threshold(0, "red"), Threshold(0.9, "green")),
-    none="no run ended",
+    none="no run ended, or no data",
     most=1,
 )
 
@@ -122,7 +139,7 @@ _LAST_SUCCESS = Panel(
     ),
     width=4,
     height=8,
-    none="none succeeded",
+    none="none known",
 )
 
 _DURATION = Panel(
@@ -137,7 +154,7 @@ _DURATION = Panel(
         ),
     ),
     width=6,
-    none="no run ended",
+    none="no run ended, or no data",
 )
 
 _VERDICTS = Panel(
@@ -147,6 +164,7 @@ _VERDICTS = Panel(
     "short",
     (Query(gained("podium_gate_verdicts_total", MODEL, ("verdict",)), "{{verdict}}"),),
     width=6,
+    colours=GATE_VERDICTS,
 )
 
 _PROMOTIONS = Panel(
@@ -160,6 +178,7 @@ _PROMOTIONS = Panel(
         Query(gained("podium_promotions_total", f'{MODEL}, state=~"refused|void"'), "refused or void"),
     ),
     width=6,
+    colours=MOVES,
 )
 
 _CHAMPIONS = Panel(
@@ -169,7 +188,7 @@ _CHAMPIONS = Panel(
     "none",
     (Query(f"max by (model, version) (podium_champion_info{{{MODEL}}})", "{{model}} {{version}}"),),
     width=3,
-    none="none",
+    none="none known",
     show_name=True,
 )
 
@@ -180,7 +199,7 @@ _CHAMPION_AGE = Panel(
     "s",
     (Query(f"time() - max by (model) (podium_champion_since_timestamp_seconds{{{MODEL}}})", "{{model}}"),),
     width=3,
-    none="none",
+    none="none known",
 )
 
 _CANARIES_OPEN = Panel(
@@ -190,7 +209,6 @@ _CANARIES_OPEN = Panel(
     "short",
     (Query(f"sum by (phase) (podium_canaries_open{{{MODEL}}})", "{{phase}}"),),
     width=4,
-    none="none",
 )
 
 _CANARIES_ENDED = Panel(
@@ -200,6 +218,7 @@ _CANARIES_ENDED = Panel(
     "short",
     (Query(gained("podium_canaries_ended_total", MODEL, ("verdict",)), "{{verdict}}"),),
     width=6,
+    colours=CANARY_ENDS,
 )
 
 _EXPOSURES = Panel(
@@ -227,7 +246,7 @@ _ERROR_RATE = Panel(
         ),
     ),
     width=7,
-    none="no request",
+    none="no request, or no data",
 )
 
 _EVIDENCE = Panel(
@@ -245,8 +264,9 @@ _EVIDENCE = Panel(
     ),
     width=24,
     height=8,
-    none="no canary",
+    none="no canary, or no data",
     logarithmic=True,
+    colours=((ACTS, "gray"),),
 )
 
 OPERATIONS = Dashboard(

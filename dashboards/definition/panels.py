@@ -32,8 +32,10 @@ class Panel:
     """One question and its answer; `width` is in 24ths of the page.
 
     `today` answers for the day so far in UTC, the ledger's day, whatever range the page shows. `none` is what
-    stands there when the queries return nothing, which is an answer of its own and never 0. `most` is the value of a
-    bar of full length, the greatest of them if not given. `show_name` shows a series' name in place of its value.
+    stands there when the queries return nothing, which is an answer of its own and never 0: a server that is down
+    looks the same, so it must not claim that there is nothing. `colours` are those of series by name, for words that
+    mean the same everywhere. `most` is the value of a bar of full length, the greatest of them if not given.
+    `show_name` shows a series' name in place of its value.
     """
 
     title: str
@@ -45,6 +47,7 @@ class Panel:
     height: int = 5
     thresholds: tuple[Threshold, ...] = ()
     words: tuple[tuple[float, str], ...] = ()
+    colours: tuple[tuple[str, str], ...] = ()
     none: str = "no data"
     today: bool = False
     most: float | None = None
@@ -119,3 +122,29 @@ PAGE_WIDTH = 24
 
 RED_ABOVE_ZERO = (Threshold(0, "green"), Threshold(1e-18, "red"))
 """For what must be 0: an amount has 18 decimals, so nothing wrong is smaller."""
+
+ENDS = (
+    ("promoted", "green"),
+    ("none", "blue"),
+    ("rejected", "orange"),
+    ("rolled_back", "purple"),
+    ("inconclusive", "yellow"),
+    ("failed", "red"),
+    ("cancelled", "gray"),
+)
+"""The colours of how a run ended: only `failed`, which somebody has to look into, is red."""
+
+CANARY_ENDS = (
+    ("promoted", "green"),
+    ("rolled_back", "purple"),
+    ("inconclusive", "yellow"),
+    ("invalid", "red"),
+    ("aborted", "gray"),
+)
+"""The colours of how a canary ended."""
+
+GATE_VERDICTS = (("passed", "green"), ("failed", "orange"), ("insufficient", "yellow"))
+"""The colours of the gate's verdicts: a candidate that fails is `rejected`, which is the gate's work and no fault."""
+
+MOVES = (("promote", "green"), ("rollback", "purple"), ("refused or void", "orange"))
+"""The colours of what happened to champions."""

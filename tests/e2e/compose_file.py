@@ -21,6 +21,7 @@ _KEYS = {
     "healthcheck",
     "image",
     "ports",
+    "pull_policy",
     "restart",
     "shm_size",
     "stop_grace_period",

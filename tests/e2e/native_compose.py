@@ -142,7 +142,8 @@ def _variables_read_by(service: Service) -> set[str]:
     if service.command[:1] == ("mlflow",):
         from mlflow import environment_variables
 
-        return {name for name in vars(environment_variables) if name.startswith("MLFLOW_")}
+        options = {"MLFLOW_BACKEND_STORE_URI"}  # in place of its --backend-store-uri
+        return options | {name for name in vars(environment_variables) if name.startswith("MLFLOW_")}
     return {f"PODIUM_{name.upper()}" for name in Settings.model_fields if name != "root"}
 
 

@@ -61,6 +61,19 @@ def test_every_image_has_a_version_and_podiums_is_this_one() -> None:
     assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", base[0])
 
 
+def test_one_service_builds_the_image_and_the_others_never_ask_a_registry_for_it() -> None:
+    written = yaml.safe_load(compose_file.FILE.read_text(encoding="utf-8"))["services"]
+    ours = {name: each for name, each in written.items() if SERVICES[name].repository == "podium"}
+    assert [name for name, each in ours.items() if "build" in each] == ["migration"]
+    others = ours.keys() - {"migration"}
+    assert {ours[name].get("pull_policy") for name in others} == {"never"}
+
+
+def test_no_password_is_among_the_words_of_a_command() -> None:
+    chosen = compose_file.services(environment=dict.fromkeys(compose_file.variables(), "chosen"))
+    assert not [each.name for each in chosen.values() if "chosen" in " ".join(each.command)]
+
+
 def test_the_password_and_user_of_every_service_can_be_set_from_outside() -> None:
     assert set(compose_file.variables()) == {"POSTGRES_PASSWORD", "GRAFANA_PASSWORD", "PODIUM_USER"}
     changed = compose_file.services(environment=dict.fromkeys(compose_file.variables(), "chosen"))

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from podium.db import migrate
 from podium.db.engine import Database
 from podium.db.schema import ledger_entry, price, run, run_cost, run_rollup
 from podium.execution.entities import Actor, AttemptEndState, Run
@@ -252,3 +253,81 @@ def test_the_last_end_is_the_latest_of_all(world: HandWorker) -> None:
     world.end(early)
     (row,) = rollups(world.database)
     assert row["last_ended_at"] == latest == world.clock.now() + timedelta(seconds=5)
+
+
+def test_runs_that_ended_before_there_were_rollups_are_counted_by_the_upgrade(world: HandWorker) -> None:
+    """Every way in which a run can have ended, taken back to revision 0001."""
+    every = iter(days(6))
+    known = forget_prices(world.database)
+    step(world, world.start(ONE, next(every)))
+    with world.database.write() as connection:
+        connection.execute(price.insert(), known)
+    for seconds in (2.0, 4_000.0):  # two buckets
+        step(world, world.start(ONE, next(every)), seconds=seconds)
+    reversed_in = world.start(CHAIN, next(every))
+    step(world, reversed_in)
+    step(world, reversed_in, "failed")
+    with world.database.write() as connection:
+        entry_id = connection.scalar(
+            sa.select(ledger_entry.c.entry_id).where(ledger_entry.c.run_id == reversed_in.run_id).limit(1)
+        )
+        Ledger(world.clock).reverse(connection, str(entry_id), "a test run")
+    world.service.cancel(world.start(CHAIN, next(every)).run_id, reason="not needed")
+    step(world, open_run := world.start(CHAIN, next(every)))
+    expected = rollups(world.database)
+    assert {row["outcome"] for row in expected} == {"none", "failed", "cancelled"}
+    assert {row["currency"] for row in expected} == {"USD", "XXX"}
+    back_to_revision_1(world.database)
+
+    assert migrate.upgrade(world.database) == "0001"
+
+    assert rollups(world.database) == expected
+    assert wrong(world.database) == {"entries with a price"}
+    step(world, open_run)
+    step(world, open_run)
+    assert rolled_up(world.database) == charged(world.database)
+
+
+def test_a_run_that_was_resumed_before_the_upgrade_is_counted_once_with_all_its_money(world: HandWorker) -> None:
+    again, open_again = world.start(CHAIN), world.start(CHAIN, days(2)[1])
+    for resumed in (again, open_again):
+        step(world, resumed)
+        step(world, resumed, "failed")
+    world.clock.advance(86_400)
+    for resumed in (again, open_again):
+        world.service.resume(resumed.run_id, CHAIN, reason="repaired")
+    step(world, again)
+    step(world, again)
+    back_to_revision_1(world.database)
+
+    migrate.upgrade(world.database)
+
+    (row,) = rollups(world.database)
+    assert (row["outcome"], row["ends"], row["wall_seconds"]) == ("none", 1, 4.0)
+    assert row["amount"] == charged(world.database)
+    assert wrong(world.database) == set()
+    step(world, open_again)
+    step(world, open_again)
+    assert rolled_up(world.database) == charged(world.database)
+    assert wrong(world.database) == set()
+
+
+def test_a_run_that_was_charged_in_two_currencies_is_unpriced_and_no_discrepancy(world: HandWorker) -> None:
+    started = world.start(CHAIN)
+    step(world, started)
+    with world.database.write() as connection:
+        connection.execute(price.update().values(currency="EUR"))
+    step(world, started, "failed")
+    (row,) = rollups(world.database)
+    assert (row["amount"], row["currency"], row["cost_bucket"]) == (None, "XXX", "unpriced")
+    assert wrong(world.database) == set()
+
+
+def back_to_revision_1(database: Database) -> None:
+    """Take the database back to before there were canaries and rollups of runs."""
+    with database.write() as connection:
+        for name in ("canary_look", "canary", "run_cost", "run_rollup"):
+            connection.exec_driver_sql(f"DROP TABLE {name}")
+        for name in ("ix_evidence_verdict", "ix_promotion_history_move"):
+            connection.exec_driver_sql(f"DROP INDEX {name}")
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")

@@ -28,8 +28,19 @@ class Looked:
     reconciliation: Reconciliation
 
 
+def rest_after(took_seconds: float, interval_seconds: float) -> float:
+    """Return how many seconds to wait for the next look: at most 1/20 of the time goes into looking.
+
+    The thread shares its core with the scrapes, and a look takes the longer the more the ledger holds.
+
+    >>> rest_after(0.5, 300.0), rest_after(40.0, 300.0)
+    (300.0, 800.0)
+    """
+    return max(interval_seconds, 20 * took_seconds)
+
+
 class BooksWatch:
-    """Reconciles at once and then every `interval_seconds`, in a thread of its own, between enter and exit.
+    """Reconciles at once and then every `interval_seconds` or later, in a thread of its own, between enter and exit.
 
     A look that fails is counted and changes nothing: the last result stays, with its time, which gives it away.
     """
@@ -85,6 +96,8 @@ class BooksWatch:
         )
 
     def _watch(self) -> None:
-        self.look()
-        while not self._ending.wait(self._interval_seconds):
+        rest = 0.0
+        while not self._ending.wait(rest):
+            began = self._clock.monotonic()
             self.look()
+            rest = rest_after(self._clock.monotonic() - began, self._interval_seconds)

@@ -10,9 +10,13 @@ import pytest
 import yaml
 
 from dashboards.build import DASHBOARDS, FOLDER, documents
+from dashboards.definition import panels
 from dashboards.definition.grafana_json import DATASOURCE_UID
 from dashboards.definition.panels import PAGE_WIDTH, Dashboard, laid_out
 from podium.cli.main import app
+from podium.db.schema.canary import CANARY_ENDED
+from podium.db.schema.registry import VERDICTS
+from podium.exporter.runs import ENDS
 
 PROMETHEUS = FOLDER.parent / "prometheus"
 RULES = PROMETHEUS / "rules"
@@ -59,6 +63,26 @@ def test_panels_are_told_apart_and_explained(board: Dashboard) -> None:
     assert all(panel.description.endswith(".") for panel in board.panels)
     drawn = json.loads(documents()[f"{board.uid}.json"])["panels"]
     assert len({panel["id"] for panel in drawn}) == len(drawn)
+
+
+@pytest.mark.parametrize(
+    ("colours", "words"),
+    [(panels.ENDS, ENDS), (panels.CANARY_ENDS, CANARY_ENDED), (panels.GATE_VERDICTS, VERDICTS)],
+    ids=["ends of runs", "ends of canaries", "verdicts"],
+)
+def test_every_word_has_a_colour_of_its_own(colours: tuple[tuple[str, str], ...], words: tuple[str, ...]) -> None:
+    assert {name for name, _ in colours} == set(words)
+    assert len({colour for _, colour in colours}) == len(words)
+
+
+def test_grafana_is_given_the_colours() -> None:
+    drawn = {panel["title"]: panel for panel in json.loads(documents()["operations.json"])["panels"]}
+    colours = {
+        each["matcher"]["options"]: each["properties"][0]["value"]["fixedColor"]
+        for each in drawn["Runs that ended, by outcome"]["fieldConfig"]["overrides"]
+    }
+    assert (colours["promoted"], colours["failed"]) == ("green", "red")
+    assert drawn["Open runs"]["fieldConfig"]["overrides"] == []
 
 
 def test_every_query_goes_to_the_provisioned_datasource() -> None:

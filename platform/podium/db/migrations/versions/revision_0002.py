@@ -1,5 +1,10 @@
 """Canaries with their looks, and the rollups of runs."""
 
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from decimal import Context, Decimal, Inexact
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -12,7 +17,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the tables."""
+    """Add the tables, and count the runs that ended already."""
     op.create_table(
         "canary",
         sa.Column("canary_id", sa.String(length=40), nullable=False),
@@ -114,3 +119,61 @@ def upgrade() -> None:
     )
     op.create_index("ix_evidence_verdict", "evidence", ["model", "verdict"], unique=False)
     op.create_index("ix_promotion_history_move", "promotion_history", ["model", "action", "state"], unique=False)
+    _count_ended_runs(op.get_bind())
+
+
+# From here on a copy of what `finops/run_rollup.py` did when this revision was written: that one may change.
+_EXACT = Context(prec=76, traps=[Inexact])
+_BOUNDS = (*(Decimal(step).scaleb(exponent) for exponent in range(-4, 3) for step in (1, 2, 5)), Decimal(1000))
+_OWNER = ("pipeline", "team", "model", "environment")
+_ENTRIES = sa.text("SELECT run_id, kind, amount, currency FROM ledger_entry").columns(amount=Exact(18))
+_RESUMED = sa.text("SELECT run_id, max(at) AS at FROM event WHERE kind = 'run.resumed' GROUP BY run_id")
+_ENDED = sa.text("SELECT * FROM run WHERE state IN ('succeeded', 'failed', 'cancelled')")
+_RUN_ROLLUP = sa.table(
+    "run_rollup",
+    *(sa.column(name) for name in (*_OWNER, "outcome", "currency", "cost_bucket", "ends", "wall_seconds")),
+    sa.column("amount", Exact(18)),
+    sa.column("last_ended_at", Instant()),
+)
+_RUN_COST = sa.table("run_cost", sa.column("run_id"), sa.column("amount", Exact(18)), sa.column("ended_at", Instant()))
+
+
+def _count_ended_runs(connection: sa.Connection) -> None:
+    """Count each ended run once, at its last end, with all that it was ever charged."""
+    charged: dict[str, Decimal] = defaultdict(Decimal)
+    currencies: dict[str, set[str]] = defaultdict(set)
+    unpriced = Counter[str]()
+    for entry in connection.execute(_ENTRIES):
+        if entry.amount is None:
+            unpriced[entry.run_id] += -1 if entry.kind == "reversal" else 1
+        elif entry.kind != "reversal":
+            charged[entry.run_id] = _EXACT.add(charged[entry.run_id], entry.amount)
+            currencies[entry.run_id].add(entry.currency)
+    resumed_at = {row.run_id: row.at for row in connection.execute(_RESUMED.columns(at=Instant()))}
+    rollups: dict[tuple[str, ...], dict[str, Any]] = {}
+    costs = []
+    for run in connection.execute(_ENDED.columns(started_at=Instant(), ended_at=Instant())):
+        known = not unpriced[run.run_id] and len(currencies[run.run_id]) <= 1
+        amount = charged[run.run_id] if known else None
+        labels = {name: getattr(run, name) for name in _OWNER} | {
+            "outcome": run.outcome or run.state,
+            "currency": "XXX" if amount is None else next(iter(currencies[run.run_id]), "USD"),
+            "cost_bucket": "unpriced" if amount is None else _bucket_of(amount),
+        }
+        since = resumed_at.get(run.run_id, run.started_at) or run.ended_at
+        seconds = max(0.0, (run.ended_at - since).total_seconds())
+        nothing = {"ends": 0, "amount": Decimal(0), "wall_seconds": 0.0, "last_ended_at": run.ended_at}
+        row = rollups.setdefault(tuple(labels.values()), {**labels, **nothing})
+        row["ends"] += 1
+        row["amount"] = None if amount is None else _EXACT.add(row["amount"], amount)
+        row["wall_seconds"] += seconds
+        row["last_ended_at"] = max(row["last_ended_at"], run.ended_at)
+        costs.append({"run_id": run.run_id, "amount": amount or Decimal(0), "ended_at": run.ended_at})
+    if costs:
+        connection.execute(_RUN_ROLLUP.insert(), list(rollups.values()))
+        connection.execute(_RUN_COST.insert(), costs)
+
+
+def _bucket_of(amount: Decimal) -> str:
+    place = bisect_left(_BOUNDS, amount)
+    return f"{_BOUNDS[place]:f}" if place < len(_BOUNDS) else "+Inf"
