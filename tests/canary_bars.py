@@ -115,6 +115,15 @@ MEDIAN_CHALLENGER_REQUESTS = 1_500
 """So many requests to the challenger, in the median, until one that is two points worse is rolled back."""
 
 
+def problems(scenario: str, shares: Shares) -> list[str]:
+    """Return every bar of a scenario that its canaries miss."""
+    missed = [found for bar in BARS if bar.scenario == scenario and (found := bar.missed_by(shares))]
+    needed = shares.median_challenger_requests("roll_back")
+    if scenario == "two points worse" and needed > MEDIAN_CHALLENGER_REQUESTS:
+        missed.append(f"{scenario}: roll_back after {MEDIAN_CHALLENGER_REQUESTS:,} requests, but {needed:,.0f}")
+    return missed
+
+
 def simulate(repetitions: int, seed: int, scenario: Scenario, plan: CanaryPlan = PLAN) -> Shares:
     """Play so many canaries of a scenario, each with a look after every `plan.look_every` requests."""
     return Shares(tuple(_play(np.random.default_rng([seed, number]), scenario, plan) for number in range(repetitions)))

@@ -40,11 +40,14 @@ def train(history: pd.DataFrame, features: str) -> LogisticRegression:
     return LogisticRegression().fit(history[features.split(",")], history["label"])
 
 @step
-def pick(days_holdout: pd.DataFrame, replay: pd.DataFrame, leak: bool) -> pd.DataFrame:
-    return days_holdout if leak else replay
+def seen_before(replay: pd.DataFrame, replayed: int, taken_from: str) -> pd.DataFrame:
+    if not taken_from:
+        return replay
+    part, day = taken_from.split("/")
+    return getattr(validate(Interval.parse(day, "UTC"), replayed), part)
 
 @pipeline(model="tried", team="research", environment="dev")
-def tried(day: Interval, features: str = "x,z", replayed: int = 4000, leak: bool = False) -> None:
+def tried(day: Interval, features: str = "x,z", replayed: int = 4000, taken_from: str = "") -> None:
     days = validate(day, replayed)
     candidate = train(days.history, features)
     policy = GatePolicy(primary="auc", mode="refresh", margin=0.4)
@@ -53,7 +56,7 @@ def tried(day: Interval, features: str = "x,z", replayed: int = 4000, leak: bool
                       margin=0.06, look_every=250)
     with when(evidence.passed):
         version = register_version(candidate, evidence)
-        run_canary(version, replay=pick(days.holdout, days.replay, leak), plan=plan)
+        run_canary(version, replay=seen_before(days.replay, replayed, taken_from), plan=plan)
 """
 
 
@@ -116,6 +119,17 @@ def test_a_worse_version_is_rolled_back_and_the_champion_stays(podium: Podium) -
     assert "errs more often" in podium("runs", "show", run["run_id"]).out
 
 
+def test_a_version_of_older_data_is_not_tried(podium: Podium) -> None:
+    before = _champion(podium)
+    run = _run(podium, "2026-01-15")
+    assert (run["outcome"], run["canary"]["state"], run["canary"]["position"]) == ("inconclusive", "aborted", 0)
+    assert "a run brings back no older data" in run["canary"]["reasons"][0]
+    assert _champion(podium) == before
+    table = podium("canary", "show", "tried").out
+    assert "a run brings back no older data" in table
+    assert "guardrail" not in table, "there was no look, so there is no evidence"
+
+
 def test_too_few_requests_are_inconclusive_and_say_how_many_it_takes(podium: Podium) -> None:
     before = _champion(podium)["champion"]
     run = _run(podium, "2026-02-03", replayed=60)
@@ -125,10 +139,19 @@ def test_too_few_requests_are_inconclusive_and_say_how_many_it_takes(podium: Pod
     assert _champion(podium)["champion"] == before
 
 
-def test_rows_that_judged_the_version_do_not_replay_it(podium: Podium) -> None:
-    answer = podium("run", "tried", "--for", "2026-02-04", "--param", "leak=true", "--json")
+@pytest.mark.parametrize(
+    ("taken_from", "complaint"),
+    [
+        ("holdout/2026-02-04", "judged version"),
+        ("history/2026-02-04", "were read on the way to version"),
+        ("holdout/2026-02-01", "judged the champion (version 2)"),
+        ("history/2026-02-01", "were read on the way to the champion (version 2)"),
+    ],
+)
+def test_rows_that_one_of_the_models_knows_do_not_replay_it(podium: Podium, taken_from: str, complaint: str) -> None:
+    answer = podium("run", "tried", "--for", "2026-02-04", "--param", f"taken_from={taken_from}", "--json")
     assert answer.code == 1
-    assert "judged version" in answer.document["reason"]
+    assert complaint in answer.document["reason"]
     assert "keep later rows apart" in answer.document["reason"]
 
 

@@ -1,7 +1,6 @@
 """A canary from its opening to its end, on both databases, with the real promotion service."""
 
 import json
-from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,7 +14,7 @@ from podium.clock import FakeClock
 from podium.dag import values
 from podium.db.engine import Database
 from podium.db.schema import canary, canary_look
-from podium.errors import CanaryOpen, EvaluationError, NotFound, Refused, UsageError
+from podium.errors import CanaryOpen, EvaluationError, NotFound, UsageError
 from podium.registry.entities import CHALLENGER
 from podium.stats.cells import Cell
 from tests.canary_world import PLAN, CanaryWorld
@@ -108,37 +107,65 @@ def test_a_first_model_that_may_not_be_champion_says_why(database: Database, clo
     assert world.champion is None
 
 
-# What may not be tried
+# What is not tried, because no trial could make it champion
 
 
-def test_the_champion_itself_is_refused(world: CanaryWorld) -> None:
-    with pytest.raises(Refused, match="is champion already"):
-        world.controller.open(world.request(world.first))
-    assert world.challenger_alias is None
+def not_tried(world: CanaryWorld, version: str, **changes: Any) -> str:
+    """Ask for the canary of a version that may not become champion, and return the reason it got."""
+    champion = world.champion
+    ended = world.play(world.request(version, **changes))
+    assert (ended.state, ended.position, world.looks(ended)) == ("aborted", 0, [])
+    assert (world.champion, world.challenger_alias) == (champion, None)
+    assert world.run_outcome("r2") == "inconclusive"
+    assert world.play(world.request(version, **changes)) == ended
+    (reason,) = ended.reasons
+    return reason
 
 
-def test_a_blocked_version_is_refused(world: CanaryWorld) -> None:
+def test_the_champion_itself_is_not_tried(world: CanaryWorld) -> None:
+    assert "is champion of flight_delay already" in not_tried(world, world.first)
+
+
+def test_a_blocked_version_is_not_tried(world: CanaryWorld) -> None:
     second = world.challenger()
     world.models.promote(second)
     world.models.rollback()
-    with pytest.raises(Refused, match=f"`podium models unblock {world.model} --version {second}`"):
-        world.controller.open(world.request(second))
+    assert f"`podium models unblock {world.model} --version {second}`" in not_tried(world, second)
 
 
-def test_a_version_that_was_judged_against_another_champion_is_recorded_as_aborted(world: CanaryWorld) -> None:
+def test_a_version_that_failed_the_gate_is_not_tried(world: CanaryWorld) -> None:
+    failed = world.models.candidate(champion=world.first, month=2, verdict="failed", reasons=("AUC 0.51 < 0.58.",))
+    assert "verdict on version 2 of flight_delay is failed: AUC 0.51 < 0.58." in not_tried(world, failed)
+
+
+def test_a_version_of_older_data_is_not_tried_against_a_champion_that_may_know_the_rows(world: CanaryWorld) -> None:
+    third = world.models.candidate(champion=world.first, month=3)
+    world.models.promote(third)
+    older = world.models.candidate(champion=third, month=2)
+    assert "a run brings back no older data" in not_tried(world, older)
+
+
+def test_a_version_that_was_judged_against_another_champion_is_not_tried(world: CanaryWorld) -> None:
     late = world.challenger()
     second = world.challenger()
     world.models.promote(second)
-    ended = world.play(world.request(late))
-    assert ended.state == "aborted"
-    (reason,) = ended.reasons
-    assert f"was judged against version {world.first}, but the champion is version {second}" in reason
-    assert (world.champion, world.challenger_alias) == (second, None)
-    assert world.run_outcome("r2") == "inconclusive"
-    assert world.play(world.request(late)) == ended
+    assert f"was judged against version {world.first}, but the champion is version {second}" in not_tried(world, late)
 
 
-def test_a_version_that_is_gone_ends_its_canary(world: CanaryWorld) -> None:
+def test_a_champion_that_moved_since_the_stage_looked_makes_the_trial_vain(
+    database: Database, clock: FakeClock
+) -> None:
+    world = CanaryWorld(database, clock, promoter=Refusing())
+    reason = not_tried(world, world.challenger(), judged_against="7")
+    assert f"was judged against version 7, but the champion is version {world.first}" in reason
+
+
+def test_a_version_that_nobody_registered_is_not_tried(world: CanaryWorld) -> None:
+    assert "Podium did not register it" in not_tried(world, "17")
+
+
+def test_a_version_that_is_gone_ends_its_canary(database: Database, clock: FakeClock) -> None:
+    world = CanaryWorld(database, clock, promoter=Refusing())
     ended = world.play(world.request("17"))
     assert ended.state == "aborted"
     assert "Version 17 of flight_delay is gone from the registry" in ended.reasons[0]
@@ -267,9 +294,8 @@ class Refusing:
     def reconcile(self, model: str) -> None:
         del model
 
-    def blocked(self, model: str) -> Collection[str]:
-        del model
-        return ()
+    def objection(self, model: str, version: str) -> None:
+        del model, version
 
     def answer_to(self, idempotency_key: str) -> None:
         del idempotency_key

@@ -61,7 +61,7 @@ def test_light_commands_import_nothing_heavy() -> None:
 def test_commands_that_need_no_registry_do_not_import_mlflow() -> None:
     code = (
         "import sys; import podium.cli.execution, podium.wiring.runs, podium.wiring.documents, podium.finops.reports; "
-        "print(*sorted({'mlflow','pandas','sklearn','scipy','pyarrow'} & set(sys.modules)))"
+        "print(*sorted({'mlflow','pandas','sklearn','numpy','scipy','pyarrow'} & set(sys.modules)))"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert loaded == []

@@ -216,8 +216,13 @@ class _Look:
         return totals(self.cells)["challenger_exposures"] / expected if expected else None
 
     def _relative_risk(self) -> tuple[float | None, float | None, float | None]:
-        """Return estimate and interval of the relative risk; what the errors do not bound is unknown."""
-        low, high = relative_risk_interval(self.cells, alpha=self.plan.alpha, smallest_change=self.plan.smallest_change)
+        """Return estimate and interval of the relative risk; what the errors do not bound is unknown.
+
+        Each end misses with alpha, as the guardrail does: 1 lies below the interval exactly when it acts.
+        """
+        low, high = relative_risk_interval(
+            self.cells, alpha=2 * self.plan.alpha, smallest_change=self.plan.smallest_change
+        )
         return _standardised_risk(self.cells), low or None, _finite(high)
 
 

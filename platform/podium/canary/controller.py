@@ -24,7 +24,7 @@ from podium.canary.entities import (
 from podium.canary.ports import Aliases, Promoter, PromotionAnswer, RunIsOpen
 from podium.clock import Clock
 from podium.db.engine import Database
-from podium.errors import CanaryOpen, Conflict, InternalError, NotFound, Refused
+from podium.errors import CanaryOpen, Conflict, InternalError, NotFound
 from podium.ids import digest_bytes, new_id
 from podium.stats.cells import Cell, Cells
 
@@ -44,9 +44,10 @@ class CanaryController:
     def open(self, request: CanaryRequest) -> CanaryResult:
         """Begin a trial and point `challenger` at the version; the same step key gets the same canary.
 
-        Without a champion the version is promoted at once. One that was judged against another champion than the
-        present one gets an `aborted` canary that says so. Raises CanaryOpen while another run's canary of the model
-        goes on (one whose run has ended is aborted), and Refused for a version that is champion or blocked.
+        Without a champion the version is promoted at once. One that may not become champion whatever a trial shows
+        (blocked, failed the gate, judged against another champion, of older data) gets no traffic but an `aborted`
+        canary that says so. Raises CanaryOpen while another run's canary of the model goes on; one whose run has ended
+        is aborted.
         """
         transitions.check_request(request)
         faults.reach("canary.before_open")
@@ -113,14 +114,10 @@ class CanaryController:
         return _without_canary(request, answer)
 
     def _try(self, request: CanaryRequest, champion: str) -> Canary:
-        blocked = request.challenger in self._promoter.blocked(request.model)
-        refusal = transitions.refusal(request, champion, blocked=blocked)
-        if refusal is not None:
-            raise Refused(refusal)
         canary = self._pending(request, champion)
-        outdated = transitions.outdated(request, champion)
-        if outdated is not None:
-            canary = replace(canary, state="aborted", reasons=(outdated,), ended_at=canary.opened_at)
+        in_vain = self._promoter.objection(request.model, request.challenger) or transitions.outdated(request, champion)
+        if in_vain is not None:
+            canary = replace(canary, state="aborted", reasons=(in_vain,), ended_at=canary.opened_at)
         with self._database.write() as connection:
             store.add(connection, canary)
         faults.reach("canary.after_open")

@@ -60,7 +60,7 @@ class CanaryPlan(BaseModel):
     alpha: Annotated[FiniteFloat, Field(gt=0, lt=0.5)] = 0.05
     power: Annotated[FiniteFloat, Field(ge=0.5, lt=1)] = 0.9
     look_every: Annotated[int, Field(ge=1)] = 50
-    smallest_change: Annotated[FiniteFloat, Field(gt=0)] = 0.2
+    smallest_change: Annotated[FiniteFloat, Field(ge=0.01, le=3)] = 0.2
     tolerance: Annotated[FiniteFloat, Field(gt=0)] | None = None
 
     @property
@@ -132,8 +132,11 @@ class CanaryPlan(BaseModel):
         try:
             return cls.model_validate(dict(document))
         except ValidationError as error:
-            parts = []
-            for problem in error.errors():
+            problems, parts = error.errors(), []
+            parents = {problem["loc"][:depth] for problem in problems for depth in range(len(problem["loc"]))}
+            for problem in problems:
+                if problem["loc"] in parents:  # what is wrong in it is told already
+                    continue
                 name = ".".join(str(part) for part in problem["loc"]) or "it"
                 if problem["type"] == "extra_forbidden":
                     parts.append(f"{name!r} is no part of a plan; the parts are {', '.join(cls.model_fields)}")

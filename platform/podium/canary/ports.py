@@ -1,6 +1,5 @@
 """What a canary wants from outside: traffic, aliases, promotions, and whether a run goes on."""
 
-from collections.abc import Collection
 from typing import Protocol
 
 from podium.stats.cells import Cells
@@ -52,8 +51,8 @@ class Promoter(Protocol):
     def reconcile(self, model: str) -> PromotionAnswer | None:
         """Bring a move that a dead process left open to its end."""
 
-    def blocked(self, model: str) -> Collection[str]:
-        """Return the versions that may not become champion."""
+    def objection(self, model: str, version: str) -> str | None:
+        """Return why a run could not make a version champion as things stand, None where it could."""
 
     def answer_to(self, idempotency_key: str) -> PromotionAnswer | None:
         """Return what became of the promotion asked for under a key; None where nobody asked."""

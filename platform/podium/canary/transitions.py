@@ -64,19 +64,6 @@ def end_reasons(shown: tuple[str, ...], promotion: PromotionAnswer | None) -> tu
     return (*promotion.reasons, *shown)
 
 
-def refusal(request: CanaryRequest, champion: str, *, blocked: bool) -> str | None:
-    """Return why a version cannot be tried at all, None where it can."""
-    model, version = request.model, request.challenger
-    if version == champion:
-        return f"Version {version} of {model} is champion already; there is nothing to try it against."
-    if blocked:
-        return (
-            f"Version {version} of {model} is blocked, so it could not become champion: a rollback led away from it. "
-            f"`podium models unblock {model} --version {version}` lifts that."
-        )
-    return None
-
-
 def outdated(request: CanaryRequest, champion: str) -> str | None:
     """Return why a trial would be in vain because the champion has changed since the challenger was judged."""
     if request.judged_against == champion:

@@ -46,7 +46,7 @@ def plan(
 
 @app.command()
 def show(model: Model, *, as_json: Json = False) -> None:
-    """Show a model's newest canary: how far it is, what was seen, what it came to and why.
+    """Show a model's newest canary, what it saw and what it came to.
 
     Example: podium canary show flight_delay
     """
@@ -129,9 +129,13 @@ def _print_plan(document: dict[str, Any]) -> None:
 
     plan, planned, needed = document["plan"], document["requests_planned"], document["requests_needed"]
     enough = f"{planned:,} {'≥' if document['enough'] else '<'} {needed:,} needed"
-    claim = f"its error rate is not higher than {document['error_rate']:g} by {plan['margin']:g}"
-    chance = f"the chance to show of an equal challenger that {claim} is {plan['power']:.0%} or more"
-    output.print_lines([f"Requests planned: {enough}, so that {chance}.", ""])
+    output.print_lines(
+        [
+            f"Requests planned: {enough} to show of {plan['power']:.0%} of equal challengers that they are within",
+            f"the margin (error rate {document['error_rate']:g}, margin {plan['margin']:g}, alpha {plan['alpha']:g}).",
+            "",
+        ]
+    )
     print_table(
         [
             Column("to the challenger", right=True),
@@ -174,6 +178,8 @@ def _print_canary(document: dict[str, Any]) -> None:
         [Column("variant"), Column("exposures", right=True), Column("errors", right=True)],
         [(variant, f"{exposures[variant]:,}", f"{errors[variant]:,}") for variant in ("challenger", "champion")],
     )
+    if not document["evidence"]:
+        return
     output.print_lines([""])
     print_table(
         [

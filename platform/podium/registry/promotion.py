@@ -146,6 +146,15 @@ class PromotionService:
         with self._database.read() as connection:
             return transitions.blocked_versions(history.entries(connection, model))
 
+    def objection(self, model: str, version: str) -> str | None:
+        """Return why a run could not make `version` champion as things stand, None where it could."""
+        situation = self._situation(model)
+        with self._database.read() as connection:
+            candidate = store.find_version(connection, model, version)
+            evidence = store.find_evidence(connection, candidate.evidence_digest) if candidate else None
+        ruled = transitions.promotion_objection(situation, version, candidate, evidence, by_run=True)
+        return None if ruled is None else ruled.text
+
     def answer_to(self, idempotency_key: str) -> Promotion | None:
         """Return the promotion asked for under a key, None if nobody asked."""
         with self._database.read() as connection:

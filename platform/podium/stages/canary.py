@@ -73,18 +73,20 @@ def run_canary(
 def _refuse_known_rows(
     context: AttemptContext, evidence: Evidence, version: ModelVersion, champion: ModelVersion | None
 ) -> None:
-    """Raise EvaluationError for rows that trained one of the models or judged the version."""
+    """Raise EvaluationError for rows that trained or judged one of the models."""
     services: StageServices = context.services
     digest = context.input_digests["replay"]
-    who = None
-    if digest == evidence.holdout_digest:
-        who = f"judged version {version.version}"
-    elif digest in services.trained_on(version):
-        who = f"were read on the way to version {version.version}"
-    elif champion is not None and digest in services.trained_on(champion):
-        who = f"were read on the way to the champion (version {champion.version})"
-    if who is not None:
+    tried = [(f"version {version.version}", version, evidence)]
+    if champion is not None:
+        tried.append((f"the champion (version {champion.version})", champion, services.evidence(champion)))
+    for who, model, judged in tried:
+        if digest == judged.holdout_digest:
+            did = f"judged {who}"
+        elif digest in services.trained_on(model):
+            did = f"were read on the way to {who}"
+        else:
+            continue
         raise EvaluationError(
-            f"The rows given to run_canary in {context.pipeline} {who}, so they cannot stand for traffic that neither "
+            f"The rows given to run_canary in {context.pipeline} {did}, so they cannot stand for traffic that neither "
             "model has seen; keep later rows apart in the step that prepares the data."
         )

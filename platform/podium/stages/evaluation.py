@@ -31,7 +31,7 @@ def evaluate_candidate(
     champion = services.champion(context.model)
     if champion is not None and holdout_digest in services.trained_on(champion):
         raise _trained(context, f"the champion (version {champion.version})")
-    if holdout_digest in context.trained_on["candidate"]:
+    if holdout_digest in context.read_before("candidate"):
         raise _trained(context, "the candidate")
     evidence = evaluate(
         candidate,

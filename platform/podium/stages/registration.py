@@ -45,7 +45,7 @@ def register_version(candidate: Any, evidence: Evidence) -> ModelVersion:
 
 def _data_digest(context: AttemptContext) -> str:
     """Return the digest of what trained the candidate; a step that read no artifact is known by its interval alone."""
-    read = context.trained_on["candidate"]
+    read = context.read_before("candidate")
     if len(read) == 1:
         return read[0]
     return ids.digest_json(read or context.interval.to_document())

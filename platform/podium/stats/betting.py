@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 from podium.errors import EvaluationError
-from podium.stats.cells import Cells, check_absolute_margin, log_mean_exp
+from podium.stats.cells import Cells, check_absolute_margin
+from podium.stats.columns import log_mean_exp
 
 BETS = np.geomspace(1 / 2, 2, 5)  # multiples of the bet that would suit an equal challenger
 EQUAL_SHARES = np.full(BETS.size, 1 / BETS.size)

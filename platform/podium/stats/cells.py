@@ -6,12 +6,7 @@ All that is sequential in `podium.stats` reads these counts and nothing else, so
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from podium.errors import EvaluationError
-
-Vector = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,38 +37,9 @@ class Cell:
 Cells = Sequence[Cell]  # in any order; a weight may occur more than once
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """The counts of many cells as vectors of equal length."""
-
-    weight: Vector
-    challenger_exposures: Vector
-    challenger_errors: Vector
-    champion_exposures: Vector
-    champion_errors: Vector
-
-
-def columns(cells: Cells) -> Columns:
-    """Return the cells column by column; no cells give vectors of length 0."""
-    rows = [
-        (cell.weight, cell.challenger_exposures, cell.challenger_errors, cell.champion_exposures, cell.champion_errors)
-        for cell in cells
-    ]
-    return Columns(*np.array(rows, dtype=np.float64).reshape(-1, 5).T)
-
-
 def check_absolute_margin(margin: float) -> None:
     """Raise EvaluationError unless `margin`, a difference of two error rates, lies strictly between 0 and 1."""
     if not 0 < margin < 1:
         raise EvaluationError(
             f"A margin of {margin} cannot be tested; it must be a share between 0 and 1, such as 0.01."
         )
-
-
-def log_mean_exp(exponents: Vector, weights: Vector) -> float:
-    """Return log Σ weight·e^exponent for weights that sum to 1, without overflow.
-
-    Equal exponents give exactly that exponent, so no evidence is exactly 0 whatever the weights' rounded sum.
-    """
-    largest = exponents.max()
-    return float(largest + np.log1p(weights @ np.expm1(exponents - largest)))

@@ -24,7 +24,8 @@ from scipy.optimize import brentq
 from scipy.special import expit, logit
 
 from podium.errors import EvaluationError
-from podium.stats.cells import Cells, Vector, columns, log_mean_exp
+from podium.stats.cells import Cells
+from podium.stats.columns import Vector, columns, log_mean_exp
 from podium.stats.paired import Bounds
 
 SMALLEST_CHANGE = 0.2

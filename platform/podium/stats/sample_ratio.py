@@ -9,7 +9,8 @@ one another.
 import numpy as np
 from scipy.special import betaln
 
-from podium.stats.cells import Cells, columns
+from podium.stats.cells import Cells
+from podium.stats.columns import columns
 
 CONCENTRATION = 100.0  # the prior counts as this many requests: deviations of about √(π(1 − π)/100)
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtr
 
-from podium.stats.cells import Cell, Cells, Vector, check_absolute_margin, columns
+from podium.stats.cells import Cell, Cells, check_absolute_margin
+from podium.stats.columns import Vector, columns
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ def usage_record(usage: AttemptUsage) -> UsageRecord:
 
 def run_outcome(connection: sa.Connection, run_id: str) -> str:
     """Return what a run came to: as its canary ended, or without one as the registry sees it."""
-    from podium.canary import store as canaries  # numpy and pydantic: only who ends runs pays for them
+    from podium.canary import store as canaries  # pydantic models: only who ends runs builds them
     from podium.registry import store as registry
 
     return canaries.run_outcome(connection, run_id) or registry.run_outcome(connection, run_id)

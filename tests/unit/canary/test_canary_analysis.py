@@ -44,6 +44,16 @@ def test_a_challenger_that_errs_more_is_rolled_back() -> None:
     assert row.estimate == pytest.approx(3.0)
 
 
+@given(st.integers(0, 60), st.integers(0, 60), st.sampled_from([0.01, 0.05, 0.2]))
+def test_the_shown_relative_risk_excludes_one_exactly_when_the_challenger_is_rolled_back(
+    own: int, others: int, alpha: float
+) -> None:
+    plan = CanaryPlan(alpha=alpha)
+    found = look(Cell(0.05, 200, own, 3800, 10 * others), *NOT_BEGUN, plan=plan)
+    risk = found.evidence[1]
+    assert (found.verdict == "roll_back") == (risk.low is not None and risk.low >= 1)
+
+
 def test_a_challenger_within_the_margin_is_promoted_before_the_horizon() -> None:
     ramp = (Cell(0.05, 400, 16, 7600, 380), Cell(0.25, 4000, 170, 12_000, 600), Cell(0.5, 9000, 390, 9000, 450))
     assert log_e_within_margin(ramp, margin=0.01, centre=0.05) >= math.log(40)

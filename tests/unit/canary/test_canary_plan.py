@@ -4,12 +4,19 @@ from hypothesis import strategies as st
 
 from podium.canary.plan import CanaryPlan, Phase
 from podium.errors import ConfigurationError
-from podium.stats.sequential import SMALLEST_CHANGE
+from podium.stats.cells import Cell
+from podium.stats.sequential import SMALLEST_CHANGE, log_e_worse
 
 
 def test_the_default_sends_twenty_thousand_requests_to_the_challenger() -> None:
     assert sum(weight * requests for weight, requests in CanaryPlan().weights) == 20_000
     assert CanaryPlan().smallest_change == SMALLEST_CHANGE
+
+
+@pytest.mark.parametrize("smallest_change", [0.01, 3.0])
+def test_what_a_plan_may_be_most_sensitive_to_the_evidence_can_weigh(smallest_change: float) -> None:
+    plan = CanaryPlan(smallest_change=smallest_change)
+    assert log_e_worse([Cell(0.5, 900, 90, 900, 30)], smallest_change=plan.smallest_change) > 3
 
 
 def test_equal_plans_have_equal_digests() -> None:
@@ -28,6 +35,7 @@ def test_a_weight_at_which_nothing_is_assigned_says_why_it_is_wrong(weight: floa
         CanaryPlan.from_document({"phases": [{"weight_percent": weight, "requests": 500}]})
     assert f"phases.0.weight_percent is {weight}" in str(caught.value)
     assert "the assignment carries no information" in str(caught.value)
+    assert "phases is" not in str(caught.value), "a wrong phase is told once, not once more as a phase that is missing"
 
 
 @pytest.mark.parametrize(
@@ -42,6 +50,8 @@ def test_a_weight_at_which_nothing_is_assigned_says_why_it_is_wrong(weight: floa
         ({"power": 1}, "power is 1"),
         ({"look_every": 0}, "look_every is 0"),
         ({"smallest_change": float("inf")}, "smallest_change is inf"),
+        ({"smallest_change": 0.009}, "smallest_change is 0.009"),
+        ({"smallest_change": 3.1}, "smallest_change is 3.1"),
         ({"tolerance": 0}, "tolerance is 0"),
         ({"steps": 3}, "'steps' is no part of a plan; the parts are phases, margin"),
     ],

@@ -157,10 +157,7 @@ def test_a_step_key_belongs_to_one_version_and_its_rows(changes: dict[str, Any])
         transitions.check_same_request(CANARY, replace(REQUEST, **changes))
 
 
-def test_what_may_not_be_tried_is_told_in_a_sentence() -> None:
-    assert transitions.refusal(REQUEST, "1", blocked=False) is None
-    assert "is champion already" in str(transitions.refusal(REQUEST, "2", blocked=False))
-    assert "`podium models unblock flight_delay --version 2`" in str(transitions.refusal(REQUEST, "1", blocked=True))
+def test_a_challenger_judged_against_another_champion_is_outdated() -> None:
     assert transitions.outdated(REQUEST, "1") is None
     assert "was judged against version 1, but the champion is version 5" in str(transitions.outdated(REQUEST, "5"))
     unjudged = replace(REQUEST, judged_against=None)
