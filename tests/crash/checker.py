@@ -6,6 +6,8 @@ each kill, and against a run that nobody disturbed.
 
 import fcntl
 import hashlib
+import itertools
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,13 +16,16 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from podium.db.schema import artifact, attempt, event, ledger_entry, model_version, output, run, step_run
+from podium.db.schema import artifact, attempt, event, ledger_entry, output, run, run_rollup, step_run
+from podium.db.schema.execution import ATTEMPT_STATES
+from podium.execution.items import WHOLE, item_name
+from podium.finops.money import total
 from podium.finops.reconciliation import reconcile
-from podium.registry import history
-from podium.registry.entities import CHAMPION
 from podium.wiring.project import Project
+from tests.crash import model_checker
+from tests.crash.model_checker import ModelRecord
 
-_ENDS = {"attempt.succeeded", "attempt.failed", "attempt.lost", "attempt.cancelled", "attempt.timed_out"}
+_ENDS = {f"attempt.{state}" for state in ATTEMPT_STATES if state != "running"}
 
 
 @dataclass(frozen=True, order=True)
@@ -34,10 +39,20 @@ class Charge:
 
 
 @dataclass(frozen=True)
+class Record:
+    """What is on record of a project, without the names and times in which two of the same story differ."""
+
+    runs: int
+    charges: tuple[Charge, ...]
+    models: ModelRecord
+
+
+@dataclass(frozen=True)
 class EndedAttempt:
-    """An attempt that had ended when somebody looked."""
+    """An attempt that had ended when somebody looked; `step` is `added[2]` for an item of a mapped step."""
 
     attempt_id: str
+    step_run_id: str
     step: str
     state: str
     ended_at: datetime
@@ -46,14 +61,20 @@ class EndedAttempt:
 def ended_attempts(project: Project) -> frozenset[EndedAttempt]:
     """Return what had ended by now; a kill right after this look may lose none of it."""
     with project.database.read() as connection:
-        return frozenset(
-            EndedAttempt(row.attempt_id, row.step, row.state, row.ended_at)
-            for row in _attempts(connection)
-            if row.state != "running"
+        return frozenset(_ended(row) for row in _attempts(connection) if row.state != "running")
+
+
+def record(project: Project) -> Record:
+    """Return what is on record of a project whose runs have ended."""
+    with project.database.read() as connection:
+        return Record(
+            runs=connection.scalar(sa.select(sa.func.count()).select_from(run)) or 0,
+            charges=tuple(sorted(itertools.chain.from_iterable(_charges(connection).values()))),
+            models=model_checker.record(connection),
         )
 
 
-def charges(connection: sa.Connection) -> dict[str, list[Charge]]:
+def _charges(connection: sa.Connection) -> dict[str, list[Charge]]:
     """Return what the ledger charges for, by attempt."""
     found: dict[str, list[Charge]] = {}
     for row in connection.execute(sa.select(ledger_entry)):
@@ -64,79 +85,103 @@ def charges(connection: sa.Connection) -> dict[str, list[Charge]]:
 def problems(
     project: Project,
     *,
-    undisturbed: Collection[Charge],
-    registers: bool,
+    undisturbed: Record,
     before: Sequence[Collection[EndedAttempt]],
 ) -> list[str]:
-    """Return all that is wrong with the one run of `project`, in words; nothing is what a test wants.
+    """Return all that is wrong with the runs of `project`, in words; nothing is what a test wants.
 
-    `undisturbed` is what a run that nobody killed is charged for, `registers` says whether it makes a model version,
-    `before` is what had ended at each kill.
+    `undisturbed` is what comes of the same runs when nobody kills them, `before` is what had ended at each kill.
     """
     with project.database.read() as connection:
         attempts = _attempts(connection)
         found = [
-            *_of_run(connection),
+            *_of_runs(connection, undisturbed.runs),
             *_of_steps(connection, attempts),
             *_of_order(connection),
             *_of_what_had_ended(attempts, before),
-            *_of_ledger(connection, attempts, undisturbed),
+            *_of_ledger(connection, attempts, undisturbed.charges),
+            *_of_rollups(connection),
             *_of_artifacts(connection, project.settings.artifact_folder),
         ]
-    if registers:
-        found += _of_model(project)
+    found += model_checker.problems(project, undisturbed.models)
     return [*found, *_of_locks(project.settings.home / "locks")]
 
 
 def _attempts(connection: sa.Connection) -> list[sa.Row[Any]]:
-    query = sa.select(attempt, step_run.c.name.label("step")).join(
+    query = sa.select(attempt, step_run.c.name.label("step"), step_run.c.map_index).join(
         step_run, step_run.c.step_run_id == attempt.c.step_run_id
     )
-    return list(connection.execute(query.order_by(step_run.c.position, attempt.c.number)))
+    order = step_run.c.run_id, step_run.c.position, step_run.c.map_index, attempt.c.number
+    return list(connection.execute(query.order_by(*order)))
 
 
-def _of_run(connection: sa.Connection) -> Iterator[str]:
+def _ended(row: sa.Row[Any]) -> EndedAttempt:
+    return EndedAttempt(row.attempt_id, row.step_run_id, _name(row), row.state, row.ended_at)
+
+
+def _name(row: sa.Row[Any]) -> str:
+    return item_name(row.step, row.map_index)
+
+
+def _of_runs(connection: sa.Connection, expected: int) -> Iterator[str]:
     runs = connection.execute(sa.select(run)).all()
-    if [(row.state, row.open_steps) for row in runs] != [("succeeded", 0)]:
-        yield f"one succeeded run expected, found {[(row.run_id, row.state, row.open_steps) for row in runs]}"
+    if [(row.state, row.open_steps) for row in runs] != [("succeeded", 0)] * expected:
+        told = [(row.run_id, row.state, row.open_steps) for row in runs]
+        yield f"succeeded runs expected: {expected}, found {told}"
 
 
 def _of_steps(connection: sa.Connection, attempts: Sequence[sa.Row[Any]]) -> Iterator[str]:
-    produced = {row.step_run_id: row.attempt_id for row in connection.execute(sa.select(output))}
-    for step in connection.execute(sa.select(step_run)):
+    produced: dict[str, set[str]] = {}
+    for row in connection.execute(sa.select(output)):
+        produced.setdefault(row.step_run_id, set()).add(row.attempt_id)
+    order = step_run.c.run_id, step_run.c.position, step_run.c.map_index
+    steps = connection.execute(sa.select(step_run).order_by(*order)).all()
+    mapped = {(step.run_id, step.name) for step in steps if step.map_index != WHOLE}
+    for run_id, name in mapped:
+        indexes = [step.map_index for step in steps if (step.run_id, step.name) == (run_id, name)]
+        if indexes != list(range(WHOLE, len(indexes) - 1)):
+            yield f"{name} has items {indexes}"
+    for step in steps:
+        label = item_name(step.name, step.map_index)
         own = [row for row in attempts if row.step_run_id == step.step_run_id]
+        if step.map_index == WHOLE and (step.run_id, step.name) in mapped:
+            if (step.state, step.waiting_on, own) != ("succeeded", 0, []):
+                yield f"{label} is {step.state}, waits on {step.waiting_on} items and has {len(own)} attempts itself"
+            continue
         succeeded = [row.attempt_id for row in own if row.state == "succeeded"]
         if step.state != "succeeded" or len(succeeded) != 1 or own[-1].attempt_id not in succeeded:
-            yield f"{step.name} is {step.state} after attempts that {[row.state for row in own]}"
-        elif produced.get(step.step_run_id, succeeded[0]) != succeeded[0]:
-            yield f"{step.name} has an output of another attempt than the one that succeeded"
+            yield f"{label} is {step.state} after attempts that {[row.state for row in own]}"
+        elif produced.get(step.step_run_id, set(succeeded)) != set(succeeded):
+            yield f"{label} has an output of another attempt than the one that succeeded"
         if [row.number for row in own] != list(range(1, len(own) + 1)):
-            yield f"{step.name} has attempts numbered {[row.number for row in own]}"
+            yield f"{label} has attempts numbered {[row.number for row in own]}"
 
 
 def _of_order(connection: sa.Connection) -> Iterator[str]:
     """At no time two attempts of a step ran: each started after the end of the one before."""
-    running: dict[str, int] = {}
+    running: dict[tuple[str, str], int] = {}
     for row in connection.execute(sa.select(event).order_by(event.c.event_id)):
+        step = row.run_id, row.step
         if row.kind == "attempt.started":
-            if row.step in running:
-                yield f"{row.step}: attempt {row.attempt} started while attempt {running[row.step]} ran"
-            running[row.step] = row.attempt
-        elif row.kind in _ENDS and running.pop(row.step, None) != row.attempt:
+            if step in running:
+                yield f"{row.step}: attempt {row.attempt} started while attempt {running[step]} ran"
+            running[step] = row.attempt
+        elif row.kind in _ENDS and running.pop(step, None) != row.attempt:
             yield f"{row.step}: attempt {row.attempt} ended without having started, or twice"
-    for step, number in running.items():
-        yield f"{step}: attempt {number} never ended"
+    for (_, name), number in running.items():
+        yield f"{name}: attempt {number} never ended"
 
 
 def _of_what_had_ended(attempts: Sequence[sa.Row[Any]], before: Sequence[Collection[EndedAttempt]]) -> Iterator[str]:
-    now = {row.attempt_id: EndedAttempt(row.attempt_id, row.step, row.state, row.ended_at) for row in attempts}
+    now = {row.attempt_id: _ended(row) for row in attempts}
     for ended in {each for look in before for each in look}:
         if now.get(ended.attempt_id) != ended:
             yield f"an attempt had ended before a kill as {ended}, afterwards it is {now.get(ended.attempt_id)}"
     for look in before:
         known = {ended.attempt_id for ended in look}
         for ended in look:
-            again = [row.number for row in attempts if row.step == ended.step and row.attempt_id not in known]
+            own = [row for row in attempts if row.step_run_id == ended.step_run_id]
+            again = [row.number for row in own if row.attempt_id not in known]
             if ended.state == "succeeded" and again:
                 yield f"{ended.step} had succeeded before a kill and was run again, as attempts {again}"
 
@@ -146,14 +191,14 @@ def _of_ledger(
 ) -> Iterator[str]:
     books = reconcile(connection)
     yield from (f"the books do not agree: {check}" for check in books.checks if not check.ok)
-    charged = charges(connection)
+    charged = _charges(connection)
     succeeded: list[Charge] = []
     for row in attempts:
         own = sorted(charged.pop(row.attempt_id, []))
         if row.state == "succeeded":
             succeeded += own
-        elif own != sorted(charge for charge in undisturbed if charge.step == row.step):
-            yield f"{row.step}: attempt {row.number}, {row.state}, is charged for {own}"
+        elif own != sorted({charge for charge in undisturbed if charge.step == row.step}):
+            yield f"{_name(row)}: attempt {row.number}, {row.state}, is charged for {own}"
     if sorted(succeeded) != sorted(undisturbed):
         yield f"what succeeded is charged for {sorted(succeeded)}, undisturbed for {sorted(undisturbed)}"
     if charged:
@@ -166,19 +211,34 @@ def _of_unknowns(connection: sa.Connection, attempts: Mapping[str, sa.Row[Any]])
     for row in attempts.values():
         unknown = row.cpu_seconds is None or row.peak_memory_bytes is None
         if row.state == "lost" and (row.meter_quality != "estimated" or row.cpu_seconds is not None):
-            yield f"{row.step}: the use of lost attempt {row.number} is {row.meter_quality}, CPU {row.cpu_seconds}"
+            yield f"{_name(row)}: the use of lost attempt {row.number} is {row.meter_quality}, CPU {row.cpu_seconds}"
         if row.state == "succeeded" and (row.meter_quality != "measured" or unknown or not row.wall_seconds):
-            yield f"{row.step}: the use of attempt {row.number}, which succeeded, is {row.meter_quality}"
-        if (row.error is None) != (row.state == "succeeded" or row.state == "cancelled"):
-            yield f"{row.step}: attempt {row.number}, {row.state}, has the error {row.error!r}"
+            yield f"{_name(row)}: the use of attempt {row.number}, which succeeded, is {row.meter_quality}"
+        if (row.error is None) != (row.state in ("succeeded", "cancelled", "snoozed")):
+            yield f"{_name(row)}: attempt {row.number}, {row.state}, has the error {row.error!r}"
     for entry in connection.execute(sa.select(ledger_entry)):
         row = attempts[entry.attempt_id]
         if (entry.outcome, entry.meter_quality) != (row.state, row.meter_quality):
-            yield f"{row.step}: attempt {row.number}, {row.state}, is in the ledger as {entry.outcome}"
+            yield f"{_name(row)}: attempt {row.number}, {row.state}, is in the ledger as {entry.outcome}"
         if entry.amount is None or (entry.amount == 0) != (entry.quantity == 0):
-            yield f"{row.step}: {entry.quantity} {entry.unit} of attempt {row.number} cost {entry.amount}"
+            yield f"{_name(row)}: {entry.quantity} {entry.unit} of attempt {row.number} cost {entry.amount}"
         if row.state == "succeeded" and entry.quantity <= 0:
-            yield f"{row.step}: attempt {row.number} succeeded with {entry.quantity} {entry.unit} of {entry.resource}"
+            yield f"{_name(row)}: attempt {row.number} succeeded with {entry.quantity} {entry.unit} of {entry.resource}"
+
+
+def _of_rollups(connection: sa.Connection) -> Iterator[str]:
+    """Every end of a run is counted once, and the runs' money is the ledger's."""
+    ends, amounts = Counter[str](), []
+    for row in connection.execute(sa.select(run_rollup)):
+        ends["failed" if row.outcome == "failed" else "succeeded"] += row.ends
+        amounts.append(row.amount)
+    kinds = connection.scalars(sa.select(event.c.kind).where(event.c.kind.in_(["run.failed", "run.succeeded"])))
+    told = Counter(kind.removeprefix("run.") for kind in kinds)
+    if ends != told:
+        yield f"the runs ended as {dict(told)}, counted are {dict(ends)}"
+    charged = connection.scalars(sa.select(ledger_entry.c.amount)).all()
+    if total(amounts) != total(charged):
+        yield f"the runs' rollups add up to {total(amounts)}, the ledger to {total(charged)}"
 
 
 def _of_artifacts(connection: sa.Connection, folder: Path) -> Iterator[str]:
@@ -186,30 +246,6 @@ def _of_artifacts(connection: sa.Connection, folder: Path) -> Iterator[str]:
         place = folder / row.digest[:2] / row.digest
         if not place.is_file() or hashlib.sha256(place.read_bytes()).hexdigest() != row.digest:
             yield f"the artifact {row.digest} is missing or torn"
-
-
-def _of_model(project: Project) -> Iterator[str]:
-    with project.database.read() as connection:
-        versions = connection.execute(sa.select(model_version)).all()
-        if len(versions) != 1:
-            yield f"one model version expected, on record are {[row.version for row in versions]}"
-            return
-        (version,) = versions
-        verification = history.verify(connection, version.model)
-        entries = history.entries(connection, version.model)
-    registered = [found.version for found in project.registry.versions(version.model)]
-    if registered != [version.version]:
-        yield f"one version in MLflow expected, there are {registered}"
-    applied = [entry.to_version for entry in entries if entry.state == "applied"]
-    if applied != [version.version] or len(entries) != 1:
-        told = [(entry.action, entry.state, entry.to_version) for entry in entries]
-        yield f"one applied promotion expected, the history tells {told}"
-    champion = project.registry.alias(version.model, CHAMPION)
-    if [champion] != applied[-1:]:
-        yield f"champion is {champion}, the history's last applied move is to {applied[-1:]}"
-    if not verification.ok:
-        yield f"the history is broken: {verification.problem}"
-    project.registry.load_model(version.source, digest=version.digest)
 
 
 def _of_locks(folder: Path) -> Iterator[str]:

@@ -17,8 +17,11 @@ Part = Literal["tree", "supervisor", "host", "supervisor and host", "slot"]
 GONE_WITHIN_SECONDS = 2.0
 
 
-def kill(supervisor: int, part: Part) -> None:
-    """SIGKILL a running `podium run`: all of it at once, or one part alone."""
+def kill(supervisor: int, part: Part | Literal["slots"]) -> None:
+    """SIGKILL a running `podium run`: all of it at once, or one part alone.
+
+    `slot` is the one in which a held step has started a process, `slots` are all.
+    """
     root = psutil.Process(supervisor)
     if part == "tree":
         # Listed first, so that nobody hears of another's end before its own; what is forked meanwhile must end itself.
@@ -27,7 +30,9 @@ def kill(supervisor: int, part: Part) -> None:
         victims = [root]
     else:
         (host,) = [child for child in root.children() if "podium.execution.slot_host" in child.cmdline()]
-        victims = {"host": [host], "supervisor and host": [root, host], "slot": host.children()[:1]}[part]
+        slots = host.children()
+        at_work = [slot for slot in slots if slot.children()]
+        victims = {"host": [host], "supervisor and host": [root, host], "slot": at_work, "slots": slots}[part]
     assert victims
     for victim in victims:
         with suppress(psutil.NoSuchProcess):
@@ -75,6 +80,18 @@ def end_survivors(home: Path) -> None:
     for process_id in _processes(home):
         with suppress(ProcessLookupError):
             os.kill(process_id, signal.SIGKILL)
+
+
+@contextmanager
+def at_barrier(home: Path, point: str, seconds: float = 60.0) -> Iterator[None]:
+    """Wait until a process of the project waits for another one at a point; let it go on when the block has ended."""
+    meeting = home / "faults" / point
+    deadline = time.monotonic() + seconds
+    while not (meeting.is_dir() and any(meeting.iterdir())):
+        assert time.monotonic() < deadline, f"nobody came to {point} within {seconds:g} s"
+        time.sleep(0.002)
+    yield
+    (meeting / "test").touch()
 
 
 @contextmanager

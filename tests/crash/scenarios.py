@@ -3,12 +3,25 @@
 from collections.abc import Sequence
 from random import Random
 
-from podium import faults
+from podium.execution import queries
 from tests.crash import kills
 from tests.crash.checker import EndedAttempt, ended_attempts, problems
-from tests.crash.projects import CrashProject
+from tests.crash.projects import INTERVAL, CrashProject
 
-# In the order in which a run comes to them. A point that neither pipeline comes to fails its test.
+# Each in the order in which a run comes to them. A point that no pipeline comes to fails its test.
+RUN_POINTS = (
+    "run.before_create",
+    "run.after_create",
+    "attempt.before_start",
+    "attempt.after_start",
+    "slot.before_execute",
+    "artifact.before_rename",
+    "artifact.after_rename",
+    "slot.before_result",
+    "attempt.before_end",
+    "fan_out.before_commit",
+    "attempt.after_end",
+)
 MODEL_POINTS = (
     "registry.before_log_model",
     "registry.after_log_model",
@@ -20,7 +33,15 @@ MODEL_POINTS = (
     "promotion.after_alias",
     "promotion.after_applied",
 )
-RUN_POINTS = tuple(sorted(faults.POINTS - set(MODEL_POINTS)))
+CANARY_POINTS = (
+    "canary.before_open",
+    "canary.after_open",
+    "canary.after_alias",
+    "canary.after_look",
+    "canary.after_promotion",
+    "canary.before_end",
+    "canary.after_end",
+)
 
 
 class Crashes:
@@ -62,15 +83,40 @@ class Crashes:
             kills.kill(process.pid, part)
         self._look_around()
 
+    def of_a_slot_at(self, point: str) -> None:
+        """Kill the slots of a run while its supervisor is at a point; the run goes on by itself."""
+        armed = f"{point}:barrier=2"
+        with self.project.go_on(faults=armed) as process, kills.at_barrier(self.project.home, point):
+            kills.kill(process.pid, "slots")
+        self._look_around()
+
+    def of_a_worker(self) -> None:
+        """Leave a run to a `podium worker`, kill all of that inside a step, and let another worker end the run."""
+        project = self.project
+        with project.podium("run", project.template.pipeline, "--for", INTERVAL, "--detach") as detaching:
+            detaching.communicate()
+        with project.opened() as opened, opened.database.read() as connection:
+            (run_id,) = queries.list_runs(connection)
+        with kills.held(project.root) as hold, project.podium("worker") as worker:
+            hold.wait()
+            kills.kill(worker.pid, "tree")
+        self._look_around()
+        with project.podium("worker") as worker:
+            if not kills.wait_for_line(worker, f"{run_id} succeeded"):
+                self.problems.append(f"the second worker ended (exit {worker.wait()}) before the run did")
+            worker.terminate()
+            worker.communicate()
+        if worker.returncode != 0:
+            self.problems.append(f"the second worker exited {worker.returncode} when it was stopped")
+
     def end(self) -> list[str]:
         """Run it again to its end, undisturbed, and return everything that is wrong."""
         self.project.finish()
         self._look_around(kill=False)
-        template = self.project.template
+        undisturbed = self.project.template.undisturbed
+        assert undisturbed is not None
         with self.project.opened() as opened:
-            self.problems += problems(
-                opened, undisturbed=template.charged, registers=template.registers, before=self._before
-            )
+            self.problems += problems(opened, undisturbed=undisturbed, before=self._before)
         return self.problems
 
     def _look_around(self, *, kill: bool = True) -> None:
@@ -102,4 +148,18 @@ def part_killed(project: CrashProject, part: kills.Part) -> list[str]:
     """Kill one part of a run inside a step."""
     crashes = Crashes(project)
     crashes.inside_a_step(part)
+    return crashes.end()
+
+
+def slot_killed(project: CrashProject, point: str) -> list[str]:
+    """Kill what a step runs in while its supervisor is at a point."""
+    crashes = Crashes(project)
+    crashes.of_a_slot_at(point)
+    return crashes.end()
+
+
+def worker_killed(project: CrashProject) -> list[str]:
+    """Kill a whole worker inside a step of a run that was left to it; another one ends the run."""
+    crashes = Crashes(project)
+    crashes.of_a_worker()
     return crashes.end()

@@ -1,20 +1,21 @@
-"""A whole `podium run` killed with SIGKILL, then run again: it ends as if nothing had happened."""
+"""A whole `podium run` killed with SIGKILL, then run again: it ends as if nothing had happened.
 
-import itertools
-from collections.abc import Iterator
+Where several deaths are one test, they are of one run: what a death leaves is taken up by a process that dies of the
+next. `make soak` has a run of its own for each of them, on both databases; and it alone has whole runs die at the
+points of registration and promotion, where test_promotion_crashes.py kills what a run's stages call.
+"""
+
 from pathlib import Path
 from random import Random
 from typing import get_args
 
 import pytest
-import sqlalchemy as sa
 
+from podium import faults
 from tests.crash import projects, scenarios
 from tests.crash.kills import Part
 from tests.crash.projects import Template
-from tests.crash.scenarios import MODEL_POINTS, RUN_POINTS
-
-_numbers = itertools.count(1)
+from tests.crash.scenarios import CANARY_POINTS, MODEL_POINTS, RUN_POINTS
 
 
 @pytest.fixture(scope="module")
@@ -23,35 +24,20 @@ def counting(tmp_path_factory: pytest.TempPathFactory) -> Template:
 
 
 @pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Template:
-    return projects.digits(tmp_path_factory.mktemp("digits"))
+def tried(tmp_path_factory: pytest.TempPathFactory) -> Template:
+    return projects.tried(tmp_path_factory.mktemp("tried"))
 
 
-@pytest.fixture
-def postgresql_url(postgresql_server: str) -> Iterator[str]:
-    url = sa.make_url(postgresql_server).set(drivername="postgresql+psycopg")
-    admin = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-    name = f"crash_{next(_numbers)}"
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name} TEMPLATE template_podium"))
-    yield url.set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+def test_every_point_is_one_that_a_run_dies_at() -> None:
+    assert {*RUN_POINTS, *MODEL_POINTS, *CANARY_POINTS} == faults.POINTS
 
 
-@pytest.mark.parametrize("point", RUN_POINTS)
-def test_a_run_killed_at_a_point_ends_as_if_nothing_had_happened(
-    counting: Template, tmp_path: Path, point: str
+def test_a_run_that_dies_at_every_point_ends_as_if_nothing_had_happened(
+    counting: Template, tmp_path: Path, database_url: str
 ) -> None:
-    assert scenarios.one_after_the_other(counting.project(tmp_path / "project"), [point]) == []
-
-
-@pytest.mark.parametrize("point", ["run.after_create", "attempt.after_start", "attempt.before_end"])
-def test_a_run_killed_at_a_point_goes_on_from_postgresql(
-    counting: Template, tmp_path: Path, postgresql_url: str, point: str
-) -> None:
-    assert scenarios.one_after_the_other(counting.project(tmp_path / "project", postgresql_url), [point]) == []
+    # The last deaths each come after one more attempt's end, so that the very last ones' are an item's.
+    points = [*RUN_POINTS, *["attempt.after_end"] * 3]
+    assert scenarios.one_after_the_other(counting.project(tmp_path / "project", database_url), points) == []
 
 
 @pytest.mark.parametrize("part", get_args(Part))
@@ -61,18 +47,21 @@ def test_whatever_part_of_a_run_is_killed_inside_a_step_nothing_stays_alive_and_
     assert scenarios.part_killed(counting.project(tmp_path / "project"), part) == []
 
 
-def test_a_run_that_dies_at_every_step_of_registration_and_promotion_makes_one_version_and_one_move(
-    digits: Template, tmp_path: Path
-) -> None:
-    # One run that dies nine times: what a death leaves is taken up by a process that dies of the next. `make soak` has
-    # a run of its own for each point.
-    assert scenarios.one_after_the_other(digits.project(tmp_path / "project"), MODEL_POINTS) == []
+def test_a_run_whose_worker_is_killed_is_ended_by_the_next_worker(counting: Template, tmp_path: Path) -> None:
+    assert scenarios.worker_killed(counting.project(tmp_path / "project")) == []
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
-def test_a_run_killed_at_a_random_moment_ends_as_if_nothing_had_happened(
-    digits: Template, tmp_path: Path, seed: int
+def test_a_run_that_dies_at_every_step_of_its_canary_has_one_canary_and_makes_one_move(
+    tried: Template, tmp_path: Path, database_url: str
 ) -> None:
-    random = Random(seed)  # noqa: S311 - a kill's moment is no secret
-    verdicts = (scenarios.random_kill(digits.project(tmp_path / str(number)), random) for number in range(10))
+    assert scenarios.one_after_the_other(tried.project(tmp_path / "project", database_url), CANARY_POINTS) == []
+
+
+def test_a_step_that_is_killed_during_its_canary_goes_on_with_it(tried: Template, tmp_path: Path) -> None:
+    assert scenarios.slot_killed(tried.project(tmp_path / "project"), "canary.after_look") == []
+
+
+def test_a_run_killed_at_a_random_moment_ends_as_if_nothing_had_happened(tried: Template, tmp_path: Path) -> None:
+    random = Random(1)  # noqa: S311 - a kill's moment is no secret
+    verdicts = (scenarios.random_kill(tried.project(tmp_path / str(number)), random) for number in range(10))
     assert next(verdict for verdict in verdicts if verdict is not None) == []
