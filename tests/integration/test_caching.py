@@ -9,6 +9,7 @@ import pytest
 from podium.dag.interval import Interval
 from podium.dag.plan import Constant, Input, IntervalInput, Plan, Reference
 from podium.db.engine import Database
+from podium.execution import queries
 from podium.wiring.documents import run_document
 from tests.execution_world import DAY, HandWorker, node, plan_of
 
@@ -81,6 +82,36 @@ def test_other_code_is_computed(world: HandWorker) -> None:
     plan = cached("train", READS_LOAD)
     execute(world, plan)
     assert execute(world, replace(plan, code_digest="f" * 64))["train"] == "1 attempt"
+
+
+def test_what_became_ready_while_the_code_changed_is_known_by_the_new_code(world: HandWorker) -> None:
+    old = cached("train", READS_LOAD)
+    new = replace(old, modules={"pipelines/flow.py": "new"}, code_digest="new")
+    run = world.start(old)
+    (load,) = world.claim(run)
+    with world.database.read() as connection:
+        row = queries.running_attempt(connection, load.attempt_id)
+    assert row is not None
+    world.start(new)  # somebody else asks for the run, with other code
+    with world.database.write() as connection:
+        world.end_row(connection, row)
+    (train,) = world.claim(run)
+    world.end(train)
+    assert execute(world, old) == {"load": "1 attempt", "train": "1 attempt"}
+    assert execute(world, new) == {"load": "1 attempt", "train": "cached"}
+
+
+def test_what_was_resumed_as_an_uncached_step_is_not_taken_over(world: HandWorker) -> None:
+    old = cached("train", READS_LOAD)
+    new = replace(
+        old, steps=(old.steps[0], replace(old.steps[1], cache=False)), modules={"x": "new"}, code_digest="new"
+    )
+    run = world.start(old)
+    world.end(world.claim(run)[0])
+    world.end(world.claim(run)[0], "failed")
+    world.service.resume(run.run_id, new, reason="repaired")
+    world.end(world.claim(run)[0])
+    assert execute(world, old) == {"load": "1 attempt", "train": "1 attempt"}
 
 
 def test_a_failed_step_is_never_taken_over(world: HandWorker) -> None:

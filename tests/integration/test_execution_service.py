@@ -1,10 +1,14 @@
 """What the faces ask of execution: start, find, resume and cancel a run."""
 
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
+from podium.dag.plan import Resources
 from podium.db.engine import Database
 from podium.db.schema import run
 from podium.errors import Conflict, NotFound, Refused, UsageError
@@ -25,6 +29,19 @@ def hand(database: Database, tmp_path: Path) -> HandWorker:
     worker = HandWorker(database, tmp_path)
     worker.worker("w")
     return worker
+
+
+def wait_for_a_blocked_writer(database: Database) -> None:
+    """Wait until somebody waits for the caller's open transaction; SQLite lets no writer begin, and tells nobody."""
+    waits = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    deadline = time.monotonic() + 10.0
+    while not database.is_sqlite:
+        with database.read() as connection:
+            if connection.scalar(waits):
+                return
+        assert time.monotonic() < deadline, "nobody came to wait"
 
 
 class TestAsking:
@@ -62,6 +79,16 @@ class TestAsking:
         after = plan_of(*CHAIN.steps, code="c1")
         assert hand.start(after).plan_digest == after.digest
         assert "run.code_changed" in hand.events(started)
+
+    def test_an_attempt_is_billed_what_it_reserved_whatever_the_code_of_today_reserves(self, hand: HandWorker) -> None:
+        plan = plan_of(node("a"), node("b", "a"))
+        more = replace(plan, steps=tuple(replace(each, resources=Resources(4.0, 2**33, 0)) for each in plan.steps))
+        started = hand.start(plan)
+        (claim,) = hand.claim(started)
+        hand.start(more)
+        hand.end(claim)
+        hand.end(hand.claim(started)[0])
+        check_books(hand.database)
 
     def test_another_graph_is_refused_with_both_ways_out(self, hand: HandWorker) -> None:
         started = hand.start(CHAIN)
@@ -163,6 +190,20 @@ class TestCancel:
         hand.clock.advance(31)
         assert hand.service.cancel(started.run_id, reason="enough").state == "cancelled"
         check_books(hand.database)
+
+    def test_a_run_that_ends_while_it_is_cancelled_is_not_cancelled(self, hand: HandWorker) -> None:
+        started = hand.start(plan_of(node("a")))
+        (claim,) = hand.claim(started)
+        with ThreadPoolExecutor(1) as pool:
+            with hand.database.write() as connection:
+                row = queries.running_attempt(connection, claim.attempt_id)
+                assert row is not None
+                hand.end_row(connection, row)
+                cancelled = pool.submit(hand.service.cancel, started.run_id, reason="enough")
+                wait_for_a_blocked_writer(hand.database)
+            with pytest.raises(UsageError, match="succeeded already; there is nothing to cancel"):
+                cancelled.result()
+        assert "run.cancelled" not in hand.events(started)
 
     def test_a_run_that_ended_is_not_cancelled(self, hand: HandWorker) -> None:
         started = hand.start(plan_of(node("a")))

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from podium.dag.plan import Constant, Plan, Reference, StepNode
 from podium.db.engine import Database
 from podium.db.schema import run as run_table
-from podium.execution import queries
+from podium.execution import assignments, queries, tally
 from podium.execution.entities import AttemptEndState, Run
 from podium.execution.items import WHOLE
+from podium.execution.reads import Read
 from podium.execution.rescuer import rescue
 from tests.execution_world import HandWorker, check_books, days, node, plan_of
 
@@ -86,6 +87,54 @@ class TestFanOut:
         started = fanned_out(hand)
         with hand.database.read() as connection:
             assert queries.run_rows(connection, [started.run_id])[started.run_id].open_steps == 2
+
+    def test_open_work_is_the_items_once_there_are_any(self, hand: HandWorker) -> None:
+        def counted() -> dict[str, int]:
+            with hand.database.read() as connection:
+                return {state: found.count for (_, state), found in tally.open_steps(connection).items()}
+
+        started = hand.start(plan_of(node("load"), FIT))
+        assert counted() == {"ready": 1, "waiting": 1}
+        hand.end(hand.claim(started)[0], result="[1, 2, 3]")
+        assert counted() == {"ready": 3}
+
+    def test_a_claim_reads_its_own_inputs_and_not_all_that_came_before(self, hand: HandWorker) -> None:
+        plan = plan_of(
+            node("load"),
+            FIT,
+            node("mean", reads={"all": Reference("load")}),
+            node("scale", over=Reference("fit"), reads={"mean": Reference("mean")}),
+        )
+        started = fanned_out(hand, plan)
+        for claim in hand.claim(started):
+            hand.end(claim)
+        claims = hand.claim(started, limit=1)
+        with hand.database.read() as connection:
+            (assignment,) = assignments.of_claims(connection, started, plan, claims, hand.clock.now())
+        assert set(assignment.stored) == {Read("fit", "result", 0), Read("mean", "result")}
+
+    def test_many_items_take_no_more_statements_than_few_to_make_or_to_take_over(self, hand: HandWorker) -> None:
+        plan = plan_of(node("load"), replace(FIT, cache=True))
+        statements = Counter[str]()
+
+        def fan_out(name: str, items: list[int]) -> Run:
+            def note(*_: object) -> None:
+                statements[name] += 1
+
+            started = hand.start(plan, again=True)
+            (load,) = hand.claim(started)
+            sa.event.listen(hand.database.engine, "before_cursor_execute", note)
+            hand.end(load, result=json.dumps(items))
+            sa.event.remove(hand.database.engine, "before_cursor_execute", note)
+            return started
+
+        for name, items in (("few", [1, 2]), ("many", [*range(10, 210)])):
+            made = fan_out(f"{name} made", items)
+            for claim in hand.claim(made, limit=1000):
+                hand.end(claim)
+            assert fan_out(f"{name} taken over", items).run_id != made.run_id
+        assert statements["many made"] == statements["few made"]
+        assert statements["many taken over"] == statements["few taken over"]
 
     def test_no_items_are_an_empty_list(self, hand: HandWorker) -> None:
         started = fanned_out(hand, items="[]")

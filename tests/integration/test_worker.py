@@ -116,7 +116,8 @@ def test_a_run_whose_code_was_edited_since_fails_once_and_says_what_to_do(flow: 
     flow.write("# edited\n" + IT)
     serve(flow, lambda: all_ended(flow, [run]))
     error = only(flow.document(run))["error"]
-    assert "changed since the run was planned; put the code back and resume the run" in error
+    assert "changed since the run was planned" in error
+    assert "`podium runs resume` goes on with the code it finds" in error
 
 
 def test_a_run_whose_end_cannot_be_written_fails_and_the_others_go_on(

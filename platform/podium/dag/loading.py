@@ -159,8 +159,9 @@ def check_unchanged(root: Path, modules: Mapping[str, str]) -> None:
     changed = changed_files(root, modules)
     if changed:
         raise DefinitionError(
-            f"{', '.join(changed)} changed since the run was planned; put the code back and resume the run, "
-            "or start a new one with --again."
+            f"{', '.join(changed)} changed since the run was planned, or this machine has another version. "
+            "`podium runs resume` goes on with the code it finds; put the old code back first to go on with that, or "
+            "start a new run with --again."
         )
 
 

@@ -14,7 +14,7 @@ from podium.execution.artifacts import Artifact
 from podium.execution.channel import Message
 from podium.execution.entities import Assignment, Run
 from podium.execution.items import item_name
-from podium.execution.reads import Read, digest_of, digests_of, maker_of, on_the_way_to, read_by
+from podium.execution.reads import Read, digest_of, read_by
 from podium.execution.store import Claim, log_name
 
 
@@ -22,7 +22,7 @@ def of_claims(
     connection: sa.Connection, run: Run, plan: Plan, claims: Sequence[Claim], now: datetime
 ) -> list[Assignment]:
     """Return the assignments of claimed step runs of one run."""
-    reads = {read for claim in claims for read in on_the_way_to(plan, claim.step, claim.map_index)}
+    reads = {read for claim in claims for read in read_by(plan, plan.step(claim.step), claim.map_index).values()}
     stored = outputs.stored(connection, run.run_id, plan, reads)
     return [
         Assignment(
@@ -71,7 +71,6 @@ def to_message(assignment: Assignment, log_folder: Path) -> Message:
             "interval": values.encode(run.interval),
             "code_digest": plan.code_digest,
             "input_digests": {name: digest_of(stored[read]) for name, read in reads.items()},
-            "trained_on": {name: _trained_on(read, assignment) for name, read in reads.items()},
         },
     }
 
@@ -91,9 +90,3 @@ def _source(name: str, source: Any, reads: Mapping[str, Read], assignment: Assig
     else:
         raise TypeError(f"unknown input {source!r}")
     return {"value": value[assignment.map_index] if name == assignment.node.over else value}
-
-
-def _trained_on(read: Read, assignment: Assignment) -> list[str]:
-    """Return what the step run that made an input had read, and what the step runs before that had read."""
-    before = on_the_way_to(assignment.plan, *maker_of(assignment.plan, read))
-    return digests_of(assignment.stored[each] for each in before)

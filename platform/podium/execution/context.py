@@ -40,8 +40,8 @@ class AttemptContext:
     """The attempt that runs now, and the services its stages may ask.
 
     `step_key` names the step run and stays the same over its attempts: what a stage does outside is idempotent
-    under it. `input_digests` maps each parameter to the digest of the artifact it came from; `trained_on` maps a
-    parameter to the digests of all that was read on the way to it. `artifact` reads a stored value by its digest.
+    under it. `input_digests` maps each parameter to the digest of the artifact it came from; `read_before` returns for
+    a parameter the digests of all that was read on the way to its value. `artifact` reads a stored value by its digest.
     `services` are built when a stage first asks: a step that is no stage does not pay for their import.
     """
 
@@ -54,8 +54,8 @@ class AttemptContext:
     interval: Interval
     code_digest: str
     input_digests: dict[str, str]
-    trained_on: dict[str, list[str]]
     build_services: Callable[[], Any]
+    read_before: Callable[[str], list[str]]
     artifact: Callable[[str], Any]
 
     @cached_property

@@ -52,7 +52,7 @@ class Assignment:
     node: StepNode
     map_index: int
     started_at: datetime
-    stored: Stored  # all that was read on the way to it, its own inputs too
+    stored: Stored  # its inputs, and those of the others claimed with it
     log: str
 
     @property

@@ -34,7 +34,10 @@ def open_items(connection: sa.Connection, run_id: str, plan: Plan, node: StepNod
     left = [row for row in rows if row.state != "succeeded"]
     if node.cache:
         keys = caching.keys_of(run, plan, node, stored)
-        left = [row for row in left if not _take_over(connection, run_id, node.name, row, keys[row.map_index], now)]
+        sources = caching.take_over(connection, {row.step_run_id: keys[row.map_index] for row in left}, now)
+        label = {row.step_run_id: item_name(node.name, row.map_index) for row in left}
+        store.record_cached(connection, run_id, {label[each]: source for each, source in sources.items()}, now)
+        left = [row for row in left if row.step_run_id not in sources]
     connection.execute(
         step_run.update()
         .where(*_of_items(run_id, node.name), step_run.c.state == "waiting")
@@ -63,14 +66,6 @@ def close(connection: sa.Connection, run_id: str, step: str, now: datetime) -> N
     if moved.rowcount != 1:
         raise InternalError(f"The mapped step {step} of run {run_id} was not waiting when its last item ended.")
     store.record(connection, run_id, f"step.{state}", now, step=step, reason=reason)
-
-
-def _take_over(connection: sa.Connection, run_id: str, step: str, row: sa.Row[Any], key: str, now: datetime) -> bool:
-    source = caching.take_over(connection, row.step_run_id, key, now)
-    if source is not None:
-        label = item_name(step, row.map_index)
-        store.record(connection, run_id, "step.cached", now, step=label, reason=f"the same as in run {source}")
-    return source is not None
 
 
 def _make_items(connection: sa.Connection, run_id: str, step: str, count: int, now: datetime) -> list[sa.Row[Any]]:

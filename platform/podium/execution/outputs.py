@@ -10,7 +10,7 @@ from podium.db.schema import artifact, output, step_run
 from podium.errors import InternalError
 from podium.execution.artifacts import Artifact
 from podium.execution.items import WHOLE, item_name, parse_item
-from podium.execution.reads import Read, Stored, digests_of, on_the_way_to
+from podium.execution.reads import Read, Stored, digests_of, maker_of, on_the_way_to
 
 
 def stored(connection: sa.Connection, run_id: str, plan: Plan, reads: Collection[Read]) -> Stored:
@@ -32,6 +32,12 @@ def stored(connection: sa.Connection, run_id: str, plan: Plan, reads: Collection
             name = item_name(read.output, read.index)
             raise InternalError(f"The run {run_id} has no output {name} of its step {read.step}.") from None
     return answer
+
+
+def read_before(connection: sa.Connection, run_id: str, plan: Plan, read: Read) -> list[str]:
+    """Return the digests of all that was read by the step run that made what a step reads, and by those before it."""
+    reads = on_the_way_to(plan, *maker_of(plan, read))
+    return digests_of(stored(connection, run_id, plan, reads).values())
 
 
 def read_for(connection: sa.Connection, run_id: str, plan: Plan, digest: str) -> list[str]:

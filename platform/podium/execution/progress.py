@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from podium.dag.plan import Plan, Reference, StepNode
 from podium.db.schema import run, step_run
 from podium.errors import Conflict, InternalError
-from podium.execution import caching, fan_out, outputs, queries, readiness, store
+from podium.execution import caching, fan_out, outputs, plans, queries, readiness, store
 from podium.execution.artifacts import Artifact
 from podium.execution.codecs import decode_json
 from podium.execution.entities import AttemptEnd, AttemptUsage
@@ -54,12 +54,17 @@ class Progress:
         end: AttemptEnd,
         now: datetime,
     ) -> StepMove | None:
-        """End one attempt and commit nothing; None if its worker no longer holds it (and nothing is written)."""
+        """End one attempt and commit nothing; None if its worker no longer holds it (and nothing is written).
+
+        `plan` is the one that the attempt began under; what follows is done under the plan the run has now.
+        """
+        locked = store.lock_run(connection, attempt.run_id)
         if not store.end_attempt(connection, attempt.attempt_id, attempt.worker_id, end, now):
             return None
-        store.lock_run(connection, attempt.run_id)
+        if locked.plan_digest != plan.digest:
+            plan = plans.load(connection, locked.plan_digest)
         node = plan.step(attempt.step)
-        self.ledger.post(connection, _usage_of(attempt, node, end))
+        self.ledger.post(connection, _usage_of(attempt, end))
         reason = end.error.message if end.error else None
         store.record(
             connection,
@@ -131,6 +136,7 @@ class Progress:
                         state="waiting",
                         waiting_on=waits[node.name],
                         failures=0,
+                        cache_key=None,
                         reason=None,
                         not_before=None,
                         ended_at=None,
@@ -205,11 +211,10 @@ class _Moving:
         found = outputs.stored(self.connection, self.run_id, self.plan, reads)
         (key,) = caching.keys_of(run, self.plan, node, found)
         step_run_id = queries.step_run_id(self.connection, self.run_id, node.name)
-        source = caching.take_over(self.connection, step_run_id, key, self.now)
+        source = caching.take_over(self.connection, {step_run_id: key}, self.now).get(step_run_id)
         if source is None:
             return False
-        reason = f"the same as in run {source}"
-        store.record(self.connection, self.run_id, "step.cached", self.now, step=node.name, reason=reason)
+        store.record_cached(self.connection, self.run_id, {node.name: source}, self.now)
         self.ended.append(node.name)
         return True
 
@@ -278,7 +283,7 @@ def _move_step(
     store.record(connection, run_id, move.event, now, step=step, reason=move.told)
 
 
-def _usage_of(attempt: queries.AttemptRow, node: StepNode, end: AttemptEnd) -> AttemptUsage:
+def _usage_of(attempt: queries.AttemptRow, end: AttemptEnd) -> AttemptUsage:
     return AttemptUsage(
         attempt_id=attempt.attempt_id,
         run_id=attempt.run_id,
@@ -290,8 +295,8 @@ def _usage_of(attempt: queries.AttemptRow, node: StepNode, end: AttemptEnd) -> A
         state=end.state,
         started_at=attempt.started_at,
         ended_at=attempt.started_at + timedelta(seconds=end.usage.wall_seconds),
-        cpu=node.resources.cpu,
-        memory_bytes=node.resources.memory_bytes,
-        gpu=node.resources.gpu,
+        cpu=attempt.reserved_cpu,
+        memory_bytes=attempt.reserved_memory_bytes,
+        gpu=attempt.reserved_gpu,
         usage=end.usage,
     )

@@ -26,6 +26,9 @@ class AttemptRow:
     worker_id: str
     started_at: datetime
     heartbeat_at: datetime
+    reserved_cpu: float
+    reserved_memory_bytes: int
+    reserved_gpu: int
     step_run_id: str
     step: str
     map_index: int
@@ -237,6 +240,9 @@ def _running_attempts() -> sa.Select[Any]:
             attempt.c.worker_id,
             attempt.c.started_at,
             attempt.c.heartbeat_at,
+            attempt.c.reserved_cpu,
+            attempt.c.reserved_memory_bytes,
+            attempt.c.reserved_gpu,
             attempt.c.step_run_id,
             step_run.c.name.label("step"),
             step_run.c.map_index,

@@ -7,9 +7,10 @@ from typing import Any
 from podium.dag import values
 from podium.db.engine import Database
 from podium.errors import Conflict, InternalError, PodiumError
-from podium.execution import queries, store, wire
+from podium.execution import outputs, queries, store, wire
 from podium.execution.channel import Message
 from podium.execution.entities import Assignment
+from podium.execution.reads import read_by
 
 Service = Callable[[Assignment, Mapping[str, Any]], Any]
 
@@ -37,16 +38,24 @@ class Answers:
         if foreign:  # decoding imports a type's module, and user code is imported in slots only
             raise InternalError(f"The service {name} was handed a {foreign[0]}, which is no type of Podium's.")
         arguments = values.decode(question["arguments"])
-        if name not in self.services and name != "artifact":
+        service = {"artifact": self._artifact, "read_before": self._read_before, **self.services}.get(name)
+        if service is None:
             raise InternalError(f"There is no service {name!r}.")
         with self.database.write() as connection:
             held = store.holds(connection, self.worker_id, assignment.attempt_id)
         if not held:
             raise Conflict(f"The attempt {assignment.attempt_id} is no longer held by this worker.")
-        if name == "artifact":
-            with self.database.read() as connection:
-                return wire.artifact_to_document(queries.artifact_of(connection, arguments["digest"]))
-        return self.services[name](assignment, arguments)
+        return service(assignment, arguments)
+
+    def _artifact(self, _: Assignment, arguments: Mapping[str, Any]) -> Any:
+        with self.database.read() as connection:
+            return wire.artifact_to_document(queries.artifact_of(connection, arguments["digest"]))
+
+    def _read_before(self, assignment: Assignment, arguments: Mapping[str, Any]) -> list[str]:
+        plan = assignment.plan
+        read = read_by(plan, assignment.node, assignment.map_index)[arguments["parameter"]]
+        with self.database.read() as connection:
+            return outputs.read_before(connection, assignment.run.run_id, plan, read)
 
 
 def _foreign_types(document: Any) -> list[str]:

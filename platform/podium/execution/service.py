@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+import sqlalchemy as sa
+
 from podium import faults, ids
 from podium.clock import Clock
 from podium.dag.interval import Interval, check_grain
@@ -45,9 +47,10 @@ class ExecutionService:
             plans.store(connection, plan, now)
             existing = None if again else queries.find_run(connection, plan.pipeline, interval, parameters)
             if existing is not None:
-                if existing.state in ("queued", "running"):
-                    self._adopt(connection, existing, plan)
-                return queries.get_run(connection, existing.run_id)
+                found = _locked(connection, existing.run_id)
+                if found.state in ("queued", "running"):
+                    self._adopt(connection, found, plan)
+                return queries.get_run(connection, found.run_id)
             faults.reach("run.before_create")
             run_id, created = store.create_run(
                 connection,
@@ -68,7 +71,7 @@ class ExecutionService:
     def resume(self, run_id: str, plan: Plan, *, reason: str) -> Run:
         """Make a failed or cancelled run run again where it stopped; one that is open is returned as it is."""
         with self._database.write() as connection:
-            run = queries.get_run(connection, run_id)
+            run = _locked(connection, run_id)
             if run.state in ("succeeded", "refused"):
                 raise UsageError(
                     f"The run {run.run_id} {run.state}; start another with "
@@ -84,7 +87,7 @@ class ExecutionService:
         """Cancel a run that has not ended; Conflict while a living worker executes a step of it."""
         rescue(self._database, self._progress, self._clock, besides="")
         with self._database.write() as connection:
-            run = queries.get_run(connection, run_id)
+            run = _locked(connection, run_id)
             if run.state not in ("queued", "running"):
                 raise UsageError(f"The run {run.run_id} {run.state} already; there is nothing to cancel.")
             if not self._progress.cancel(connection, run.run_id, reason, self._clock.now()):
@@ -93,7 +96,7 @@ class ExecutionService:
                 )
             return queries.get_run(connection, run.run_id)
 
-    def _adopt(self, connection: Any, run: Run, plan: Plan) -> None:
+    def _adopt(self, connection: sa.Connection, run: Run, plan: Plan) -> None:
         """Let an unfinished run go on with today's code: the graph must be the same; both digests are recorded."""
         if run.plan_digest == plan.digest:
             return
@@ -107,6 +110,13 @@ class ExecutionService:
                 f"anew with `podium run {plan.pipeline} --for {run.interval.name} --again`."
             )
         store.change_plan(connection, run.run_id, before, plan, self._clock.now())
+
+
+def _locked(connection: sa.Connection, run_id: str) -> Run:
+    """Return a run that nobody else moves until the transaction ends."""
+    found = queries.get_run(connection, run_id).run_id  # `run_id` may be a part of it
+    store.lock_run(connection, found)
+    return queries.get_run(connection, found)
 
 
 def _refuse_gpus(plan: Plan) -> None:

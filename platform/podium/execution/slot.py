@@ -128,6 +128,7 @@ class Slot:
         context = AttemptContext(
             **{**work["context"], "interval": values.decode(work["context"]["interval"])},
             build_services=self._services,
+            read_before=lambda parameter: self.ask("read_before", {"parameter": parameter}),
             artifact=self._artifact,
         )
         with entered(context), _thread_limit(work["cpu"]):

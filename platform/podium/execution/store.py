@@ -7,7 +7,7 @@ what becomes ready next commit together.
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -119,15 +119,21 @@ def open_run(connection: sa.Connection, pipeline: str, interval: Interval) -> st
     return found
 
 
-def lock_run(connection: sa.Connection, run_id: str) -> str:
-    """Return a run's state, and keep others from moving the run or its step runs until the transaction ends.
+class LockedRun(NamedTuple):
+    """What of a run stays as it is while its lock is held."""
 
-    Whoever moves a run takes this lock first, so that no two wait for each other's step runs.
+    state: str
+    plan_digest: str
+
+
+def lock_run(connection: sa.Connection, run_id: str) -> LockedRun:
+    """Keep others from moving a run, its step runs and attempts, or changing its plan, until the transaction ends.
+
+    Whoever does one of these takes this lock first, so that no two wait for each other.
     """
-    state: str = connection.execute(
-        sa.select(run.c.state).where(run.c.run_id == run_id).with_for_update(key_share=True)
-    ).scalar_one()
-    return state
+    columns = (run.c.state, run.c.plan_digest)
+    row = connection.execute(sa.select(*columns).where(run.c.run_id == run_id).with_for_update(key_share=True)).one()
+    return LockedRun(*row)
 
 
 def start_worker(
@@ -157,7 +163,7 @@ def claim(
     now: datetime,
 ) -> list[Claim]:
     """Claim up to `limit` step runs of a run that may start now, each with a new running attempt."""
-    state = lock_run(connection, run_id)
+    state = lock_run(connection, run_id).state
     if state not in ("queued", "running"):
         return []
     claimable = connection.execute(
@@ -325,6 +331,17 @@ def record(
     connection.execute(
         event.insert().values(run_id=run_id, step=step, attempt=number, kind=kind, reason=reason, at=now)
     )
+
+
+def record_cached(connection: sa.Connection, run_id: str, sources: Mapping[str, str], now: datetime) -> None:
+    """Append an event for each step that was taken over, with the run that its outputs are from."""
+    kind = "step.cached"
+    rows = [
+        {"run_id": run_id, "step": step, "kind": kind, "reason": f"the same as in run {source}", "at": now}
+        for step, source in sources.items()
+    ]
+    if rows:
+        connection.execute(event.insert(), rows)
 
 
 def change_plan(connection: sa.Connection, run_id: str, before: Plan, after: Plan, now: datetime) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from podium.db.schema import plan, run, step_run
+from podium.execution.items import WHOLE
 
 OPEN_RUN_STATES = ("queued", "running")
 OPEN_STEP_STATES = ("waiting", "ready", "running", "held")
@@ -55,12 +56,19 @@ class OpenSteps:
 
 
 def open_steps(connection: sa.Connection) -> Mapping[tuple[str, str], OpenSteps]:
-    """Return the step runs of open runs that have not ended, by pipeline and state."""
+    """Return the step runs of open runs that have not ended, by pipeline and state.
+
+    A mapped step counts once before its list is known, and from then on with its items alone.
+    """
+    item = step_run.alias("item")
+    has_items = sa.exists().where(
+        item.c.run_id == step_run.c.run_id, item.c.name == step_run.c.name, item.c.map_index > WHOLE
+    )
     first_ready_at = sa.func.min(step_run.c.ready_at, type_=step_run.c.ready_at.type)
     query = (
         sa.select(run.c.pipeline, step_run.c.state, sa.func.count(), first_ready_at)
         .select_from(run.join(step_run))
-        .where(_IS_OPEN, step_run.c.state.in_(OPEN_STEP_STATES))
+        .where(_IS_OPEN, step_run.c.state.in_(OPEN_STEP_STATES), sa.or_(step_run.c.map_index > WHOLE, ~has_items))
         .group_by(run.c.pipeline, step_run.c.state)
     )
     return {(pipeline, state): OpenSteps(*found) for pipeline, state, *found in connection.execute(query)}
