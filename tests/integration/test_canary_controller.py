@@ -52,7 +52,19 @@ def test_a_worse_challenger_is_rolled_back_before_the_horizon(world: CanaryWorld
     assert world.run_outcome("r2") == "rolled_back"
     assert "errs more often: e-value" in ended.reasons[0]
     assert "≥ 20 allowed" in ended.reasons[0]
-    assert [state for _, state, _ in world.models.told] == ["applied"], "a canary's roll-back moves no champion"
+    assert [state for _, state, _ in world.models.told] == ["applied", "blocked"], "it moves no champion"
+
+
+def test_a_version_that_its_canary_rolled_back_is_blocked_with_the_reason_until_somebody_unblocks_it(
+    world: CanaryWorld,
+) -> None:
+    version = world.challenger()
+    ended = world.play(world.request(version), error_rate=0.5)
+    refused = world.models.promote(version)
+    assert refused.state == "refused"
+    assert f"canary {ended.canary_id} of run r2: The challenger errs more often" in refused.reasons[0]
+    world.models.unblock(version)
+    assert world.models.promote(version).applied
 
 
 def test_too_few_requests_are_inconclusive_and_say_how_many_it_would_take(world: CanaryWorld) -> None:
@@ -296,6 +308,9 @@ class Refusing:
 
     def objection(self, model: str, version: str) -> None:
         del model, version
+
+    def block(self, model: str, version: str, **arguments: Any) -> None:
+        del model, version, arguments
 
     def answer_to(self, idempotency_key: str) -> None:
         del idempotency_key

@@ -226,10 +226,18 @@ class CanaryController:
                 idempotency_key=canary.step_key,
                 actor=canary.actor,
                 actor_verified=canary.actor_verified,
-                reason=transitions.promotion_reason(canary),
+                reason=transitions.decision_reason(canary),
                 run_id=canary.run_id,
             )
             faults.reach("canary.after_promotion")
+        if look.verdict == "roll_back":
+            self._promoter.block(
+                canary.model,
+                canary.challenger_version,
+                actor=canary.actor,
+                actor_verified=canary.actor_verified,
+                reason=transitions.decision_reason(canary),
+            )
         state = transitions.ended_by(look.verdict, promotion)
         promotion_id = None if promotion is None else promotion.promotion_id
         return self._end(canary, state, transitions.end_reasons(canary.reasons, promotion), promotion_id)

@@ -11,9 +11,11 @@ from podium.canary.entities import CHALLENGER, CHAMPION, Canary, totals
 from podium.errors import NotFound
 
 
-def show(connection: sa.Connection, model: str) -> dict[str, Any]:
-    """Return the open canary of a model, else its last one; raises NotFound where it never had one."""
-    canary = store.newest_of(connection, model)
+def show(connection: sa.Connection, model: str, run_id: str | None = None) -> dict[str, Any]:
+    """Return the open canary of a model, else its last one, or that of a run; raises NotFound where there is none."""
+    canary = store.newest_of(connection, model) if run_id is None else store.of_run(connection, run_id)
+    if run_id is not None and (canary is None or canary.model != model):
+        raise NotFound(f"The run {run_id} opened no canary of {model}; `podium runs show {run_id}` says why.")
     if canary is None:
         raise NotFound(
             f"Model {model} never had a canary; a pipeline with the stage run_canary opens one as soon as the model "

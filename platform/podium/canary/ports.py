@@ -54,6 +54,9 @@ class Promoter(Protocol):
     def objection(self, model: str, version: str) -> str | None:
         """Return why a run could not make a version champion as things stand, None where it could."""
 
+    def block(self, model: str, version: str, *, actor: str, actor_verified: bool, reason: str) -> None:
+        """Keep a version from becoming champion until a person unblocks it; blocking it again adds nothing."""
+
     def answer_to(self, idempotency_key: str) -> PromotionAnswer | None:
         """Return what became of the promotion asked for under a key; None where nobody asked."""
 

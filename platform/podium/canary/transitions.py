@@ -100,8 +100,8 @@ def version_gone(canary: Canary) -> str:
     )
 
 
-def promotion_reason(canary: Canary) -> str:
-    """Return the words under which the promotion is recorded: the canary and its evidence."""
+def decision_reason(canary: Canary) -> str:
+    """Return the words under which the promotion or the block is recorded: the canary and its evidence."""
     return f"canary {canary.canary_id} of run {canary.run_id}: {' '.join(canary.reasons)}"
 
 

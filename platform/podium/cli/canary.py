@@ -45,17 +45,24 @@ def plan(
 
 
 @app.command()
-def show(model: Model, *, as_json: Json = False) -> None:
+def show(
+    model: Model,
+    run: Annotated[str | None, typer.Option(metavar="RUN", help="The canary of this run, not the newest.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
     """Show a model's newest canary, what it saw and what it came to.
 
     Example: podium canary show flight_delay
     """
     from podium.canary import documents
     from podium.cli import output
+    from podium.execution import queries
     from podium.wiring.project import open_project
 
     with open_project().database.read() as connection:
-        document = documents.show(connection, model)
+        run_id = None if run is None else queries.get_run(connection, run).run_id
+        document = documents.show(connection, model, run_id)
     if as_json:
         output.print_json(document)
     else:

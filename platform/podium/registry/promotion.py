@@ -128,18 +128,30 @@ class PromotionService:
                     f"Version {version} of {model} is not blocked; the blocked versions are: "
                     f"{', '.join(sorted(blocked)) or 'none'}."
                 )
+            fact = self._word_on(version, "unblock", "unblocked", actor, reason, actor_verified=actor_verified)
             with self._database.write() as connection:
-                fact = Fact(
-                    at=self._clock.now(),
-                    action="unblock",
-                    state="unblocked",
-                    from_version=None,
-                    to_version=version,
-                    actor=actor,
-                    actor_verified=actor_verified,
-                    reason=reason,
-                )
                 return history.append(connection, model, fact)
+
+    def block(self, model: str, version: str, *, actor: str, actor_verified: bool, reason: str) -> None:
+        """Keep a version from becoming champion until it is unblocked; one that is blocked stays as it is."""
+        with self._lock(f"model-{model}"):
+            if version in self.blocked(model):
+                return
+            fact = self._word_on(version, "block", "blocked", actor, reason, actor_verified=actor_verified)
+            with self._database.write() as connection:
+                history.append(connection, model, fact)
+
+    def _word_on(self, version: str, action: str, state: str, actor: str, reason: str, *, actor_verified: bool) -> Fact:
+        return Fact(
+            at=self._clock.now(),
+            action=action,
+            state=state,
+            from_version=None,
+            to_version=version,
+            actor=actor,
+            actor_verified=actor_verified,
+            reason=reason,
+        )
 
     def blocked(self, model: str) -> set[str]:
         """Return the versions that may not become champion until they are unblocked."""

@@ -184,8 +184,8 @@ def _is_blocked(situation: Situation, version: str) -> Objection:
     told = [entry for entry in situation.history if entry.state == "blocked" and entry.to_version == version]
     return Objection(
         "refused",
-        f"Version {version} of {situation.model} is blocked: {told[-1].actor} rolled back from it at "
-        f"{instant_text(told[-1].at)} ({told[-1].reason}). "
+        f"Version {version} of {situation.model} is blocked since {instant_text(told[-1].at)} by {told[-1].actor} "
+        f"({told[-1].reason}). "
         f"`podium models unblock {situation.model} --version {version}` lifts that.",
     )
 

@@ -275,7 +275,7 @@ def test_a_blocked_version_waits_for_its_unblock(world: World) -> None:
         world,
         world.promote(second),
         first,
-        "is blocked: grace rolled back from it",
+        "is blocked since ",
         "complaints from the desk",
         "podium models unblock flight_delay --version 2",
     )
