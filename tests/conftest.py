@@ -1,6 +1,7 @@
 """Databases for every test that needs one: a fresh SQLite file, and a fresh database of a real PostgreSQL."""
 
 import itertools
+import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ from podium.db.engine import Database
 from tests.postgresql_on_tcp import TcpServer, tcp_server
 
 _numbers = itertools.count(1)
+
+# A shell starts what runs in its background with Ctrl-C ignored, which every process started from here would inherit.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -58,6 +58,17 @@ def test_the_log_of_the_choice_names_every_configuration(podium: Podium, runs: l
     assert "since 2013-01-01, 48 leaves" in log
 
 
+def test_costs_and_logs_call_an_item_by_its_number(podium: Podium, runs: list[dict[str, Any]]) -> None:
+    run_id = runs[1]["run_id"]
+    table = podium("costs", "run", run_id).out.splitlines()
+    named = list(dict.fromkeys(line.split()[0] for line in table if line.startswith("fit")))
+    assert named == [f"fit[{index}]" for index in range(4)]
+    refused = podium("runs", "logs", run_id, "--step", "fit[9]")
+    assert refused.code == 2
+    assert refused.complaint == f"The step fit of run {run_id} has no item 9; it has fit[0] to fit[3]."
+    assert "The step choose of run" in podium("runs", "logs", run_id, "--step", "choose[0]").complaint
+
+
 def test_each_team_pays_for_its_own_runs(podium: Podium, runs: list[dict[str, Any]]) -> None:
     answer = podium("run", "flight_delay", "--for", "2013-07", "--json")
     assert answer.code == 0, answer.err

@@ -69,6 +69,24 @@ def it() -> None:
         assert document["state"] == "failed"
         assert said in only(document)["error"]
 
+    def test_a_model_given_wrongly_in_a_step_is_told_in_one_line(self, flow: FlowProject) -> None:
+        document = flow.run(
+            """
+from podium.canary.plan import CanaryPlan
+
+@step
+def it() -> None:
+    CanaryPlan(margni=0.02)
+"""
+            + ONE_STEP
+        )
+        error = only(document)["error"]
+        assert error.startswith(
+            "CanaryPlan has no field 'margni'; did you mean margin? Its fields are phases, margin, "
+        )
+        assert "(pipelines/flow.py:" in error
+        assert "\n" not in error
+
     def test_retries_back_off_and_succeed(self, flow: FlowProject) -> None:
         told: list[Happening] = []
         document = flow.run(

@@ -49,10 +49,10 @@ def end_attempt(database: Database, ledger: Ledger) -> End:
     with database.write() as connection:
         insert_surroundings(connection)
 
-    def end(attempt_id: str, *, post: bool = True, **changes: Any) -> UsageRecord:
+    def end(attempt_id: str, *, post: bool = True, map_index: int = -1, **changes: Any) -> UsageRecord:
         usage = used(attempt_id, **changes)
         with database.write() as connection:
-            insert_attempt(connection, usage)
+            insert_attempt(connection, usage, map_index)
             if post:
                 ledger.post(connection, usage)
         return usage
@@ -99,7 +99,7 @@ def insert_surroundings(connection: sa.Connection) -> None:
     insert(connection, worker, worker_id="w")
 
 
-def insert_attempt(connection: sa.Connection, usage: UsageRecord) -> None:
+def insert_attempt(connection: sa.Connection, usage: UsageRecord, map_index: int = -1) -> None:
     if connection.scalar(sa.select(run.c.run_id).where(run.c.run_id == usage.run_id)) is None:
         insert(
             connection,
@@ -113,9 +113,9 @@ def insert_attempt(connection: sa.Connection, usage: UsageRecord) -> None:
             interval_end=NOON,
             state="running",  # goes on: what is counted at a run's end is not these tests' matter
         )
-    step_run_id = f"{usage.run_id}/{usage.step}"
+    step_run_id = f"{usage.run_id}/{usage.step}/{map_index}"
     if connection.scalar(sa.select(step_run.c.name).where(step_run.c.step_run_id == step_run_id)) is None:
-        facts = {"step_run_id": step_run_id, "run_id": usage.run_id, "name": usage.step}
+        facts = {"step_run_id": step_run_id, "run_id": usage.run_id, "name": usage.step, "map_index": map_index}
         insert(connection, step_run, state="failed", ended_at=NOON, **facts)
     insert(
         connection,
@@ -252,6 +252,19 @@ def test_a_run_is_broken_down_by_step_attempt_and_resource(priced: Database, end
     document = found.document()
     assert document["steps"][0]["attempts"][1]["memory_efficiency"] == 0.5
     assert document["total"] == "0.0037437498"
+
+
+def test_an_attempt_at_an_item_of_a_mapped_step_says_which(priced: Database, end_attempt: End) -> None:
+    end_attempt("a", step="depths")
+    for index, attempt_id in enumerate("bc"):
+        end_attempt(attempt_id, step="fit", map_index=index, started_at=NOON + timedelta(minutes=5))
+    with priced.read() as connection:
+        steps = run_cost(connection, "run-1").document()["steps"]
+    assert {step["name"]: [(one["map_index"], one["number"]) for one in step["attempts"]] for step in steps} == {
+        "depths": [(None, 1)],
+        "fit": [(0, 1), (1, 1)],
+    }
+    assert sorted(row["step"] for row in reported(priced, "step").document()["rows"]) == ["depths", "fit"]
 
 
 def test_the_cost_of_a_run_that_does_not_exist_is_no_zero(priced: Database) -> None:

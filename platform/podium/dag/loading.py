@@ -11,21 +11,17 @@ import importlib
 import importlib.machinery
 import os
 import sys
-import sysconfig
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from podium.dag import location
+from podium.dag import complaints, location
 from podium.dag.authoring import Pipeline, Step
 from podium.dag.plan import Plan
 from podium.dag.tracing import trace
 from podium.errors import DefinitionError
-
-_PODIUM_FOLDER = Path(__file__).parent.parent
-_INSTALLED_FOLDERS = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 @dataclass(frozen=True)
@@ -63,10 +59,12 @@ def load_file(root: Path, path: Path) -> ModuleType:
         ) from error
     except (Exception, SystemExit) as error:
         where = location.of_traceback(error.__traceback__, within=root)
-        kind = type(error).__name__
+        about_a_model = complaints.about_a_model(error)
+        if about_a_model is not None:
+            raise DefinitionError(f"{where}: {about_a_model}") from error
         raise DefinitionError(
-            f"{where}: importing {path.name} raised {kind}: {error}. Correct it there; until then the file "
-            "has no pipelines."
+            f"{where}: importing {path.name} raised {type(error).__name__}: {complaints.in_one_line(error)}. "
+            "Correct it there; until then the file has no pipelines."
         ) from error
     if Path(module.__file__ or "") != path:
         raise DefinitionError(
@@ -129,7 +127,7 @@ def loaded_code(root: Path) -> LoadedCode:
 
 def is_own_code(file: Path, root: Path) -> bool:
     """Tell whether `file` is the project's own: under `root`, neither installed there nor Podium's."""
-    return _is_local(file, root) and not file.is_relative_to(_PODIUM_FOLDER)
+    return _is_local(file, root) and not file.is_relative_to(location.PODIUM_FOLDER)
 
 
 def imported_names(paths: Iterable[Path]) -> tuple[str, ...]:
@@ -157,6 +155,13 @@ def plan_is_current(root: Path, plan: Plan) -> bool:
 def check_unchanged(root: Path, modules: Mapping[str, str]) -> None:
     """Raise DefinitionError, naming the files, unless the code is what a plan's `modules` say it was."""
     changed = changed_files(root, modules)
+    absent = [file for file in changed if not (root / file).is_file()]
+    if absent:
+        raise DefinitionError(
+            f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} not there in {root} on the host "
+            f"{os.uname().nodename}. Every worker needs the code that the run was planned with: put it there, and "
+            "`podium runs resume` goes on."
+        )
     if changed:
         raise DefinitionError(
             f"{', '.join(changed)} changed since the run was planned, or this machine has another version. "
@@ -193,11 +198,7 @@ def _hidden_module(name: str, root: Path) -> str:
 
 
 def _is_local(path: Path, root: Path) -> bool:
-    # Not whatever lies under `sys.prefix`: that may be the project's root, or /usr with the project in /usr/src.
-    installed = {"site-packages", "dist-packages"} & set(path.parts) or any(
-        path.is_relative_to(folder) for folder in _INSTALLED_FOLDERS
-    )
-    return path.is_relative_to(root) and not installed and path != _PODIUM_FOLDER.parent
+    return path.is_relative_to(root) and not location.is_installed(path) and path != location.PODIUM_FOLDER.parent
 
 
 def _with_imported_files(files: Iterable[Path], folders: Sequence[Path], root: Path) -> set[Path]:

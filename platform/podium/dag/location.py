@@ -2,12 +2,15 @@
 
 import inspect
 import os
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+PODIUM_FOLDER = Path(__file__).parent.parent
 _THIS_PACKAGE = str(Path(__file__).parent) + os.sep
+_INSTALLED_FOLDERS = tuple(Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 def of_function(function: Callable[..., Any]) -> str:
@@ -27,14 +30,27 @@ def of_caller() -> str:
 
 
 def of_traceback(traceback: TracebackType | None, within: Path | None = None) -> str:
-    """Return `file:line` of the innermost frame of `traceback`, or of its innermost one `within` a folder."""
-    found = "an unknown place"
+    """Return `file:line` of the innermost frame of `traceback`, if told so of those `within` a folder.
+
+    A frame in a person's own code goes before those of what it called: Podium, and whatever is installed.
+    """
+    found, own = "an unknown place", False
     while traceback is not None:
-        file = traceback.tb_frame.f_code.co_filename
-        if within is None or Path(file).is_relative_to(within):
-            found = _show(file, traceback.tb_lineno)
+        path = Path(traceback.tb_frame.f_code.co_filename)
+        if within is None or path.is_relative_to(within):
+            is_own = path.is_absolute() and not is_installed(path) and not path.is_relative_to(PODIUM_FOLDER)
+            if is_own or not own:
+                found, own = _show(str(path), traceback.tb_lineno), is_own
         traceback = traceback.tb_next
     return found
+
+
+def is_installed(path: Path) -> bool:
+    """Tell whether a file belongs to Python itself or to an installed package."""
+    # Not whatever lies under `sys.prefix`: that may be the project's root, or /usr with the project in /usr/src.
+    return bool({"site-packages", "dist-packages"} & set(path.parts)) or any(
+        path.is_relative_to(folder) for folder in _INSTALLED_FOLDERS
+    )
 
 
 def _show(file: str, line: int | None) -> str:

@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from podium.dag import location
+from podium.dag import complaints, location
 from podium.dag.annotations import is_named_tuple, named_outputs, parameter_types
 from podium.dag.authoring import Pipeline
 from podium.dag.handles import Handle, Origin
@@ -76,9 +76,13 @@ def _record(pipeline: Pipeline, label: str, parameters: list[str]) -> Trace:
             raise
         except Exception as error:
             where = location.of_traceback(error.__traceback__)
+            about_a_model = complaints.about_a_model(error)
+            if about_a_model is not None:
+                raise DefinitionError(f"{where}: {about_a_model}") from error
             raise DefinitionError(
-                f"{label} raised {type(error).__name__} at {where} while it was traced: {error}. Correct "
-                "it there; a pipeline function only calls steps, and values exist inside of them."
+                f"{label} raised {type(error).__name__} at {where} while it was traced: "
+                f"{complaints.in_one_line(error)}. Correct it there; a pipeline function only calls steps, and values "
+                "exist inside of them."
             ) from error
     return recorded
 

@@ -21,7 +21,7 @@ from typing import Any
 
 import podium.errors
 from podium import faults
-from podium.dag import loading, values
+from podium.dag import complaints, loading, values
 from podium.dag.references import ITEM_LIMIT
 from podium.errors import DefinitionError, InternalError, NoCodec, PodiumError
 from podium.execution import meter, wire
@@ -253,10 +253,11 @@ def _describe(error: BaseException, root: Path) -> Message:
     """Type, one paragraph and whether trying again can help, of what a step raised."""
     kind = type(error).__name__
     try:
-        text = str(error)
+        about_a_model = complaints.about_a_model(error)
+        text = about_a_model or str(error)
     except Exception:  # noqa: BLE001 - a class of the user's, whose text may be broken as well
-        text = "its text cannot be shown"
-    if not isinstance(error, PodiumError):
+        about_a_model, text = None, "its text cannot be shown"
+    if not isinstance(error, PodiumError) and about_a_model is None:
         text = f"{kind}: {text}" if text else kind
     place = "" if isinstance(error, PodiumError) else _place(error, root)
     return {

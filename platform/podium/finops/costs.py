@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from podium.db.schema import attempt, ledger_entry, run, version_lineage
+from podium.db.schema import attempt, ledger_entry, run, step_run, version_lineage
 from podium.errors import NotFound
 from podium.finops.sums import Cost, Sum, cost_document, currency_of
 from podium.finops.usage import ratio
@@ -14,10 +14,14 @@ from podium.finops.usage import ratio
 
 @dataclass(frozen=True)
 class AttemptCost:
-    """One attempt's cost by resource, and how much of its reservation it used (None: not known)."""
+    """One attempt's cost by resource, and how much of its reservation it used (None: not known).
+
+    `map_index` is the number, from 0, of the mapped step's item that it was at; None for a whole step.
+    """
 
     attempt_id: str
     step: str
+    map_index: int | None
     number: int | None
     outcome: str
     cost: Cost
@@ -58,8 +62,9 @@ def run_cost(connection: sa.Connection, run_id: str) -> RunCost:
     if connection.scalar(sa.select(run.c.run_id).where(run.c.run_id == run_id)) is None:
         raise NotFound(f"There is no run {run_id!r}; `podium runs list` shows the runs.")
     query = (
-        sa.select(ledger_entry, attempt)
+        sa.select(ledger_entry, attempt, step_run.c.map_index)
         .outerjoin(attempt, attempt.c.attempt_id == ledger_entry.c.attempt_id)
+        .outerjoin(step_run, step_run.c.step_run_id == attempt.c.step_run_id)
         .where(ledger_entry.c.run_id == run_id)
         .order_by(ledger_entry.c.charge_start, ledger_entry.c.attempt_id, ledger_entry.c.resource)
     )
@@ -144,10 +149,12 @@ def _costs(
 
 def _attempt_cost(row: Mapping[Any, Any], whole: Sum, resources: Mapping[str, Sum]) -> AttemptCost:
     known = row[attempt.c.attempt_id] is not None
+    index = row[step_run.c.map_index]
     cpu_reserved = row[attempt.c.reserved_cpu] * (row[attempt.c.wall_seconds] or 0.0) if known else 0.0
     return AttemptCost(
         attempt_id=row[ledger_entry.c.attempt_id],
         step=row[ledger_entry.c.step],
+        map_index=None if index is None or index < 0 else index,
         number=row[attempt.c.number],
         outcome=row[ledger_entry.c.outcome],
         cost=whole.cost,
@@ -160,6 +167,7 @@ def _attempt_cost(row: Mapping[Any, Any], whole: Sum, resources: Mapping[str, Su
 def _attempt_document(one: AttemptCost) -> dict[str, Any]:
     return {
         "attempt_id": one.attempt_id,
+        "map_index": one.map_index,
         "number": one.number,
         "outcome": one.outcome,
         **cost_document(one.cost, "amount"),

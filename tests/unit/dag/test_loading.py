@@ -131,6 +131,17 @@ def test_a_change_in_any_local_module_outdates_the_plan(project: Path, write: Wr
     assert not plan_is_current(project, after)
 
 
+def test_code_that_is_not_on_a_workers_host_is_called_absent_not_changed(project: Path, write: Write) -> None:
+    path = write("sales.py", pipeline_source("sales"))
+    modules = load(project).plan("sales").modules
+    path.unlink()
+    with pytest.raises(DefinitionError) as caught:
+        check_unchanged(project, modules)
+    assert f"pipelines/sales.py is not there in {project} on the host " in str(caught.value)
+    assert "Every worker needs the code that the run was planned with" in str(caught.value)
+    assert "changed" not in str(caught.value)
+
+
 def test_what_a_step_imports_only_when_it_runs_is_part_of_the_code(project: Path, write: Write) -> None:
     write("sales.py", pipeline_source("sales").replace("    return", "    from features import factor\n    return"))
     write("features/__init__.py", "")
@@ -189,7 +200,27 @@ def test_a_project_under_the_interpreters_prefix_loads(
     assert list(plans[0].modules) == ["pipelines/under_prefix.py"]
 
 
+MODEL = """
+from pydantic import BaseModel, ConfigDict
+
+class Plan(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    margin: float = 0.01
+"""
+
 BROKEN = {
+    "misspelt.py": (
+        MODEL + "\nPLAN = Plan(margni=0.02)\n",
+        r"^pipelines/misspelt\.py:8: Plan has no field 'margni'; did you mean margin\? Its fields are margin\.$",
+    ),
+    "traced.py": (
+        MODEL + pipeline_source("traced").replace("    train(day)", "    Plan(margin='wide')\n    train(day)"),
+        r"^pipelines/traced\.py:16: Plan\.margin is 'wide': input should be a valid number, [^\n]*\.$",
+    ),
+    "lines.py": (
+        "raise ValueError('first\\nsecond')\n",
+        r"pipelines/lines\.py:1: importing lines\.py raised ValueError: first second\. Correct it there",
+    ),
     "syntax.py": ("def f(:\n", r"pipelines/syntax.py:1: .*Correct that line"),
     "missing.py": (
         "import math\nimport nothing_like_it\n",
@@ -282,6 +313,12 @@ def test_an_error_in_a_sibling_names_the_sibling(project: Path, write: Write) ->
     write("bad_sibling.py", "x = 1\nx = x / 0\n")
     path = write("sales.py", "import bad_sibling\n")
     assert "pipelines/bad_sibling.py:2: importing sales.py raised ZeroDivisionError" in problem(project, path)
+
+
+def test_an_error_in_an_installed_package_names_the_line_that_called_it(project: Path, write: Write) -> None:
+    write("../.venv/site-packages/strict.py", "def check(value):\n    raise ValueError(value)\n")
+    path = write("sales.py", "import sys\nsys.path.append('.venv/site-packages')\nimport strict\nstrict.check('no')\n")
+    assert "pipelines/sales.py:4: importing sales.py raised ValueError: no" in problem(project, path)
 
 
 def test_one_name_in_two_files_is_a_problem_that_names_both(project: Path, write: Write) -> None:
