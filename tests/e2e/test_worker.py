@@ -19,11 +19,14 @@ from podium.wiring.project import open_project
 from tests.crash import kills
 from tests.e2e.command import Podium
 from tests.e2e.shapes import check_run
+from tests.execution_world import is_gone
 
 PATIENCE_SECONDS = 60.0
 
-# `second` says at the pipe `held` that it is in its middle, and waits there, for as long as the file `hold` is there.
+# `second` says at the pipe `held`, in its middle, which process it is, and waits there for as long as there is the file
+# `hold`.
 SOURCE = """
+import os
 import signal
 from pathlib import Path
 
@@ -38,7 +41,7 @@ def first(day: Interval) -> str:
 @step
 def second(name: str) -> str:
     if (ROOT / "hold").exists():
-        (ROOT / "held").write_text("x")
+        (ROOT / "held").write_text(str(os.getpid()))
         signal.pause()
     with (ROOT / "done").open("a") as file:
         file.write(f"{name}\\n")
@@ -101,14 +104,14 @@ def attempt_states(document: dict[str, Any]) -> list[list[str]]:
 
 
 @contextmanager
-def held(podium: Podium) -> Iterator[Callable[[], None]]:
-    """Have the second step stop in its middle; what is yielded waits until it is there."""
+def held(podium: Podium) -> Iterator[Callable[[], int]]:
+    """Have the second step stop in its middle; what is yielded waits until it is there and returns its process."""
     os.mkfifo(podium.project / "held")
     (podium.project / "hold").touch()
 
-    def wait() -> None:
+    def wait() -> int:
         with (podium.project / "held").open() as pipe:
-            assert pipe.read() == "x"
+            return int(pipe.read())
 
     yield wait
     (podium.project / "hold").unlink()
@@ -144,6 +147,51 @@ def test_a_worker_that_is_killed_and_one_that_is_stopped_leave_a_run_to_the_next
     assert attempt_states(document) == [["succeeded"], ["lost", "cancelled", "succeeded"]]
     assert (podium.project / "done").read_text() == "2026-03-01\n"
     assert podium("costs", "reconcile").code == 0
+
+
+def test_a_busy_run_is_cancelled_and_its_worker_takes_the_next(podium: Podium) -> None:
+    run_id = detach(podium, "2026-03-01")
+    with worker(podium) as executes:
+        with held(podium) as wait_until_held:
+            step_process = wait_until_held()
+            answer = podium("runs", "cancel", run_id, "--reason", "the data were wrong")
+        assert (answer.code, answer.out) == (0, f"The run {run_id} of flow is cancelled.\n"), answer.err
+        assert is_gone(step_process)
+        document = wait_until(podium, detach(podium, "2026-03-02"), has_ended)
+        executes.send_signal(signal.SIGTERM)
+        _, said = executes.communicate(timeout=PATIENCE_SECONDS)
+    assert (executes.returncode, document["state"]) == (0, "succeeded"), said
+    lines = [line.partition(" ")[2] for line in said.splitlines()]
+    cancel = lines.index(f"run {run_id} cancel requested: the data were wrong")
+    assert lines[cancel + 1 : cancel + 3] == [
+        f"run {run_id} second attempt 1 interrupted: run cancelled: the data were wrong",
+        f"run {run_id} cancelled: the data were wrong",
+    ]
+    cancelled = podium("runs", "show", run_id, "--json").document
+    check_run(cancelled)
+    assert (cancelled["state"], cancelled["reason"]) == ("cancelled", "the data were wrong")
+    assert [step["state"] for step in cancelled["steps"]] == ["succeeded", "cancelled"]
+    resumed = podium("runs", "resume", run_id, "--json")
+    assert (resumed.code, resumed.document["state"]) == (0, "succeeded"), resumed.err
+    assert attempt_states(resumed.document) == [["succeeded"], ["cancelled", "succeeded"]]
+    assert podium("costs", "reconcile").code == 0
+
+
+def test_a_run_in_the_foreground_says_that_it_was_cancelled_and_why(podium: Podium) -> None:
+    with held(podium) as wait_until_held:
+        process = podium.start("run", "flow", "--for", "2026-03-01")
+        try:
+            wait_until_held()
+            (document,) = podium("runs", "list", "--json").document
+            answer = podium("runs", "cancel", document["run_id"], "--reason", "the data were wrong", "--json")
+            out, said = process.communicate(timeout=PATIENCE_SECONDS)
+        finally:
+            if process.poll() is None:
+                kills.kill(process.pid, "tree")
+    assert (answer.code, answer.document["state"]) == (0, "cancelled"), answer.err
+    assert process.returncode == 1
+    assert f"run {document['run_id']} cancelled" in said
+    assert "the data were wrong" in out
 
 
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)

@@ -310,16 +310,28 @@ class TestAtOnce:
             started = hand.start(CHAIN, day)
 
             def act(n: int, started: Any = started) -> Any:
-                if n:
-                    return hand.claim(started)
-                try:
-                    return hand.service.cancel(started.run_id, reason="enough")
-                except Conflict:
-                    return None
+                return hand.claim(started) if n else hand.service.cancel(started.run_id, reason="enough").state
 
-            cancelled, claims = at_once(2, act)
-            assert (cancelled is None) == bool(claims)
+            state, claims = at_once(2, act)
+            assert (state == "running") == bool(claims)
             assert hand.states(started)["a"] == ("running" if claims else "cancelled")
+            for claim in claims:
+                hand.end(claim, "cancelled")
+            assert hand.run(started).state == "cancelled"
+
+    def test_a_cancel_and_the_ends_of_two_attempts_at_once_end_the_run_once(self, hand: HandWorker) -> None:
+        for day in days(8):
+            started = hand.start(plan_of(node("a"), node("b"), node("c", "a", "b")), day)
+            claims = hand.claim(started)
+
+            def act(n: int, started: Any = started, claims: Any = claims) -> Any:
+                return hand.end(claims[n]) if n < 2 else hand.service.cancel(started.run_id, reason="enough")
+
+            at_once(3, act)
+            assert hand.run(started).state == "cancelled"
+            assert hand.events(started).count("run.cancelled") == 1
+            assert hand.states(started) == {"a": "succeeded", "b": "succeeded", "c": "cancelled"}
+        check_books(hand.database)
 
     def test_two_resumes_at_once_reopen_a_run_once(self, hand: HandWorker) -> None:
         started = hand.start(CHAIN)

@@ -10,9 +10,11 @@ import sqlalchemy as sa
 
 from podium.dag.plan import Resources
 from podium.db.engine import Database
-from podium.db.schema import run
+from podium.db.schema import run, run_rollup
 from podium.errors import Conflict, NotFound, Refused, UsageError
 from podium.execution import queries
+from podium.execution.entities import AttemptEndState
+from podium.execution.rescuer import rescue
 from tests.execution_world import (
     CHAIN,
     DAY,
@@ -29,6 +31,15 @@ def hand(database: Database, tmp_path: Path) -> HandWorker:
     worker = HandWorker(database, tmp_path)
     worker.worker("w")
     return worker
+
+
+SPLIT = plan_of(node("a"), node("b"), node("c", "a"), node("d", "b", "c"))
+
+
+def closed(hand: HandWorker) -> int:
+    """How often the ledger was told that a run ended."""
+    with hand.database.read() as connection:
+        return connection.scalar(sa.select(sa.func.sum(run_rollup.c.ends))) or 0
 
 
 def wait_for_a_blocked_writer(database: Database) -> None:
@@ -176,13 +187,92 @@ class TestCancel:
         assert row.started_at == hand.clock.now()
         assert row.cancel_requested_at is None
 
-    def test_a_run_with_a_running_step_is_not_cancelled_and_nothing_is_written(self, hand: HandWorker) -> None:
+    def test_a_run_whose_steps_run_ends_with_the_last_of_their_attempts(self, hand: HandWorker) -> None:
+        started = hand.start(plan_of(*SPLIT.steps, node("e")))
+        first, second = hand.claim(started, limit=2)
+        assert hand.states(started)["e"] == "ready"
+        asked = hand.service.cancel(started.run_id, reason="enough")
+        assert (asked.state, asked.reason) == ("running", "enough")
+        assert hand.claim(started) == []
+        with hand.database.read() as connection:
+            assert queries.claimable(connection, hand.clock.now()) == {}
+            assert queries.cancel_reasons(connection, [started.run_id]) == {started.run_id: "enough"}
+        hand.end(first, "cancelled")
+        assert hand.run(started).state == "running"
+        assert closed(hand) == 0
+        hand.end(second, "cancelled")
+        ended = hand.run(started)
+        assert (ended.state, ended.reason) == ("cancelled", "enough")
+        assert set(hand.states(started).values()) == {"cancelled"}
+        assert closed(hand) == 1
+        check_books(hand.database)
+
+    def test_what_succeeds_meanwhile_is_kept_and_nothing_follows_until_the_run_is_resumed(
+        self, hand: HandWorker
+    ) -> None:
+        started = hand.start(SPLIT)
+        first, second = hand.claim(started, limit=2)
+        hand.service.cancel(started.run_id, reason="enough")
+        hand.end(first)
+        assert hand.states(started) == {"a": "succeeded", "b": "running", "c": "waiting", "d": "waiting"}
+        hand.end(second)
+        assert hand.run(started).state == "cancelled"
+        states = {"a": "succeeded", "b": "succeeded", "c": "cancelled", "d": "cancelled"}
+        assert hand.states(started) == states
+        hand.service.resume(started.run_id, SPLIT, reason="after all")
+        with hand.database.read() as connection:
+            row = queries.run_rows(connection, [started.run_id])[started.run_id]
+        assert (row.cancel_requested_at, row.reason, row.open_steps) == (None, None, 2)
+        while claims := hand.claim(started):
+            assert {claim.step for claim in claims} <= {"c", "d"}
+            for claim in claims:
+                hand.end(claim)
+        assert hand.run(started).state == "succeeded"
+
+    @pytest.mark.parametrize("state", ["failed", "timed_out", "snoozed", "lost"])
+    def test_no_retry_and_no_wait_keeps_a_run_from_its_cancelled_end(
+        self, hand: HandWorker, state: AttemptEndState
+    ) -> None:
+        started = hand.start(plan_of(node("a", retries=3), node("b", "a")))
+        (claim,) = hand.claim(started)
+        hand.service.cancel(started.run_id, reason="enough")
+        hand.end(claim, state)
+        assert hand.run(started).state == "cancelled"
+        assert hand.states(started) == {"a": "cancelled", "b": "cancelled"}
+        check_books(hand.database)
+
+    def test_a_run_with_nothing_left_to_do_succeeds_though_it_was_to_be_cancelled(self, hand: HandWorker) -> None:
+        started = hand.start(plan_of(node("a")))
+        (claim,) = hand.claim(started)
+        hand.service.cancel(started.run_id, reason="enough")
+        hand.end(claim)
+        ended = hand.run(started)
+        assert (ended.state, ended.outcome, ended.reason) == ("succeeded", "none", None)
+        assert closed(hand) == 1
+
+    def test_to_cancel_twice_changes_nothing(self, hand: HandWorker) -> None:
+        started = hand.start(CHAIN)
+        (claim,) = hand.claim(started)
+        for state in ("running", "cancelled"):
+            assert hand.service.cancel(started.run_id, reason="enough").state == state
+            before = everything(hand.database)
+            assert hand.service.cancel(started.run_id, reason="once more").reason == "enough"
+            assert everything(hand.database) == before
+            hand.end(claim, "cancelled")
+        assert hand.events(started)[-1] == "run.cancelled"
+        assert hand.events(started).count("run.cancel_requested") == 1
+
+    def test_a_worker_that_dies_before_it_notices_leaves_the_end_to_the_rescuer(self, hand: HandWorker) -> None:
         started = hand.start(CHAIN)
         hand.claim(started)
-        before = everything(hand.database)
-        with pytest.raises(Conflict, match="interrupt that worker"):
-            hand.service.cancel(started.run_id, reason="enough")
-        assert everything(hand.database) == before
+        hand.service.cancel(started.run_id, reason="enough")
+        hand.clock.advance(31)
+        rescue(hand.database, hand.progress, hand.clock, besides="")
+        ended = hand.run(started)
+        assert (ended.state, ended.reason) == ("cancelled", "enough")
+        assert "attempt.lost a" in hand.events(started)
+        assert closed(hand) == 1
+        check_books(hand.database)
 
     def test_a_dead_worker_s_step_does_not_keep_a_run_from_being_cancelled(self, hand: HandWorker) -> None:
         started = hand.start(CHAIN)

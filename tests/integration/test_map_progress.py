@@ -303,6 +303,8 @@ def problems(hand: HandWorker, started: Run) -> list[str]:
         if [row.map_index for row in items] != list(range(len(items))):
             found.append(f"{name} has items {[row.map_index for row in items]}")
         if told.state == "cancelled":
+            if "running" in (whole.state, *states):
+                found.append(f"{name} runs in a cancelled run")
             if left or (items and whole.state not in ("cancelled", "succeeded", "failed")):
                 found.append(f"{name} of a cancelled run is {whole.state}, its items {states}")
         elif left and (whole.state, whole.waiting_on) != ("waiting", left):
@@ -320,6 +322,7 @@ def test_whatever_becomes_of_items_the_rows_of_a_run_agree_and_it_ends(hand: Han
     def check(plan: Plan, data: st.DataObject) -> None:
         started = hand.start(plan, days(next(numbers) + 1)[-1])
         running: list[Any] = []
+        cancelling = False
         for _ in range(200):
             assert problems(hand, started) == []
             state = hand.run(started).state
@@ -329,13 +332,18 @@ def test_whatever_becomes_of_items_the_rows_of_a_run_agree_and_it_ends(hand: Han
                 if not data.draw(st.booleans(), "resume"):
                     break
                 hand.service.resume(started.run_id, plan, reason="again")
+                cancelling = False
                 continue
-            running += hand.claim(started, limit=data.draw(st.integers(1, 4), "claims"))
+            claims = hand.claim(started, limit=data.draw(st.integers(1, 4), "claims"))
+            assert not (claims and cancelling)
+            running += claims
             if not running:
+                assert not cancelling
                 hand.clock.advance(400)  # whatever waits in back-off may start
-            elif data.draw(st.integers(0, 9), "cancel") == 0 and not hand_over(hand, running):
+            elif not cancelling and data.draw(st.integers(0, 9), "cancel") == 0:
                 hand.service.cancel(started.run_id, reason="enough")
-            elif running:
+                cancelling = True
+            else:
                 claim = running.pop(data.draw(st.integers(0, len(running) - 1), "which"))
                 items = json.dumps(list(range(data.draw(st.integers(0, 3), "items"))))
                 end = data.draw(st.sampled_from(["succeeded", "succeeded", "succeeded", *ENDS]), "end")
@@ -350,13 +358,6 @@ def test_whatever_becomes_of_items_the_rows_of_a_run_agree_and_it_ends(hand: Han
 
     check()
     check_books(hand.database)
-
-
-def hand_over(hand: HandWorker, running: list[Any]) -> list[Any]:
-    """End all that runs as an interrupted worker does."""
-    while running:
-        hand.end(running.pop(), "cancelled")
-    return running
 
 
 def test_a_claim_of_an_item_and_its_end_cost_the_same_however_many_there_are(hand: HandWorker) -> None:

@@ -20,7 +20,7 @@ from podium.execution.progress import Progress
 from podium.wiring.plans import load_plans
 from podium.wiring.project import LedgerAdapter
 from podium.wiring.runs import Observer, foreground, serving
-from tests.execution_world import ACTOR, ONE_STEP, FlowProject, attempts, days, only, states
+from tests.execution_world import ACTOR, ONE_STEP, FlowProject, attempts, days, is_gone, only, states
 
 PATIENCE_SECONDS = 60.0
 IT = "@step\ndef it() -> int:\n    return 1\n" + ONE_STEP
@@ -173,6 +173,56 @@ def flow(day: Interval) -> None:
     assert told[-1].kind == "step.ready"
     serve(flow, lambda: all_ended(flow, [run]))
     assert [each["state"] for each in attempts(flow.document(run), "it")] == ["cancelled", "succeeded"]
+
+
+PAUSING = """
+@step
+def it(number: int) -> int:
+    Path(f"begun {number}").write_text(str(os.getpid()))
+    signal.pause()
+    return number
+---
+def flow(day: Interval) -> None:
+    for number in range(4):
+        it.named(f"it_{number}")(number)
+"""
+
+
+def test_a_run_that_is_cancelled_loses_its_slots_and_ends_as_cancelled(flow: FlowProject) -> None:
+    flow.write(PAUSING)
+    run = start(flow)
+    begun = [flow.root / f"begun {number}" for number in range(2)]
+    asked: list[Run] = []
+
+    def cancelled_once_it_fills_both_slots() -> bool:
+        if not asked and all(path.exists() and path.read_text() for path in begun):
+            asked.append(flow.project.execution.cancel(run.run_id, reason="enough"))
+        return bool(asked) and all_ended(flow, [run])
+
+    told: list[Happening] = []
+    serve(flow, cancelled_once_it_fills_both_slots, told.append)
+    assert [each.state for each in asked] == ["running"]
+    document = flow.document(run)
+    assert (document["state"], document["reason"]) == ("cancelled", "enough")
+    assert set(states(document).values()) == {"cancelled"}
+    ends = [(each["state"], each["error"]) for step in document["steps"] for each in step["attempts"]]
+    assert ends == [("cancelled", "run cancelled: enough")] * 2
+    assert all(each["meter_quality"] == "estimated" for step in document["steps"] for each in step["attempts"])
+    assert all(is_gone(int(path.read_text())) for path in begun)
+    kinds = [each.kind for each in told if each.kind.startswith("run.")]
+    assert kinds == ["run.started", "run.cancel_requested", "run.cancelled"]
+
+
+def test_a_run_in_the_foreground_that_is_cancelled_ends(flow: FlowProject) -> None:
+    flow.write(PAUSING)
+    run = start(flow)
+
+    def cancel_once_it_runs(happening: Happening) -> None:
+        if happening.kind == "attempt.started":
+            flow.project.execution.cancel(run.run_id, reason="enough")
+
+    document = flow.execute(run, cancel_once_it_runs)
+    assert (document["state"], document["reason"]) == ("cancelled", "enough")
 
 
 def test_a_snoozed_step_has_no_slot_and_the_run_says_what_it_waits_for(

@@ -53,7 +53,8 @@ def execute(project: Project, plan: Plan, starts: Sequence[Start], prepared: Pre
             if documents[-1]["state"] != "succeeded":
                 break
     for left in starts[len(documents) :]:
-        output.note(f"{left.label} was not started, because {documents[-1]['interval_name']} {documents[-1]['state']}.")
+        last, state = documents[-1]["interval_name"], documents[-1]["state"]
+        output.note(f"{left.label} was not started, because {last} {'was ' if state == 'cancelled' else ''}{state}.")
     return documents
 
 

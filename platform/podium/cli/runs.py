@@ -1,5 +1,6 @@
 """`podium runs`: what ran, why it failed, what it printed, and how to go on."""
 
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,9 @@ from podium.cli.options import Json, Reason
 app = typer.Typer(
     help="Runs: what ran, why it failed, how to go on.\n\nExample: podium runs list", no_args_is_help=True
 )
+
+_CANCEL_SECONDS = 10.0
+_POLL_SECONDS = 0.2
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or the beginning or end of it.")]
 
@@ -166,20 +170,37 @@ def cancel(
     *,
     as_json: Json = False,
 ) -> None:
-    """Give up a run that no worker executes.
+    """Give up a run.
 
+    Steps that run are ended by their workers, within a second or two, and billed; this waits for that, 10 s at most.
     What succeeded is kept, and `podium runs resume` takes it up again.
 
     Example: podium runs cancel 0j9x3k --reason "the data were wrong"
     """
     from podium.cli import output
+    from podium.errors import Conflict
+    from podium.execution import queries
     from podium.wiring.project import open_project
 
-    cancelled = open_project().execution.cancel(run_id, reason=reason)
+    project = open_project()
+    found = project.execution.cancel(run_id, reason=reason)
+    deadline = project.clock.monotonic() + _CANCEL_SECONDS
+    while found.state in ("queued", "running") and project.clock.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+        with project.database.read() as connection:
+            found = queries.get_run(connection, found.run_id)
+    if found.state in ("succeeded", "failed"):
+        raise Conflict(f"The run {found.run_id} {found.state} before it could be cancelled; nothing was left to do.")
     if as_json:
-        output.print_json(_document(cancelled.run_id))
+        output.print_json(_document(found.run_id))
+    elif found.state == "cancelled":
+        output.print_lines([f"The run {found.run_id} of {found.pipeline} is cancelled."])
     else:
-        output.print_lines([f"The run {cancelled.run_id} of {cancelled.pipeline} is cancelled."])
+        with project.database.read() as connection:
+            workers = queries.workers_with_attempts(connection, run_id=found.run_id)
+        named = " and ".join(f"process {each.process_id} on {each.host}" for each in workers) or "its worker"
+        said = f"The cancel of run {found.run_id} is on record, and nothing more of it begins"
+        output.print_lines([f"{said}; {named} ends what runs: `podium runs show {found.run_id}`."])
 
 
 def _document(run_id: str) -> dict[str, Any]:
@@ -200,8 +221,14 @@ def _log_folder() -> Path:
 def _require_step(document: dict[str, Any], step: str | None) -> None:
     from podium.cli.log_reader import name_of
     from podium.errors import NotFound
+    from podium.execution.items import parse_item
 
     names = [each["name"] for each in document["steps"] if each["map_index"] is None]
     if step is None or step in names or step in map(name_of, document["steps"]):
         return
+    name, index = parse_item(step)
+    if name in names:
+        items = [name_of(each) for each in document["steps"] if each["name"] == name and each["map_index"] is not None]
+        there_are = " to ".join(dict.fromkeys((items[0], items[-1]))) if items else "no items"
+        raise NotFound(f"The step {name} of run {document['run_id']} has no item {index}; it has {there_are}.")
     raise NotFound(f"The run {document['run_id']} has no step {step!r}; its steps are {', '.join(names)}.")

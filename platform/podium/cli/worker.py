@@ -51,7 +51,7 @@ def _say(project: "Project", happening: "Happening") -> None:
         case "claim", "failed":
             text = f"cannot be executed by this worker{reason}"
         case "attempt", "cancelled":
-            text = f"{happening.step} attempt {happening.attempt} interrupted"
+            text = f"{happening.step} attempt {happening.attempt} interrupted{reason}"
         case "attempt", what:
             text = f"{happening.step} attempt {happening.attempt} {what.replace('_', ' ')}{reason}"
         case "step", "snoozed":

@@ -82,15 +82,20 @@ class Progress:
         if move.state in ("succeeded", "failed"):
             moving = self._moving(connection, attempt.run_id, plan, now)
             moving.end(node, attempt.map_index)
-            moving.advance()
+            moving.advance(tell=locked.cancel_reason is None)
+        if locked.cancel_reason is not None:
+            self.cancel(connection, attempt.run_id, locked.cancel_reason, now)
         return move
 
-    def cancel(self, connection: sa.Connection, run_id: str, reason: str, now: datetime) -> bool:
-        """End an open run as cancelled; False, and nothing written, while a step of it is running."""
-        if not store.cancel_run(connection, run_id, reason, now):
-            return False
-        self.ledger.close(connection, run_id, now)
-        return True
+    def cancel(self, connection: sa.Connection, run_id: str, reason: str, now: datetime) -> None:
+        """Cancel an open run: now, or while attempts of it run, with the end of the last of them.
+
+        If nothing is left to be done by then, the run ends as it would have. Asked again, the first reason stays.
+        """
+        if store.cancel_run(connection, run_id, reason, now):
+            self.ledger.close(connection, run_id, now)
+        else:
+            store.request_cancel(connection, run_id, reason, now)
 
     def reopen(self, connection: sa.Connection, run_id: str, plan: Plan, now: datetime, reason: str) -> None:
         """Make a failed or cancelled run run again from where it stopped: what succeeded stays.
@@ -164,11 +169,14 @@ class _Moving:
     ledger: LedgerPort
     ended: deque[str] = field(default_factory=deque)
 
-    def advance(self) -> None:
-        """Tell the dependents of each ended step; one that is skipped thereby has ended too."""
+    def advance(self, *, tell: bool = True) -> None:
+        """Tell the dependents of each ended step; one that is skipped thereby has ended too.
+
+        Without `tell`, in a run that is to be cancelled, they stay as they are.
+        """
         while self.ended:
             name = self.ended.popleft()
-            for node in map(self.plan.step, self.plan.dependents(name)):
+            for node in map(self.plan.step, self.plan.dependents(name) if tell else ()):
                 if store.count_down(self.connection, self.run_id, node.name) == 0:
                     self.settle(node)
             self._close_step()
@@ -248,10 +256,12 @@ class _Moving:
             .where(step_run.c.run_id == self.run_id, step_run.c.map_index == WHOLE, step_run.c.state == "failed")
             .order_by(step_run.c.position)
         ).first()
+        values: dict[str, str | None]
         if failed:
             values = {"state": "failed", "reason": f"{failed.name}: {failed.reason}"}
-        else:
-            values = {"state": "succeeded", "outcome": self.outcome_of(self.connection, self.run_id)}
+        else:  # without the reason of a cancel that came too late
+            outcome = self.outcome_of(self.connection, self.run_id)
+            values = {"state": "succeeded", "outcome": outcome, "reason": None}
         self.connection.execute(
             run.update()
             .where(run.c.run_id == self.run_id)

@@ -75,7 +75,7 @@ def claimable(connection: sa.Connection, now: datetime, *, run_id: str | None = 
     query = (
         sa.select(step_run.c.run_id, sa.func.count().label("step_runs"))
         .join(run, run.c.run_id == step_run.c.run_id)
-        .where(may_start(now), run.c.state.in_(("queued", "running")))
+        .where(may_start(now), run.c.state.in_(("queued", "running")), run.c.cancel_requested_at.is_(None))
         .group_by(step_run.c.run_id, run.c.created_at)
         .order_by(run.c.created_at, step_run.c.run_id)
     )
@@ -90,6 +90,14 @@ def may_start(now: datetime) -> sa.ColumnElement[bool]:
         sa.text("step_run.state IN ('ready', 'waiting')"),  # word for word the index': what has ended is not looked at
         sa.or_(step_run.c.state == "ready", sa.and_(step_run.c.state == "waiting", step_run.c.not_before <= now)),
     )
+
+
+def cancel_reasons(connection: sa.Connection, run_ids: Collection[str]) -> dict[str, str]:
+    """Return why runs are to be cancelled, or were, by id: those of `run_ids` that are."""
+    query = sa.select(run.c.run_id, run.c.reason).where(
+        run.c.run_id.in_(run_ids), run.c.cancel_requested_at.is_not(None)
+    )
+    return {row.run_id: row.reason for row in connection.execute(query)}
 
 
 def last_event_id(connection: sa.Connection, run_id: str) -> int:
@@ -201,9 +209,9 @@ def running_attempts_of(connection: sa.Connection, worker_id: str) -> list[Attem
     return [AttemptRow(**row._asdict()) for row in rows]
 
 
-def workers_with_attempts(connection: sa.Connection) -> list[WorkerRow]:
-    """Return every worker that has running attempts, with the latest expiry of their leases."""
-    rows = connection.execute(
+def workers_with_attempts(connection: sa.Connection, *, run_id: str | None = None) -> list[WorkerRow]:
+    """Return every worker that has running attempts (of one run, if asked), with the latest expiry of their leases."""
+    query = (
         sa.select(
             worker.c.worker_id,
             worker.c.host,
@@ -215,7 +223,10 @@ def workers_with_attempts(connection: sa.Connection) -> list[WorkerRow]:
         .where(attempt.c.state == "running")
         .group_by(worker.c.worker_id, worker.c.host, worker.c.process_id, worker.c.lock_path)
     )
-    return [WorkerRow(**row._asdict()) for row in rows]
+    if run_id is not None:
+        of_run = sa.select(step_run.c.step_run_id).where(step_run.c.run_id == run_id)
+        query = query.where(attempt.c.step_run_id.in_(of_run))
+    return [WorkerRow(**row._asdict()) for row in connection.execute(query)]
 
 
 def artifact_of(connection: sa.Connection, digest: str) -> Artifact:

@@ -10,7 +10,7 @@ from podium.clock import Clock
 from podium.dag.interval import Interval, check_grain
 from podium.dag.plan import Plan
 from podium.db.engine import Database
-from podium.errors import ConfigurationError, Conflict, Refused, UsageError
+from podium.errors import ConfigurationError, Refused, UsageError
 from podium.execution import plans, queries, store
 from podium.execution.entities import Actor, Run
 from podium.execution.progress import Progress
@@ -84,16 +84,16 @@ class ExecutionService:
             return queries.get_run(connection, run.run_id)
 
     def cancel(self, run_id: str, *, reason: str) -> Run:
-        """Cancel a run that has not ended; Conflict while a living worker executes a step of it."""
+        """Cancel a run that has not ended, and return it: one that living workers execute is still open then.
+
+        They notice within a second and end what runs; the last of these ends ends the run.
+        """
         rescue(self._database, self._progress, self._clock, besides="")
         with self._database.write() as connection:
             run = _locked(connection, run_id)
-            if run.state not in ("queued", "running"):
+            if run.state not in ("queued", "running", "cancelled"):
                 raise UsageError(f"The run {run.run_id} {run.state} already; there is nothing to cancel.")
-            if not self._progress.cancel(connection, run.run_id, reason, self._clock.now()):
-                raise Conflict(
-                    f"A worker executes a step of run {run.run_id} now; interrupt that worker, then cancel the run."
-                )
+            self._progress.cancel(connection, run.run_id, reason, self._clock.now())
             return queries.get_run(connection, run.run_id)
 
     def _adopt(self, connection: sa.Connection, run: Run, plan: Plan) -> None:

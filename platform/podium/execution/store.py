@@ -124,6 +124,7 @@ class LockedRun(NamedTuple):
 
     state: str
     plan_digest: str
+    cancel_reason: str | None  # of one that is to be cancelled, or was
 
 
 def lock_run(connection: sa.Connection, run_id: str) -> LockedRun:
@@ -131,7 +132,8 @@ def lock_run(connection: sa.Connection, run_id: str) -> LockedRun:
 
     Whoever does one of these takes this lock first, so that no two wait for each other.
     """
-    columns = (run.c.state, run.c.plan_digest)
+    cancel_reason = sa.case((run.c.cancel_requested_at.is_not(None), run.c.reason))
+    columns = (run.c.state, run.c.plan_digest, cancel_reason)
     row = connection.execute(sa.select(*columns).where(run.c.run_id == run_id).with_for_update(key_share=True)).one()
     return LockedRun(*row)
 
@@ -163,8 +165,8 @@ def claim(
     now: datetime,
 ) -> list[Claim]:
     """Claim up to `limit` step runs of a run that may start now, each with a new running attempt."""
-    state = lock_run(connection, run_id).state
-    if state not in ("queued", "running"):
+    state, _, cancel_reason = lock_run(connection, run_id)
+    if state not in ("queued", "running") or cancel_reason is not None:
         return []
     claimable = connection.execute(
         sa.select(step_run.c.step_run_id, step_run.c.name, step_run.c.map_index)
@@ -355,21 +357,36 @@ def change_plan(connection: sa.Connection, run_id: str, before: Plan, after: Pla
     record(connection, run_id, "run.code_changed", now, reason=reason)
 
 
+def request_cancel(connection: sa.Connection, run_id: str, reason: str, now: datetime) -> None:
+    """Note that an open run is to be cancelled, once: from now on nothing of it is claimed."""
+    lock_run(connection, run_id)
+    requested = connection.execute(
+        run.update()
+        .where(run.c.run_id == run_id, run.c.state.in_(("queued", "running")), run.c.cancel_requested_at.is_(None))
+        .values(cancel_requested_at=now, reason=reason)
+    )
+    if requested.rowcount:
+        record(connection, run_id, "run.cancel_requested", now, reason=reason)
+
+
 def cancel_run(connection: sa.Connection, run_id: str, reason: str, now: datetime) -> bool:
-    """End an open run and its open steps as cancelled; False, and nothing written, while a step of it is running."""
+    """End an open run and its open steps as cancelled; False, and nothing written, if it ended or a step is running."""
     lock_run(connection, run_id)
     of_run = step_run.c.run_id == run_id
     if connection.scalar(sa.select(step_run.c.step_run_id).where(of_run, step_run.c.state == "running").limit(1)):
+        return False
+    requested_at = sa.func.coalesce(run.c.cancel_requested_at, now, type_=run.c.cancel_requested_at.type)
+    cancelled = connection.execute(
+        run.update()
+        .where(run.c.run_id == run_id, run.c.state.in_(("queued", "running")))
+        .values(state="cancelled", reason=reason, open_steps=0, cancel_requested_at=requested_at, ended_at=now)
+    )
+    if not cancelled.rowcount:
         return False
     connection.execute(
         step_run.update()
         .where(of_run, step_run.c.ended_at.is_(None))
         .values(state="cancelled", reason=reason, not_before=None, ended_at=now)
-    )
-    connection.execute(
-        run.update()
-        .where(run.c.run_id == run_id, run.c.state.in_(("queued", "running")))
-        .values(state="cancelled", reason=reason, open_steps=0, cancel_requested_at=now, ended_at=now)
     )
     record(connection, run_id, "run.cancelled", now, reason=reason)
     return True

@@ -44,6 +44,12 @@ class Execution:
         if self.ending is None:
             self.ending = self._past_its_limits(now)
 
+    def cancel(self, reason: str, now: float) -> None:
+        """Decide its end, because its run is to be cancelled; an end that was decided before stays."""
+        if self.ending is None:
+            error = AttemptError("RunCancelled", f"run cancelled: {reason}")
+            self.ending = AttemptEnd("cancelled", self.usage(now), error=error)
+
     def usage(self, now: float) -> Usage:
         """What is known from outside about an attempt that cannot tell itself."""
         wall = now - self.started

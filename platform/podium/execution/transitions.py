@@ -47,8 +47,8 @@ def after_attempt(end: AttemptEnd, *, failures: int, retries: int, now: datetime
     """Return the step run's move; `failures` counts those before this attempt."""
     if end.state == "succeeded":
         return StepMove("succeeded", failures)
-    if end.state == "cancelled":  # interrupted by a person: the step run is claimable again, nothing counted
-        return StepMove("ready", failures, "interrupted")
+    if end.state == "cancelled":  # interrupted by a person: nothing counted, and claimable unless the run is cancelled
+        return StepMove("ready", failures, end.error.message if end.error else "interrupted")
     if end.wait is not None:
         until = now + timedelta(seconds=end.wait.seconds)
         return StepMove("waiting", failures, end.wait.reason, until, snoozed=True)

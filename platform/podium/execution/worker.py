@@ -259,7 +259,7 @@ class Worker:
         execution.slot.attempt_id = None
 
     def _tick(self) -> None:
-        """Renew leases, sample what runs, and end what is past its time or its memory."""
+        """Renew leases, sample what runs, and end what is past its time or its memory, or of a cancelled run."""
         if not self._executions:
             return
         with self.database.write() as connection:
@@ -270,12 +270,16 @@ class Worker:
                 self.options.lease_seconds,
                 self.clock.now(),
             )
+            cancel_reasons = queries.cancel_reasons(connection, self._held().keys())
         for attempt_id, execution in list(self._executions.items()):
             if attempt_id not in held:
                 self.slots.end(execution.slot)
                 self._forget(execution)
                 continue
             execution.look(self.clock.monotonic())
+            cancel_reason = cancel_reasons.get(execution.assignment.run.run_id)
+            if cancel_reason is not None:
+                execution.cancel(cancel_reason, self.clock.monotonic())
             if execution.ending is not None:
                 self.slots.end(execution.slot)
 
