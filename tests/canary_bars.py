@@ -7,15 +7,16 @@ would have said of a request tells nothing about the champion.
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
+from statistics import mean, median
 
 import numpy as np
 import numpy.typing as npt
 
 from podium.canary.analysis import verdict_of
 from podium.canary.entities import Verdict, totals
-from podium.canary.plan import CanaryPlan
+from podium.canary.plan import CanaryPlan, Phase
 from podium.canary.replay import ReplayTraffic
+from podium.stats.canary_planning import expected_requests_to_roll_back
 
 PLAN = CanaryPlan()
 BASELINE = 0.05
@@ -127,6 +128,17 @@ def problems(scenario: str, shares: Shares) -> list[str]:
 def simulate(repetitions: int, seed: int, scenario: Scenario, plan: CanaryPlan = PLAN) -> Shares:
     """Play so many canaries of a scenario, each with a look after every `plan.look_every` requests."""
     return Shares(tuple(_play(np.random.default_rng([seed, number]), scenario, plan) for number in range(repetitions)))
+
+
+def times_longer(repetitions: int, seed: int, *, error_rate: float, relative_risk: float, weight: float) -> float:
+    """Return how long until a challenger this bad is rolled back, in the mean, over what its planning says."""
+    planned = expected_requests_to_roll_back(
+        error_rate=error_rate, relative_risk=relative_risk, weight=weight, alpha=PLAN.alpha
+    )
+    plan = CanaryPlan(phases=(Phase(weight_percent=100 * weight, requests=8 * round(planned)),))
+    scenario = Scenario(lambda index: np.full_like(index, error_rate), harm=error_rate * (relative_risk - 1))
+    ended = [each for each in simulate(repetitions, seed, scenario, plan).ended if each.verdict == "roll_back"]
+    return mean(each.looks for each in ended) * plan.look_every / planned
 
 
 def _play(generator: np.random.Generator, scenario: Scenario, plan: CanaryPlan) -> Ended:

@@ -26,12 +26,13 @@ def parse(text: str) -> sa.URL:
         raise ConfigurationError(
             f"The database URL {_without_login(text)!r} is not understood; use {_FORMS}, and correct {SETTING}."
         ) from None
-    if url.host and "@" in url.host:
-        raise ConfigurationError(
-            f"The database URL's host reads {url.host.rpartition('@')[2]!r} with an @ before it that belongs to the "
-            f"user or password; write that one as %40 in {SETTING}."
-        )
     backend = url.get_backend_name()
+    if backend != "sqlite" and _misread(url, text):
+        raise ConfigurationError(
+            f"The database URL {backend}://… has an @ behind its host: a character of the user name or the password "
+            "ends it too early. Write such characters as %40 for @, %2F for /, %3A for :, %3F for ?, %23 for # and "
+            f"%25 for % in {SETTING}."
+        )
     if url.drivername in ("postgres", "postgresql"):
         return url.set(drivername="postgresql+psycopg")
     if backend == "postgresql" or (backend == "sqlite" and url.database):
@@ -52,6 +53,16 @@ def shown(url: sa.URL) -> str:
     return plain.set(drivername=url.get_backend_name()).render_as_string(hide_password=True)
 
 
+def _misread(url: sa.URL, text: str) -> bool:
+    """Return whether an @ stands behind the first host, so that part of a password was taken for something else."""
+    options = text.partition("?")[2] if url.query else ""
+    return any("@" in part for part in (url.host or "", url.database or "", options))
+
+
 def _without_login(text: str) -> str:
     """Return what cannot be parsed without all that may be user and password."""
-    return re.sub(r"^(\w[\w+]*://)?.*@", lambda found: f"{found[1] or ''}***@", text, flags=re.DOTALL)
+    scheme = "".join(re.findall(r"^\w[\w+]*://", text))
+    _, at, behind = text.rpartition("@")
+    if at:
+        return f"{scheme}***@{behind}"
+    return f"{scheme}***" if scheme else text

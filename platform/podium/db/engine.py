@@ -42,7 +42,9 @@ class Database:
         self._lock_folder = lock_folder
         parsed = address.parse(url)
         self.shown = address.shown(parsed)
-        self.engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed, self.shown)
+        self.engine = (
+            _sqlite(parsed, self.shown) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed, self.shown)
+        )
 
     @property
     def is_sqlite(self) -> bool:
@@ -135,8 +137,12 @@ def _postgresql(url: sa.URL, shown: str) -> sa.Engine:
     return engine
 
 
-def _sqlite(url: sa.URL) -> sa.Engine:
-    Path(str(url.database)).parent.mkdir(parents=True, exist_ok=True)
+def _sqlite(url: sa.URL, shown: str) -> sa.Engine:
+    folder = Path(str(url.database)).parent
+    if not folder.is_dir():  # made here, a folder that is misspelt would pass for a project without runs
+        raise ConfigurationError(
+            f"The folder {folder} of the database {shown} does not exist. Make it, or correct {address.SETTING}."
+        )
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS, "check_same_thread": False})
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)

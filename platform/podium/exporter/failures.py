@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from prometheus_client.core import Metric
 
+from podium.errors import PodiumError
 from podium.exporter.families import counter
 
 _log = logging.getLogger(__name__)
@@ -19,8 +20,9 @@ class Failures:
         self._counts = {(collector,): 0 for collector in collectors}
 
     def count(self, collector: str, error: Exception) -> None:
-        """Count a failure of `collector` and write why."""
-        _log.warning("The metrics of %s could not be read: %s", collector, error, exc_info=error)
+        """Count a failure of `collector` and write why: in a line, or with the traceback where nobody foresaw it."""
+        unforeseen = None if isinstance(error, PodiumError) else error
+        _log.warning("The metrics of %s could not be read: %s", collector, error, exc_info=unforeseen)
         with self._lock:
             self._counts[collector,] += 1
 

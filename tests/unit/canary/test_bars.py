@@ -8,7 +8,7 @@ from functools import cache
 
 import pytest
 
-from tests.canary_bars import BARS, MEDIAN_CHALLENGER_REQUESTS, SCENARIOS, Bar, Shares, simulate
+from tests.canary_bars import BARS, MEDIAN_CHALLENGER_REQUESTS, SCENARIOS, Bar, Shares, simulate, times_longer
 
 SEED = 2026
 REPETITIONS = {"equal": 100}  # for the others 40
@@ -28,3 +28,10 @@ def test_canaries_decide_wrongly_as_rarely_as_promised(bar: Bar) -> None:
 
 def test_harm_of_two_points_is_seen_soon() -> None:
     assert played("two points worse").median_challenger_requests("roll_back") <= MEDIAN_CHALLENGER_REQUESTS
+
+
+@pytest.mark.parametrize("weight", [0.1, 0.5])
+@pytest.mark.parametrize("relative_risk", [1.2, 1.5, 2.0])
+def test_harm_is_seen_about_as_late_as_the_documents_say(relative_risk: float, weight: float) -> None:
+    found = times_longer(50, SEED, error_rate=0.2, relative_risk=relative_risk, weight=weight)
+    assert 1.0 < found < 2.0  # docs/canary.md: 1.21 to 1.64, of 2,000; the standard error of 50 is 0.13

@@ -12,12 +12,13 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from podium.db import migrate
+from podium.db import address, migrate
 from tests.e2e.command import Result
 from tests.postgresql_on_tcp import PASSWORD, TcpServer
 from tests.unit.cli.conftest import InProcess
 
 COMMANDS = [("runs", "list"), ("run", "counting", "--for", "2026-10"), ("db", "upgrade"), ("db", "check")]
+SERVER = ("server", "--port", "0")
 WRONG = "a secret nobody set"
 _numbers = itertools.count(1)
 
@@ -45,7 +46,7 @@ def refusal(answer: Result, code: int) -> str:
         ("sqlite://", "names neither a SQLite file nor PostgreSQL"),
         ("postgresql//ada:secret@host/x", "'***@host/x' is not understood"),
         ("postgresql://ada:secret@host:port/x", "'postgresql://***@host:port/x' is not understood"),
-        ("postgresql://ada:se@secret@host/x", "write that one as %40"),
+        ("postgresql://ada:secret", "'postgresql://***' is not understood"),
         ("postgresql+asyncpg://ada:secret@host/x", "pip install 'podium[postgres]'"),
         ("postgresql://ada:secret@127.0.0.1/x?sslmode=perhaps", 'invalid sslmode value: "perhaps"'),
         ("postgresql://ada:secret@127.0.0.1/x?colour=red", 'invalid connection option "colour"'),
@@ -55,6 +56,37 @@ def test_a_url_that_is_wrong_is_named_without_its_password(podium: InProcess, wr
     complaint = refusal(podium("runs", "list", PODIUM_DATABASE_URL=written), 2)
     assert said in complaint
     assert "PODIUM_DATABASE_URL" in complaint or "pip install" in complaint
+
+
+@pytest.mark.parametrize(
+    "behind",
+    ["ada:p@secret@host/x", "ada:p@secret/w@127.0.0.1:1/x", "ada/secret:p@host/x", "ada:p@secret?x=w@host/x"],
+)
+@pytest.mark.parametrize("backend", ["postgresql", "mysql"])
+def test_a_password_that_ends_too_early_is_named_and_nothing_of_it_shown(
+    podium: InProcess, backend: str, behind: str
+) -> None:
+    complaint = refusal(podium("runs", "list", PODIUM_DATABASE_URL=f"{backend}://{behind}"), 2)
+    assert complaint.startswith(f"The database URL {backend}://… has an @ behind its host")
+    assert "%40 for @, %2F for /" in complaint
+    assert not any(part in complaint for part in ("ada", "host/", "127.0.0.1"))
+
+
+def test_an_escaped_password_and_an_at_in_a_file_name_are_taken_as_they_are() -> None:
+    url = address.parse("postgresql://ada:p%40ss%2Fw@host/x?user=a%40b")
+    assert (url.username, url.password, url.host, url.database) == ("ada", "p@ss/w", "host", "x")
+    assert address.parse("sqlite:////srv/a@b/x.db").database == "/srv/a@b/x.db"
+
+
+@pytest.mark.parametrize("command", [*COMMANDS, ("worker",), SERVER], ids=" ".join)
+def test_a_sqlite_folder_that_does_not_exist_is_named_and_not_made(podium: InProcess, command: tuple[str, ...]) -> None:
+    folder = podium.project / "nowhere"
+    complaint = refusal(podium(*command, PODIUM_DATABASE_URL=f"sqlite:///{folder}/x.db"), 2)
+    assert complaint == (
+        f"The folder {folder} of the database sqlite:///{folder}/x.db does not exist. Make it, or correct "
+        "PODIUM_DATABASE_URL (database_url in podium.toml)."
+    )
+    assert not folder.exists()
 
 
 def test_without_the_extra_its_installation_is_named(podium: InProcess, url: str) -> None:
@@ -73,7 +105,7 @@ def test_a_server_that_is_too_old_is_named_with_its_version(
     assert "is on PostgreSQL 14.12; Podium needs 15 or newer. Upgrade the server" in complaint
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize("command", [*COMMANDS, SERVER], ids=" ".join)
 def test_a_port_where_nobody_listens_is_named(podium: InProcess, command: tuple[str, ...]) -> None:
     answer = podium(*command, PODIUM_DATABASE_URL="postgresql://ada:secret@127.0.0.1:1/x")
     complaint = refusal(answer, 1)
@@ -148,6 +180,7 @@ def test_a_user_without_rights_is_told_which(podium: InProcess, url: str, passwo
 def test_an_empty_postgresql_asks_for_the_upgrade_and_works_after_it(podium: InProcess, url: str) -> None:
     complaint = refusal(podium("runs", "list", PODIUM_DATABASE_URL=url), 2)
     assert complaint.endswith("is empty; run `podium db upgrade`.")
+    assert refusal(podium(*SERVER, PODIUM_DATABASE_URL=url), 2) == complaint
     checked = podium("db", "check", PODIUM_DATABASE_URL=url)
     assert (checked.code, checked.out.split()) == (1, complaint.split())
     upgraded = podium("db", "upgrade", PODIUM_DATABASE_URL=url)
@@ -172,7 +205,8 @@ def test_a_postgresql_of_another_revision_is_refused_alike_by_every_command(
 ) -> None:
     assert podium("db", "upgrade", PODIUM_DATABASE_URL=url).code == 0
     _set_revision(url, revision)
-    assert said in refusal(podium("runs", "list", PODIUM_DATABASE_URL=url), 2)
+    for command in (("runs", "list"), SERVER):
+        assert said in refusal(podium(*command, PODIUM_DATABASE_URL=url), 2)
     checked = podium("db", "check", PODIUM_DATABASE_URL=url)
     assert (checked.code, said in " ".join(checked.out.split())) == (1, True)
     if revision > migrate.HEAD:

@@ -67,6 +67,23 @@ def test_a_look_that_fails_is_counted_and_the_next_goes_on(books: Database, capl
     assert all(family.samples for family in watch.families())
 
 
+def test_a_look_without_the_database_is_one_line_in_the_log_and_a_bug_keeps_its_traceback(
+    books: Database, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failures = Failures([COLLECTOR])
+    BooksWatch(Door(books, closed_for=1), FakeClock(), failures).look()
+    assert caplog.text.count("\n") == 1
+    assert "Traceback" not in caplog.text
+
+    def stumble(_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("podium.exporter.books.reconcile", stumble)
+    BooksWatch(Door(books), FakeClock(), failures).look()
+    assert "Traceback" in caplog.text
+    assert failures_of(failures) == 2
+
+
 def test_a_failed_look_leaves_the_last_result_and_its_time(books: Database) -> None:
     door, clock = Door(books), FakeClock()
     watch = BooksWatch(door, clock, Failures([COLLECTOR]))
