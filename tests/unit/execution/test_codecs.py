@@ -109,7 +109,8 @@ def test_a_frame_that_was_read_can_be_changed_in_place(stored: Stored) -> None:
 
 
 class Unknown:
-    pass
+    def __repr__(self) -> str:
+        return "Unknown()"  # parallel tests need names without addresses
 
 
 @pytest.mark.parametrize(
