@@ -116,7 +116,8 @@ def insert_attempt(connection: sa.Connection, usage: UsageRecord, map_index: int
     step_run_id = f"{usage.run_id}/{usage.step}/{map_index}"
     if connection.scalar(sa.select(step_run.c.name).where(step_run.c.step_run_id == step_run_id)) is None:
         facts = {"step_run_id": step_run_id, "run_id": usage.run_id, "name": usage.step, "map_index": map_index}
-        insert(connection, step_run, state="failed", ended_at=NOON, **facts)
+        position = 1 if usage.step == "evaluate" else 0  # behind the others
+        insert(connection, step_run, state="failed", ended_at=NOON, position=position, **facts)
     insert(
         connection,
         attempt,

@@ -66,7 +66,13 @@ def run_cost(connection: sa.Connection, run_id: str) -> RunCost:
         .outerjoin(attempt, attempt.c.attempt_id == ledger_entry.c.attempt_id)
         .outerjoin(step_run, step_run.c.step_run_id == attempt.c.step_run_id)
         .where(ledger_entry.c.run_id == run_id)
-        .order_by(ledger_entry.c.charge_start, ledger_entry.c.attempt_id, ledger_entry.c.resource)
+        .order_by(
+            step_run.c.position.nulls_last(),
+            step_run.c.map_index,
+            attempt.c.number,
+            ledger_entry.c.charge_start,
+            ledger_entry.c.resource,
+        )
     )
     whole, steps = Sum(), dict[str, Sum]()
     attempts: dict[str, tuple[Mapping[Any, Any], Sum, dict[str, Sum]]] = {}
