@@ -2,8 +2,9 @@
 
 Both retrain `flight_delay` over the same months as whole processes, from nothing: an empty folder, an empty MLflow
 store. The plain script calls the same step functions one after another in one process, judges with the same
-`evaluate`, and talks to MLflow directly; it keeps no database, no artifacts, no logs, no ledger, and nothing of it
-survives a kill. Pairs of runs alternate in order; the ratio is the median over the pairs.
+`evaluate`, tries the version in the same canary, and talks to MLflow directly; it keeps no database, no artifacts, no
+logs, no ledger, and nothing of it survives a kill. Pairs of runs alternate in order; the ratio is the median over the
+pairs.
 
 Exits 1 where the ratio is above `LIMIT`, or where the two did not come to the same verdicts for the same reasons.
 """
@@ -217,9 +218,42 @@ def retrain_plainly(folder: Path, months: list[str]) -> list[dict[str, Any]]:
                 skops_trusted_types=list(REVIEWED_TYPES),
             )
         created = client.create_model_version("flight_delay", logged.model_uri, model_id=logged.model_id)
-        client.set_registered_model_alias("flight_delay", "champion", created.version)
-        champion = str(created.version)
+        if champion is None or tried_plainly(data, month, created.version):
+            client.set_registered_model_alias("flight_delay", "champion", created.version)
+            champion = str(created.version)
     return verdicts
+
+
+def tried_plainly(data: Any, month: str, version: str) -> bool:
+    """Return whether the canary promotes a version; it draws as Podium does for the same run, and writes nothing."""
+    import mlflow.sklearn
+
+    from pipelines import _flights, flight_delay
+    from podium import Interval
+    from podium.canary.analysis import assess
+    from podium.canary.replay import ReplayTraffic
+    from podium.ids import digest_bytes, digest_json
+    from podium.registry.holdout import read_holdout
+    from podium.registry.requests import wrong_answers
+
+    plan, label = flight_delay.CANARY, flight_delay.LABEL
+    challenger = mlflow.sklearn.load_model(f"models:/flight_delay/{version}")
+    champion = mlflow.sklearn.load_model("models:/flight_delay@champion")
+    requests, judged = read_holdout(data.replay, label), read_holdout(data.holdout, label)
+    run = ["flight_delay", Interval.parse(month, _flights.TIME_ZONE).to_document(), {}]
+    traffic = ReplayTraffic(
+        wrong_answers(challenger, "challenger", requests),
+        wrong_answers(champion, "champion", requests),
+        weights=plan.weights,
+        seed=digest_bytes(f"person:{digest_json(run)}/run_canary".encode()),
+    )
+    baseline = float(wrong_answers(champion, "champion", judged).mean())
+    horizon = plan.horizon(len(requests))
+    for position in plan.looks(horizon):
+        verdict = assess(plan, horizon, baseline, traffic.cells(position)).verdict
+        if verdict != "continue":
+            return verdict == "promote"
+    return False
 
 
 if __name__ == "__main__":
