@@ -19,7 +19,7 @@ from podium.dag.plan import Plan
 from podium.db.engine import Database
 from podium.errors import PodiumError, ServiceUnavailable
 from podium.execution import assignments, liveness, plans, queries, store
-from podium.execution.backend import Backend, SeatEnded, SeatMessage
+from podium.execution.backend import Backend, SeatEnded, SeatLost, SeatMessage, SeatWaits
 from podium.execution.channel import Message
 from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Happening, Run
 from podium.execution.meter import Usage
@@ -196,10 +196,10 @@ class Worker:
         if self._executions:
             timeout = min(timeout, max(0.0, self._next_tick - self.clock.monotonic()))
         for happening in self.backend.wait(timeout):
-            if isinstance(happening, SeatEnded):
-                self._seat_ended(happening)
-            else:
+            if isinstance(happening, SeatMessage):
                 self._hear(happening)
+            else:
+                self._see(happening)
         now = self.clock.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + _TICK_SECONDS
@@ -225,10 +225,29 @@ class Worker:
         """Answer a stage's question, in a thread."""
         execution.seat.answer(self._answers.answer(execution.assignment, question))
 
-    def _seat_ended(self, ended: SeatEnded) -> None:
-        execution = self._executions.get(ended.seat.attempt_id or "")
-        if execution is not None:
-            self._finish(execution, execution.end_of_dead_process(ended.status, self.clock.monotonic()))
+    def _see(self, news: SeatEnded | SeatLost | SeatWaits) -> None:
+        execution = self._executions.get(news.seat.attempt_id or "")
+        if execution is None:
+            return  # of an attempt this worker no longer holds
+        if isinstance(news, SeatEnded):
+            self._finish(execution, execution.end_of_dead_process(news.status, self.clock.monotonic()))
+        elif isinstance(news, SeatLost):
+            self._finish(execution, execution.end_lost(news.reason, self.clock.monotonic() - news.silent_seconds))
+        else:
+            self._record_wait(execution.assignment, news.reason)
+
+    def _record_wait(self, assignment: Assignment, reason: str) -> None:
+        with self.database.write() as connection:
+            store.record(
+                connection,
+                assignment.run.run_id,
+                "attempt.waiting",
+                self.clock.now(),
+                step=assignment.label,
+                number=assignment.number,
+                reason=reason,
+            )
+        self._tell()
 
     def _finish(self, execution: Execution, end: AttemptEnd) -> None:
         """Write an attempt's end; its seat is free again."""
