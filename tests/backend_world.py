@@ -6,16 +6,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from podium.clock import SystemClock
 from podium.dag.plan import Resources
 from podium.execution import assignments
 from podium.execution.backend import Backend, Seat, SeatEnded, SeatLost, SeatMessage, SeatNews
 from podium.execution.channel import Message
-from podium.execution.entities import Assignment
+from podium.execution.entities import Assignment, Run
+from podium.execution.items import WHOLE
 from podium.execution.ray_backend import RayBackend
 from podium.execution.slots import Slots
+from podium.ids import digest_bytes
 from podium.wiring.stage_services import slot_configuration
-from tests.execution_world import ONE_STEP, FlowProject
+from tests.execution_world import ACTOR, DAY, ONE_STEP, FlowProject, node, plan_of
 
 PATIENCE_SECONDS = 30.0
 
@@ -33,9 +34,10 @@ class BackendWorld:
     def place(self, source: str, resources: Resources | None = None) -> Seat:
         """Have the step `it` of `source` executed, with these resources or those that it reserves."""
         self.flow.write(source + ONE_STEP)
-        run = self.flow.start()
-        plan = self.flow.plan()
+        file = self.flow.root / "pipelines" / "flow.py"
+        plan = plan_of(node("it"), code=digest_bytes(file.read_bytes()))
         self.numbers += 1
+        run = Run("run", "flow", plan.digest, DAY, {}, "key", "running", None, None, ACTOR)
         assignment = Assignment(
             attempt_id=f"attempt-{self.numbers}",
             number=self.numbers,
@@ -43,8 +45,8 @@ class BackendWorld:
             plan=plan,
             step_run_id="step-run",
             node=plan.step("it"),
-            map_index=-1,
-            started_at=SystemClock().now(),
+            map_index=WHOLE,
+            started_at=run.interval.end,
             stored={},
             log=f"{self.numbers}.log",
         )

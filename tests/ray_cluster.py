@@ -9,11 +9,11 @@ import psutil
 
 _STORE_BYTES = 80 * 2**20
 _MEMORY_BYTES = 4 * 2**30
-_NOTICED_SOON = {  # a node that does not answer is given up after one second, not after half a minute
+_NOTICED_SOON = {  # a node that is gone is given up after two seconds, not after half a minute
     "health_check_initial_delay_ms": 500,
     "health_check_period_ms": 500,
-    "health_check_timeout_ms": 1000,
-    "health_check_failure_threshold": 2,
+    "health_check_timeout_ms": 2000,
+    "health_check_failure_threshold": 3,
 }
 
 

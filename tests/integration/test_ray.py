@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -109,7 +110,7 @@ def test_a_lost_node_is_a_lost_attempt_and_the_step_is_tried_again_on_another(
 def test_a_node_that_hears_nothing_ends_what_it_executes_and_the_step_is_tried_again(
     tmp_path: Path, cluster: RayCluster
 ) -> None:
-    flow = flow_on_ray(tmp_path, cluster.address, "lease_seconds = 2.0")
+    flow = flow_on_ray(tmp_path, cluster.address, "lease_seconds = 3.0")
     flow.write(HOLDING + ONE_STEP)
     run = flow.start()
     ended: list[bool] = []
@@ -177,14 +178,25 @@ def test_what_runs_on_the_cluster_ends_with_a_supervisor_that_is_killed(flow: Fl
     assert [each["state"] for each in attempts(document, "it")] == ["lost", "succeeded"]
 
 
-def test_without_an_address_a_worker_starts_a_cluster_and_ends_it(tmp_path: Path) -> None:
+def test_without_an_address_a_worker_starts_a_cluster_ends_it_and_tells_it_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODIUM_TOKEN", "secret")
     flow = flow_on_ray(tmp_path, "")
     flow.write("@step\ndef it() -> int:\n    return 42\n" + ONE_STEP)
-    before, started = set(psutil.Process().children(recursive=True)), set[psutil.Process]()
-    document = flow.execute(flow.start(), lambda _: started.update(psutil.Process().children(recursive=True)))
+    before = set(psutil.Process().children(recursive=True))
+    started: dict[psutil.Process, dict[str, str]] = {}
+
+    def see_what_is_started(_: Happening) -> None:
+        for each in set(psutil.Process().children(recursive=True)) - before - started.keys():
+            with suppress(psutil.NoSuchProcess):
+                started[each] = each.environ()
+
+    document = flow.execute(flow.start(), see_what_is_started)
     assert flow.value(document, "it") == 42
-    assert started > before
-    _, alive = psutil.wait_procs(started - before, timeout=10.0)
+    assert "PATH" in set().union(*started.values())
+    assert "PODIUM_TOKEN" not in set().union(*started.values())
+    _, alive = psutil.wait_procs(list(started), timeout=10.0)
     assert alive == []
 
 
