@@ -67,7 +67,7 @@ class Execution:
     def end_lost(self, reason: str, heard_at: float) -> AttemptEnd:
         """Return the end of an attempt that was lost with its host, which was heard of last at `heard_at`."""
         self._sample()
-        return self.ending or AttemptEnd("lost", self.usage(heard_at), error=AttemptError("HostLost", reason))
+        return self.ending or AttemptEnd("lost", self.usage(heard_at), error=AttemptError("Lost", reason))
 
     def end_cut_short(self, now: float) -> AttemptEnd:
         """Return the end of an attempt whose worker stops."""
