@@ -8,12 +8,18 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.executor import chain
+from benchmarks.executor import chain, fan_out, frame, history, idle, long_chain, memory
 from benchmarks.executor.figures import Part, print_part
 from benchmarks.executor.options import Options
 
 PARTS: dict[str, Callable[[Options], Part]] = {
     "chain": chain.measure,
+    "long_chain": long_chain.measure,
+    "fan_out": fan_out.measure,
+    "history": history.measure,
+    "frame": frame.measure,
+    "idle": idle.measure,
+    "memory": memory.measure,
 }
 
 
@@ -22,6 +28,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.executor", description=__doc__)
     parser.add_argument("--only", choices=PARTS, action="append", metavar="NAME", help=f"one of {', '.join(PARTS)}")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each part; the fastest counts (default 3)")
+    parser.add_argument("--full", action="store_true", help="the supervisor's memory over 10,000 runs")
+    parser.add_argument("--without-peers", action="store_true", help="leave DBOS, Luigi, Dagster and Prefect out")
     parser.add_argument("--json", action="store_true", help="print one JSON document")
     asked = parser.parse_args()
     for name in [name for name in os.environ if name.startswith("PODIUM_") and name != "PODIUM_BENCH_VENVS"]:
@@ -29,7 +37,9 @@ def main() -> None:
     parts = {}
     for name in asked.only or PARTS:
         with tempfile.TemporaryDirectory(prefix="executor-") as folder:
-            options = Options(Path(folder), rounds=asked.rounds, full=False, with_peers=False)
+            options = Options(
+                Path(folder), rounds=asked.rounds, full=asked.full, with_peers=not asked.without_peers, database_url=str
+            )
             parts[name] = PARTS[name](options)
         if not asked.json:
             print_part(parts[name])

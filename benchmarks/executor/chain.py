@@ -1,20 +1,20 @@
-"""200 runs of a chain of five steps that do nothing: Podium and the floors.
+"""200 runs of a chain of five steps that do nothing: Podium, the floors and the peers.
 
 Two workers each, in two shapes. `queued`: all runs are recorded, then executed two at a time; timed from the first
 attempt's start to the last run's end. `alone`: each run is recorded and executed to its end before the next; all of
 that is timed. Contestants take turns, all warm, and the fastest round of each counts.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import count
 
-from benchmarks.executor.figures import Bar, Figure, Part, fastest
+from benchmarks.executor.figures import Bar, Figure, Part, fastest, timed
 from benchmarks.executor.floors import Chain, Processes, Threads, floor
 from benchmarks.executor.options import Options
-from benchmarks.executor.projects import PIPELINE, BenchProject, one_by_one, served
+from benchmarks.executor.peer_environments import PEERS, PeerFailed, milliseconds_per_step
+from benchmarks.executor.projects import PIPELINE, BenchProject, executing, served
 from podium.execution.entities import Run
 
 RUNS = 200
@@ -22,6 +22,8 @@ LENGTH = 5
 STEPS = RUNS * LENGTH
 WARM_RUNS = 10
 LIMIT = 2.0
+PEER_LIMITS = {"dbos": 1.0, "dagster": 30.0, "prefect": 100.0}
+"""So many times as long as Podium's must a peer's step take, at least."""
 
 FLOOR = "process floor"
 PODIUM = "Podium"
@@ -61,15 +63,37 @@ def measure(options: Options) -> Part:
     per_step = 1000 / STEPS
     queued = {name: per_step * fastest(each[name][0] for each in timings) for name in contestants}
     alone = {name: per_step * fastest(each[name][1] for each in timings) for name in contestants}
+    bars = [Bar(f"{PODIUM} ÷ {FLOOR}, all queued", LIMIT, queued[PODIUM] / queued[FLOOR])]
+    peers, not_measured = _peers(options.rounds) if options.with_peers else ({}, {})
+    for peer, limit in PEER_LIMITS.items() if options.with_peers else ():
+        ratio = peers[peer] / alone[PODIUM] if peer in peers else None
+        why_not = not_measured.get(peer, "")
+        bars.append(Bar(f"{peer} ÷ {PODIUM}, one by one", limit, ratio, at_least=True, why_not=why_not))
+    alone |= {f"{peer} {PEERS[peer]}": milliseconds for peer, milliseconds in peers.items()}
     return Part(
         f"{RUNS} runs × {LENGTH} steps that do nothing, 2 workers",
         [
             *(Figure(f"{name}, all queued", each, "ms/step", each / queued[FLOOR]) for name, each in queued.items()),
             *(Figure(f"{name}, one by one", each, "ms/step", each / alone[FLOOR]) for name, each in alone.items()),
         ],
-        [Bar(f"{PODIUM} ÷ {FLOOR}, all queued", LIMIT, queued[PODIUM] / queued[FLOOR])],
-        [f"fastest of {options.rounds} rounds each"],
+        bars,
+        [
+            f"fastest of {options.rounds} rounds each",
+            *(f"{peer} {why}" for peer, why in not_measured.items()),
+            *([] if options.with_peers else ["without peers, as asked"]),
+        ],
     )
+
+
+def _peers(rounds: int) -> tuple[dict[str, float], dict[str, str]]:
+    """Return the milliseconds per step of each peer, and of those that could not be measured why."""
+    measured, not_measured = {}, {}
+    for peer in PEERS:
+        try:
+            measured[peer] = fastest([milliseconds_per_step(peer) for _ in range(rounds)])
+        except PeerFailed as failure:
+            not_measured[peer] = f"not measured: {failure.why}"
+    return measured, not_measured
 
 
 @contextmanager
@@ -99,7 +123,7 @@ def _floor(options: Options, workers: type[Processes] | type[Threads]) -> Iterat
 
 @contextmanager
 def _podium(options: Options) -> Iterator[Contestant]:
-    bench = BenchProject(options.folder / "chain", ADD_ONE + chain_source("chain", LENGTH), options.database_url)
+    bench = BenchProject(options.folder / "chain", ADD_ONE + chain_source("chain", LENGTH), options.database_url())
 
     def queued() -> float:
         runs = [bench.start("chain") for _ in range(RUNS)]
@@ -109,18 +133,11 @@ def _podium(options: Options) -> Iterator[Contestant]:
 
     def alone() -> float:
         runs: list[Run] = []
-        seconds = timed(lambda: runs.extend(execute() for _ in range(RUNS)))
+        seconds = timed(lambda: runs.extend(execute(bench.start("chain")) for _ in range(RUNS)))
         bench.check(runs, LENGTH)
         return seconds
 
-    with served(bench) as server, one_by_one(bench, "chain") as execute:
+    with served(bench) as server, executing(bench, "chain") as execute:
         server.finish([bench.start("chain") for _ in range(WARM_RUNS)])
-        execute()
+        execute(bench.start("chain"))
         yield Contestant(queued, alone)
-
-
-def timed(act: Callable[[], object]) -> float:
-    """Return the seconds that `act` takes."""
-    start = time.perf_counter()
-    act()
-    return time.perf_counter() - start

@@ -1,6 +1,7 @@
 """What a part of the benchmark found: figures, each as a ratio to the part's floor, and the bars that it must meet."""
 
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -87,3 +88,10 @@ def fastest(timings: Iterable[float]) -> float:
 
 def _number(value: float) -> str:
     return f"{value:,.3f}" if value < 10 else f"{value:,.1f}"
+
+
+def timed(act: Callable[[], object]) -> float:
+    """Return the seconds that `act` takes."""
+    start = time.perf_counter()
+    act()
+    return time.perf_counter() - start

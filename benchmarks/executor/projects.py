@@ -140,7 +140,7 @@ def served(bench: BenchProject) -> Iterator[Serving]:
 
 
 @contextmanager
-def one_by_one(bench: BenchProject, pipeline: str) -> Iterator[Callable[[], Run]]:
-    """Open a worker as `podium run` does; what is yielded starts a run, executes it to its end and returns it."""
+def executing(bench: BenchProject, pipeline: str) -> Iterator[Callable[[Run], Run]]:
+    """Open a worker as `podium run` does; what is yielded executes one run to its end and returns it."""
     with foreground(bench.project, bench.plan(pipeline), lambda _: None) as worker:
-        yield lambda: worker.execute(bench.start(pipeline).run_id)
+        yield lambda run: worker.execute(run.run_id)
