@@ -123,7 +123,7 @@ def _floor(options: Options, workers: type[Processes] | type[Threads]) -> Iterat
 
 @contextmanager
 def _podium(options: Options) -> Iterator[Contestant]:
-    bench = BenchProject(options.folder / "chain", ADD_ONE + chain_source("chain", LENGTH), options.database_url())
+    bench = BenchProject(options.folder / "chain", ADD_ONE + chain_source("chain", LENGTH), options.new_database())
 
     def queued() -> float:
         runs = [bench.start("chain") for _ in range(RUNS)]

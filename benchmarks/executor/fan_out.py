@@ -33,7 +33,7 @@ def measure(options: Options) -> Part:
     """Time both, in turn, from asking for the run to its end."""
     ids = count()
     with floor(options.folder, Processes) as supervisor:
-        bench = BenchProject(options.folder, ADD_ONE + SOURCE, options.database_url())
+        bench = BenchProject(options.folder, ADD_ONE + SOURCE, options.new_database())
 
         def by_hand() -> None:
             for _ in range(RUNS):

@@ -20,6 +20,8 @@ from benchmarks.executor.projects import PIPELINE, BenchProject, executing
 
 COLUMNS = 32
 ROWS = 2**20
+ROUNDS = 4
+"""In each round of the others: writing so much takes as long as the disk has other work."""
 LIMIT = 1.5
 
 SOURCE = f"""
@@ -46,7 +48,7 @@ def take(frame: pd.DataFrame) -> float:
 def measure(options: Options) -> Part:
     """Time both, in turn."""
     path = options.folder / "by-hand.arrow"
-    bench = BenchProject(options.folder, SOURCE, options.database_url())
+    bench = BenchProject(options.folder, SOURCE, options.new_database())
 
     def by_podium() -> float:
         bench.check([execute(bench.start("hand_over"))], 2)
@@ -55,13 +57,13 @@ def measure(options: Options) -> Part:
 
     with executing(bench, "hand_over") as execute:
         _by_hand(path), by_podium()  # warm
-        rounds = [(_by_hand(path), by_podium()) for _ in range(options.rounds)]
+        rounds = [(_by_hand(path), by_podium()) for _ in range(ROUNDS * options.rounds)]
     hand, podium = (1000 * fastest(each[who] for each in rounds) for who in (0, 1))
     return Part(
         f"A frame of {COLUMNS * ROWS * 8 // 2**20} MiB from step to step",
         [Figure("Arrow by hand", hand, "ms", 1.0), Figure(PODIUM, podium, "ms", podium / hand)],
         [Bar(f"{PODIUM} ÷ Arrow by hand", LIMIT, podium / hand)],
-        [f"fastest of {options.rounds} rounds each"],
+        [f"fastest of {ROUNDS * options.rounds} rounds each"],
     )
 
 

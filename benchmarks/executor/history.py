@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import sqlalchemy as sa
 
@@ -17,7 +18,7 @@ from benchmarks.executor.chain import ADD_ONE, LENGTH, chain_source
 from benchmarks.executor.figures import Bar, Figure, Part, timed
 from benchmarks.executor.idle import STAMP
 from benchmarks.executor.options import Options
-from benchmarks.executor.projects import BenchProject, executing
+from benchmarks.executor.projects import BenchProject, executing, served
 from podium.db.schema import attempt, event, ledger_entry, output, run, step_run
 from podium.execution import queries
 from podium.wiring.documents import run_documents
@@ -61,7 +62,7 @@ def _database(options: Options, copies: int) -> Iterator[Database]:
     with executing(bench, "chain") as execute:
         finished = execute(bench.start("chain"))
     bench.check([finished], LENGTH)
-    _copy(bench, finished.run_id, copies)
+    copy_run(bench.project.settings.home / "podium.db", finished.run_id, copies)
 
     def list_runs() -> None:
         with bench.project.database.read() as connection:
@@ -72,17 +73,17 @@ def _database(options: Options, copies: int) -> Iterator[Database]:
         asked = time.time_ns()
         started = bench.start("stamped")
         ready = time.time_ns()
-        execute(started)
+        server.finish([started])
         stamp = int((bench.root / f"stamp-{started.interval.name}").read_text())
         return (ready - asked) / 1e6, (stamp - ready) / 1e6, 1000 * timed(list_runs)
 
-    with executing(bench, "stamped") as execute:
+    with served(bench) as server:
         yield times
 
 
-def _copy(bench: BenchProject, run_id: str, copies: int) -> None:
-    """Copy the rows of a finished run, behind the database's back and without an fsync for each block."""
-    database = sqlite3.connect(str(bench.project.database.engine.url.database), isolation_level=None)
+def copy_run(path: Path, run_id: str, copies: int) -> None:
+    """Copy the rows of a finished run so many times in the SQLite file at `path`, without an fsync for each block."""
+    database = sqlite3.connect(path, isolation_level=None)
     database.execute("PRAGMA synchronous = OFF")
     for first in range(1, copies + 1, _BLOCK):
         last = min(first + _BLOCK - 1, copies)

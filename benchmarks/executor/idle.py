@@ -35,7 +35,7 @@ def stamp(day: Interval) -> int:
 
 def measure(options: Options) -> Part:
     """Let a warm worker be idle, and then start one run after another."""
-    bench = BenchProject(options.folder, STAMP, options.database_url())
+    bench = BenchProject(options.folder, STAMP, options.new_database())
     with worker_process(bench) as process:
         wait_for(bench, bench.start("stamped"))
         time.sleep(SETTLING_SECONDS)

@@ -13,7 +13,7 @@ LIMIT = 1.3
 def measure(options: Options) -> Part:
     """Time both, in turn, from asking for the run to its end."""
     source = ADD_ONE + chain_source("short", SHORT) + chain_source("long", LONG)
-    bench = BenchProject(options.folder, source, options.database_url())
+    bench = BenchProject(options.folder, source, options.new_database())
     short, long = [], []
 
     with executing(bench, "short") as execute:  # which executes runs of the other as well: their file is the same

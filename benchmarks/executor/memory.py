@@ -16,7 +16,7 @@ LIMIT = 1.05
 def measure(options: Options) -> Part:
     """Have `podium worker` execute runs of one step, and read its resident memory after `FIRST` and after all."""
     runs = FULL_RUNS if options.full else RUNS
-    bench = BenchProject(options.folder, ADD_ONE + chain_source("single", 1), options.database_url())
+    bench = BenchProject(options.folder, ADD_ONE + chain_source("single", 1), options.new_database())
     resident = {}
     with worker_process(bench) as process:
         for done in range(BLOCK, runs + 1, BLOCK):

@@ -1,19 +1,17 @@
 """How much the benchmark measures, and where."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from benchmarks.executor.databases import NewDatabase
 
 
 @dataclass(frozen=True)
 class Options:
-    """What the command line asks for; `folder` is empty, and goes when the part ends.
-
-    `database_url` makes a database and returns its URL; an empty one is SQLite in the project's folder.
-    """
+    """What the command line asks for; `folder` is empty, and goes when the part ends."""
 
     folder: Path
     rounds: int
     full: bool
     with_peers: bool
-    database_url: Callable[[], str]
+    new_database: NewDatabase

@@ -1,5 +1,6 @@
 """The peers, each installed from PyPI in a virtual environment of its own and measured by its script in `peers/`."""
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,8 @@ PEERS = {"dbos": "3.4.0", "luigi": "3.8.1", "dagster": "1.13.29", "prefect": "3.
 VENVS_VARIABLE = "PODIUM_BENCH_VENVS"
 _BENCHMARK = Path(__file__).resolve().parent
 _VENVS = _BENCHMARK.parent.parent / ".cache" / "peers"
+_FOREIGN = ("PYTHON", "DBOS_", "LUIGI_", "DAGSTER_", "PREFECT_")
+"""Variables that begin so are not passed on: nobody's own server is measured."""
 _PATIENCE_SECONDS = 600.0
 
 
@@ -28,8 +31,7 @@ def milliseconds_per_step(peer: str) -> float:
     """Return the milliseconds a peer needs for one step of the chain; PeerFailed says why there is no answer."""
     python = _installed(peer)
     script = _BENCHMARK / "peers" / f"run_{peer}.py"
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    printed = _run([str(python), str(script)], f"{script.name} failed", environment)
+    printed = _run([str(python), str(script)], f"{script.name} failed")
     try:
         milliseconds: float = json.loads(printed.splitlines()[-1])["milliseconds_per_step"]
     except (IndexError, KeyError, ValueError):
@@ -51,8 +53,9 @@ def _installed(peer: str) -> Path:
     return python
 
 
-def _run(command: list[str], failure: str, environment: dict[str, str] | None = None) -> str:
-    """Return what a command prints; it and what it started end with it, or after `_PATIENCE_SECONDS`."""
+def _run(command: list[str], failure: str) -> str:
+    """Return what a command prints; what it started ends with it, and it after `_PATIENCE_SECONDS`."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
     with subprocess.Popen(
         command,
         env=environment,
@@ -66,7 +69,7 @@ def _run(command: list[str], failure: str, environment: dict[str, str] | None = 
         except subprocess.TimeoutExpired:
             raise PeerFailed(f"{failure}: it took more than {_PATIENCE_SECONDS:g} s") from None
         finally:
-            if process.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
     if process.returncode != 0:
         lines = said.strip().splitlines() or ["it said nothing"]

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from podium.dag.interval import Interval
 from podium.dag.plan import Plan
+from podium.db import migrate
 from podium.db.schema import attempt, ledger_entry, run, step_run
 from podium.execution.entities import Actor, Happening, Run
 from podium.wiring.plans import load_plans
@@ -54,6 +55,7 @@ class BenchProject:
         (self.root / "podium.toml").write_text(settings)
         (pipelines / "bench.py").write_text(HEADER + self.source)
         self.project: Project = open_project(self.root)
+        migrate.upgrade(self.project.unchecked_database)
         self._plans = dict(load_plans(self.project).plans)
 
     def plan(self, pipeline: str) -> Plan:
