@@ -92,7 +92,7 @@ def _peers(rounds: int) -> tuple[dict[str, float], dict[str, str]]:
         try:
             measured[peer] = fastest([milliseconds_per_step(peer) for _ in range(rounds)])
         except PeerFailed as failure:
-            not_measured[peer] = f"not measured: {failure.why}"
+            not_measured[peer] = f"not measured: {failure}"
     return measured, not_measured
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 PEERS = {"dbos": "3.4.0", "luigi": "3.8.1", "dagster": "1.13.29", "prefect": "3.9.1"}
@@ -20,11 +19,8 @@ _FOREIGN = ("PYTHON", "DBOS_", "LUIGI_", "DAGSTER_", "PREFECT_")
 _PATIENCE_SECONDS = 600.0
 
 
-@dataclass(frozen=True)
 class PeerFailed(Exception):
-    """A peer could not be installed or measured."""
-
-    why: str
+    """A peer could not be installed or measured; its text says why."""
 
 
 def milliseconds_per_step(peer: str) -> float:
