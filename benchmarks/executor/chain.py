@@ -63,7 +63,10 @@ def measure(options: Options) -> Part:
     per_step = 1000 / STEPS
     queued = {name: per_step * fastest(each[name][0] for each in timings) for name in contestants}
     alone = {name: per_step * fastest(each[name][1] for each in timings) for name in contestants}
-    bars = [Bar(f"{PODIUM} ÷ {FLOOR}, all queued", LIMIT, queued[PODIUM] / queued[FLOOR])]
+    bars = [
+        Bar(f"{PODIUM} ÷ {FLOOR}, all queued", LIMIT, queued[PODIUM] / queued[FLOOR]),
+        Bar(f"{PODIUM} ÷ {FLOOR}, one by one", LIMIT, alone[PODIUM] / alone[FLOOR]),
+    ]
     peers, not_measured = _peers(options.rounds) if options.with_peers else ({}, {})
     for peer, limit in PEER_LIMITS.items() if options.with_peers else ():
         ratio = peers[peer] / alone[PODIUM] if peer in peers else None
