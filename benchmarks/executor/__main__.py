@@ -35,7 +35,7 @@ def main() -> None:
             del os.environ[name]  # nobody's own project is measured, or written to
     machine = this_machine()
     if not asked.json:
-        print(machine.text)
+        print(machine.text, flush=True)  # before processes are forked, which would print it again
     parts = {}
     with DATABASES[asked.database]() as new_database:
         for name in asked.only or PARTS:
@@ -50,6 +50,7 @@ def main() -> None:
                 parts[name] = PARTS[name](options)
             if not asked.json:
                 print_part(parts[name])
+                sys.stdout.flush()
     missed = sum(not bar.is_met for part in parts.values() for bar in part.bars)
     if asked.json:
         document = {name: part.to_document() for name, part in parts.items()}

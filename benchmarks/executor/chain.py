@@ -7,7 +7,7 @@ that is timed. Contestants take turns, all warm, and the fastest round of each c
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 
 from benchmarks.executor.figures import Bar, Figure, Part, fastest, timed
@@ -51,28 +51,26 @@ class Contestant:
 
 def measure(options: Options) -> Part:
     """Time all in turn."""
+    peers = Peers(list(PEERS) if options.with_peers else [])
+    timings = []
     with ExitStack() as stack:
         contestants = {
             FLOOR: stack.enter_context(_floor(options, Processes)),
             "thread floor": stack.enter_context(_floor(options, Threads)),
             PODIUM: stack.enter_context(_podium(options)),
         }
-        timings = [
-            {name: (each.queued(), each.alone()) for name, each in contestants.items()} for _ in range(options.rounds)
-        ]
+        for _ in range(options.rounds):
+            timings.append({name: (each.queued(), each.alone()) for name, each in contestants.items()})
+            peers.measure()
     per_step = 1000 / STEPS
     queued = {name: per_step * fastest(each[name][0] for each in timings) for name in contestants}
     alone = {name: per_step * fastest(each[name][1] for each in timings) for name in contestants}
     bars = [
         Bar(f"{PODIUM} ÷ {FLOOR}, all queued", LIMIT, queued[PODIUM] / queued[FLOOR]),
         Bar(f"{PODIUM} ÷ {FLOOR}, one by one", LIMIT, alone[PODIUM] / alone[FLOOR]),
+        *peers.bars(alone[PODIUM]),
     ]
-    peers, not_measured = _peers(options.rounds) if options.with_peers else ({}, {})
-    for peer, limit in PEER_LIMITS.items() if options.with_peers else ():
-        ratio = peers[peer] / alone[PODIUM] if peer in peers else None
-        why_not = not_measured.get(peer, "")
-        bars.append(Bar(f"{peer} ÷ {PODIUM}, one by one", limit, ratio, at_least=True, why_not=why_not))
-    alone |= {f"{peer} {PEERS[peer]}": milliseconds for peer, milliseconds in peers.items()}
+    alone |= peers.fastest()
     return Part(
         f"{RUNS} runs × {LENGTH} steps that do nothing, 2 workers",
         [
@@ -82,21 +80,48 @@ def measure(options: Options) -> Part:
         bars,
         [
             f"fastest of {options.rounds} rounds each",
-            *(f"{peer} {why}" for peer, why in not_measured.items()),
+            *(f"{peer} {why}" for peer, why in peers.not_measured.items()),
             *([] if options.with_peers else ["without peers, as asked"]),
         ],
     )
 
 
-def _peers(rounds: int) -> tuple[dict[str, float], dict[str, str]]:
-    """Return the milliseconds per step of each peer, and of those that could not be measured why."""
-    measured, not_measured = {}, {}
-    for peer in PEERS:
-        try:
-            measured[peer] = fastest([milliseconds_per_step(peer) for _ in range(rounds)])
-        except PeerFailed as failure:
-            not_measured[peer] = f"not measured: {failure}"
-    return measured, not_measured
+@dataclass
+class Peers:
+    """The milliseconds per step of each peer's rounds, and of those that could not be measured why."""
+
+    names: list[str]
+    not_measured: dict[str, str] = field(default_factory=dict)
+    _rounds: dict[str, list[float]] = field(default_factory=dict)
+
+    def measure(self) -> None:
+        """Measure each once more; one that fails is left out from then on."""
+        for peer in self.names:
+            if peer in self.not_measured:
+                continue
+            try:
+                self._rounds.setdefault(peer, []).append(milliseconds_per_step(peer))
+            except PeerFailed as failure:
+                self.not_measured[peer] = f"not measured: {failure}"
+
+    def fastest(self) -> dict[str, float]:
+        """Return the fastest round of each that never failed, under its name and version."""
+        measured = {peer: rounds for peer, rounds in self._rounds.items() if peer not in self.not_measured}
+        return {f"{peer} {PEERS[peer]}": fastest(rounds) for peer, rounds in measured.items()}
+
+    def bars(self, own: float) -> list[Bar]:
+        """Return how many times as long as `own` milliseconds each takes."""
+        return [
+            Bar(
+                f"{peer} ÷ {PODIUM}, one by one",
+                PEER_LIMITS[peer],
+                None if peer in self.not_measured else fastest(self._rounds[peer]) / own,
+                at_least=True,
+                why_not=self.not_measured.get(peer, ""),
+            )
+            for peer in self.names
+            if peer in PEER_LIMITS
+        ]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.executor.chain import Peers
 from benchmarks.executor.figures import Bar
 from benchmarks.executor.floors import Chain, FanOut, Message, Processes, Run, Supervisor, Threads, floor
 from benchmarks.executor.history import copy_run
@@ -135,3 +136,14 @@ def _peer_installed(venvs: Path, program: str) -> None:
     python.write_text(f"#!/bin/sh\n{program}\n")
     python.chmod(0o755)
     (venvs / "dbos" / "holds.txt").write_text(f"dbos=={PEERS['dbos']}")
+
+
+def test_a_bar_on_a_peer_that_fails_is_missed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _peer_installed(tmp_path, "echo no wheel >&2; exit 1")
+    monkeypatch.setenv(VENVS_VARIABLE, str(tmp_path))
+    peers = Peers(["dbos"])
+    peers.measure()
+    peers.measure()
+    (bar,) = peers.bars(own=1.0)
+    assert (bar.is_met, peers.fastest()) == (False, {})
+    assert bar.text.endswith("not measured: run_dbos.py failed (exit code 1): no wheel")
