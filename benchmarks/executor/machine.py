@@ -25,9 +25,14 @@ class Machine:
     @property
     def text(self) -> str:
         """All of it in one line."""
+        busy = (
+            ""
+            if self.load <= self.cores / 2
+            else "\nOther work is going on: the ratios to the floors come out too good."
+        )
         return (
             f"{self.cores} cores, load {self.load:.2f} before the start, Python {self.python}, "
-            f"a durable commit to SQLite takes {self.commit_milliseconds:.2f} ms"
+            f"a durable commit to SQLite takes {self.commit_milliseconds:.2f} ms{busy}"
         )
 
 
