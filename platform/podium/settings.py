@@ -67,7 +67,7 @@ class Settings(BaseSettings):
     ray_address: str = ""
     slots: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     cpu: Annotated[float | None, Field(gt=0)] = None
-    memory: str = ""
+    memory_gib: Annotated[float | None, Field(gt=0)] = None
     gpu: Annotated[int | None, Field(ge=0)] = None
     labels: Annotated[tuple[str, ...], NoDecode] = ()
     pools: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)

@@ -10,7 +10,7 @@ from podium.clock import Clock
 from podium.dag.interval import Interval, check_grain
 from podium.dag.plan import Plan
 from podium.db.engine import Database
-from podium.errors import ConfigurationError, Refused, UsageError
+from podium.errors import Refused, UsageError
 from podium.execution import plans, queries, store
 from podium.execution.entities import Actor, Run
 from podium.execution.progress import Progress
@@ -40,7 +40,6 @@ class ExecutionService:
         that has not ended goes on with the code of today if its graph is the same, else Refused says what to do.
         """
         check_grain(interval, plan.grain, plan.pipeline)
-        _refuse_gpus(plan)
         now = self._clock.now()
         key = f"person:{ids.digest_json([plan.pipeline, interval.to_document(), parameters])}"
         with self._database.write() as connection:
@@ -117,15 +116,6 @@ def _locked(connection: sa.Connection, run_id: str) -> Run:
     found = queries.get_run(connection, run_id).run_id  # `run_id` may be a part of it
     store.lock_run(connection, found)
     return queries.get_run(connection, found)
-
-
-def _refuse_gpus(plan: Plan) -> None:
-    for node in plan.steps:
-        if node.resources.gpu:
-            raise ConfigurationError(
-                f"The step {node.name} of {plan.pipeline} reserves {node.resources.gpu} GPU, but this version of "
-                "Podium hands out none, so it would bill what nobody holds; remove gpu=… from the step."
-            )
 
 
 def _shape(plan: Plan) -> dict[str, Any]:

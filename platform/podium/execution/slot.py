@@ -118,10 +118,13 @@ class Slot:
             "type": "result",
             "attempt_id": work["attempt_id"],
             "usage": wire.usage_to_document(usage),
-            "recycle": bool(leftovers or running_on) or _own_memory_bytes() - self._first_memory_bytes > _GROWTH_BYTES,
+            "recycle": bool(leftovers or running_on or work.get("gpus"))
+            or _own_memory_bytes() - self._first_memory_bytes > _GROWTH_BYTES,
         }
 
     def _run(self, work: Message) -> Message:
+        if "gpus" in work:  # before the first use of CUDA; a process that has used it is not used for another attempt
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(work["gpus"])
         os.chdir(self._root)  # wherever the worker was started, and whereto the attempt before went
         function = self._load_function(work)
         arguments = {name: self._argument(source) for name, source in work["inputs"].items()}
