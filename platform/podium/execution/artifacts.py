@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,16 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True)
 class Artifact:
-    """Stored bytes: their digest, the codec that reads them, and the bytes themselves when they are few."""
+    """Stored bytes: their digest, the codec that reads them, and the bytes themselves when they are few.
+
+    With `removed_at` they were stored, and a collection found that nothing needed them any more.
+    """
 
     digest: str
     codec: str
     size_bytes: int
     inline: bytes | None = None
+    removed_at: datetime | None = None
 
 
 def open_blobs(location: str, state_folder: Path) -> Blobs:
@@ -75,6 +80,12 @@ class ArtifactStore:
         """
         if artifact.inline is not None:
             return decode_json(artifact.inline)
+        if artifact.removed_at is not None:
+            raise ArtifactError(
+                f"The artifact {artifact.digest} was removed by `podium gc` on {artifact.removed_at:%Y-%m-%d %H:%MZ}, "
+                "when nothing had needed it for as long as the setting artifact_retention says; make it again with "
+                "`podium run … --again`."
+            )
         with self._disk():
             path = self._blobs.get(artifact.digest)
         return self._codecs.read(artifact.codec, path)
