@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from podium.db.schema import artifact, attempt, run, step_run
+from tests.crash.scenarios import COLLECTION_POINTS
 from tests.execution_world import FlowProject
 
 FLOW = """
@@ -92,10 +93,9 @@ def test_a_collection_that_is_killed_is_finished_by_the_next(command: Command) -
     assert "Would remove 1 scratch files" in told
     assert command.files() == before
 
-    killed = command.run("gc", faults="gc.before_delete:kill")
-    assert (killed.returncode, command.files()) == (-signal.SIGKILL, before)
-    killed = command.run("gc", faults="gc.after_delete:kill")
-    assert (killed.returncode, len(command.files())) == (-signal.SIGKILL, 1)
+    for point, left_there in zip(COLLECTION_POINTS, (2, 1), strict=True):
+        killed = command.run("gc", faults=f"{point}:kill")
+        assert (killed.returncode, len(command.files())) == (-signal.SIGKILL, left_there)
     left = command.files()
     found = command.json("gc")
     assert (set(found["removed"]["digests"]), command.files()) == (left, set())

@@ -65,7 +65,7 @@ def show(
     *,
     as_json: Json = False,
 ) -> None:
-    """Show an artifact: where it lies, which attempts made it, and which read it.
+    """Show where an artifact lies, who made it and who read it.
 
     Example: podium artifacts show 3f7a9c21
     """
