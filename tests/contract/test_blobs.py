@@ -178,13 +178,14 @@ class TestUrl:
         assert not (blobs.incoming.parent / digest[:2] / digest).exists()
         assert blobs.get(digest).read_bytes() == FIRST
 
+    @pytest.mark.parametrize("error", [PermissionError("403 Forbidden"), FileNotFoundError("403 Forbidden")], ids=repr)
     def test_an_upload_that_fails_leaves_nothing_and_names_the_setting(
-        self, there: tuple[UrlBlobs, Any], monkeypatch: pytest.MonkeyPatch
+        self, there: tuple[UrlBlobs, Any], monkeypatch: pytest.MonkeyPatch, error: OSError
     ) -> None:
         blobs, files = there
 
         def refuse(*_: Any, **__: Any) -> None:
-            raise PermissionError("403 Forbidden")
+            raise error
 
         monkeypatch.setattr(files, "mv", refuse)
         with pytest.raises(ArtifactError, match=r"cannot be written to memory://bucket: 403 Forbidden.*artifact_url"):

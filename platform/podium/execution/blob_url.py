@@ -1,15 +1,15 @@
 """Artifacts' bytes at any URL that fsspec reaches, with a copy of what this host wrote or read in a local folder."""
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 from podium import faults
-from podium.errors import ArtifactError, ConfigurationError
+from podium.errors import ArtifactError, ConfigurationError, PodiumError
 from podium.execution.blob_folder import FolderBlobs
 from podium.execution.blobs import DIGEST, Blob, Cleared, shown
 from podium.execution.hashed_file import HashedFile
@@ -18,6 +18,8 @@ SETTING = "artifact_url (PODIUM_ARTIFACT_URL)"
 COPY_KEPT = timedelta(days=7)
 """A copy is fetched again when it is needed after that: a disk of a host is no archive."""
 _CHUNK_BYTES = 8 << 20
+_CHANGED_AT = ("LastModified", "last_modified")
+"""Under which names S3 and Azure list the time of the last change."""
 _WITHOUT_FOLDERS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oci", "oss", "tos"})
 """Where a folder is made by what lies in it, and the attempt to make one could make a bucket."""
 
@@ -111,17 +113,17 @@ class UrlBlobs:
         for path, info in sorted(self._listed().items()):
             name = path.rpartition("/")[2]
             if DIGEST.fullmatch(name) and path.endswith(f"/{name[:2]}/{name}"):
-                with suppress(FileNotFoundError):
-                    yield Blob(name, info["size"], self._changed_at(path))
+                with self._told(f"{path} cannot be looked up"), suppress(FileNotFoundError):
+                    yield Blob(name, info["size"], self._changed_at(path, info))
 
     def clear(self, before: datetime, *, dry_run: bool) -> Cleared:
         """Remove old scratch files, here and there, and copies that are older than `COPY_KEPT`."""
         found = [*self._copies.clear(before, dry_run=dry_run)]
         for path, info in self._listed("incoming").items():
-            if self._changed_at(path) < before:
-                found = [found[0] + 1, found[1] + info["size"]]
-                if not dry_run:
-                    with self._told(f"{path} cannot be removed from {self.shown}"), suppress(FileNotFoundError):
+            with self._told(f"{path} cannot be removed"), suppress(FileNotFoundError):
+                if self._changed_at(path, info) < before:
+                    found = [found[0] + 1, found[1] + info["size"]]
+                    if not dry_run:
                         self._files.rm_file(path)
         for copy in list(self._copies.stored()):
             if copy.stored_at < before - COPY_KEPT:
@@ -132,16 +134,20 @@ class UrlBlobs:
 
     def _fetch(self, digest: str, scratch: Path) -> str:
         with HashedFile(scratch) as file:
-            with self._told(f"The artifact {digest} cannot be read from {self.shown}"):
-                try:
-                    with self._files.open(self._place(digest), "rb") as source:
-                        while chunk := source.read(_CHUNK_BYTES):
-                            file.write(chunk)
-                except FileNotFoundError:
-                    raise ArtifactError(
-                        f"The artifact {digest} is gone from {self.shown}; run the step that made it again."
-                    ) from None
+            for chunk in self._chunks(digest):
+                file.write(chunk)
             return file.finish()
+
+    def _chunks(self, digest: str) -> Iterator[bytes]:
+        with self._told(f"The artifact {digest} cannot be read from {self.shown}"):
+            try:
+                with self._files.open(self._place(digest), "rb") as source:
+                    while chunk := source.read(_CHUNK_BYTES):
+                        yield chunk
+            except FileNotFoundError:
+                raise ArtifactError(
+                    f"The artifact {digest} is gone from {self.shown}; run the step that made it again."
+                ) from None
 
     def _listed(self, folder: str = "") -> dict[str, Any]:
         with self._told(f"{self.shown} cannot be listed"):
@@ -152,20 +158,20 @@ class UrlBlobs:
                 return {}
             return found
 
-    def _changed_at(self, path: str) -> datetime:
-        with self._told(f"{path} cannot be looked up in {self.shown}"):
-            found: datetime = self._files.modified(path)
-            return found if found.tzinfo else found.replace(tzinfo=UTC)
+    def _changed_at(self, path: str, listed: Mapping[str, Any] | None = None) -> datetime:
+        found = next((value for name in _CHANGED_AT if isinstance(value := (listed or {}).get(name), datetime)), None)
+        found = found or cast("datetime", self._files.modified(path))  # which may be one more request
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
 
     def _place(self, digest: str) -> str:
         return f"{self._root}/{digest[:2]}/{digest}"
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
-        """Turn what a driver raises into an ArtifactError that says `what`; a file that is not there stays its own."""
+        """Turn what a driver raises into an ArtifactError that says `what`."""
         try:
             yield
-        except (ArtifactError, FileNotFoundError, faults.FaultRaised):
+        except PodiumError:
             raise
         except Exception as error:  # noqa: BLE001 - each driver has errors of its own
             raise ArtifactError(
