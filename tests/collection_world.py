@@ -13,10 +13,10 @@ from podium.db.schema import artifact
 from podium.execution import queries
 from podium.execution.artifacts import Artifact, ArtifactStore
 from podium.execution.blob_folder import FolderBlobs
+from podium.execution.claims import Claim
 from podium.execution.codecs import Codecs
 from podium.execution.collection import Collected, Collector
 from podium.execution.entities import AttemptEnd, Run
-from podium.execution.store import Claim
 from podium.execution.verified import Verified
 from tests.execution_world import USED, HandWorker
 
