@@ -17,9 +17,8 @@ from podium.dag.plan import RESULT, Input, Plan, Reference, Resources, StepNode
 from podium.db.engine import Database
 from podium.db.schema import attempt, ledger_entry, metadata
 from podium.execution import claims, outputs, plans, queries, store
-from podium.execution.artifacts import Artifact, ArtifactStore
+from podium.execution.artifacts import Artifact
 from podium.execution.claims import Claim
-from podium.execution.codecs import Codecs
 from podium.execution.entities import Actor, AttemptEnd, AttemptEndState, AttemptError, Run
 from podium.execution.items import WHOLE, item_name, parse_item
 from podium.execution.meter import Usage
@@ -317,8 +316,7 @@ class FlowProject:
 
     def value(self, document: Mapping[str, Any], step: str) -> Any:
         """What a step of a run returned; of a list that is stored item by item, the list."""
-        options = self.project.settings
-        artifacts = ArtifactStore(options.artifact_folder, Codecs(options.trusted_types))
+        artifacts = self.project.artifacts
         with self.project.database.read() as connection:
             plan = plans.load(connection, queries.get_run(connection, document["run_id"]).plan_digest)
             name, index = parse_item(step)

@@ -25,7 +25,7 @@ from podium.dag import complaints, loading, values
 from podium.dag.references import ITEM_LIMIT
 from podium.errors import DefinitionError, InternalError, NoCodec, PodiumError
 from podium.execution import meter, wire
-from podium.execution.artifacts import ArtifactStore
+from podium.execution.artifacts import ArtifactStore, open_blobs
 from podium.execution.channel import Channel, ChannelClosed, Message
 from podium.execution.codecs import Codecs
 from podium.execution.context import AttemptContext, Snooze, entered
@@ -57,7 +57,8 @@ class Slot:
         self._channel = channel
         self._process_id = os.getpid()
         self._root = Path(configuration["root"])
-        self._store = ArtifactStore(Path(configuration["artifacts"]), Codecs(tuple(configuration["trusted_types"])))
+        blobs = open_blobs(configuration["artifacts"], Path(configuration["home"]))
+        self._store = ArtifactStore(blobs, Codecs(tuple(configuration["trusted_types"])))
         self._configuration = configuration
         self._work: queue.Queue[Message] = queue.Queue()
         self._answers: queue.Queue[Message] = queue.Queue()
