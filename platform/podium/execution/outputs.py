@@ -140,7 +140,7 @@ def _found(
 _ONE_BY_ONE = 16
 """Up to so many reads are made each by a prepared statement; more of them by one that is built for them."""
 _ONE = Prepared(
-    sa.select(artifact.c.digest, artifact.c.codec, artifact.c.size_bytes, artifact.c.inline)
+    sa.select(artifact.c.digest, artifact.c.codec, artifact.c.size_bytes, artifact.c.inline, artifact.c.removed_at)
     .select_from(step_run)
     .join(output, output.c.step_run_id == step_run.c.step_run_id)
     .join(artifact, artifact.c.digest == output.c.digest)
