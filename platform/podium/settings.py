@@ -9,7 +9,7 @@ import getpass
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     user: Annotated[str, Field(min_length=1)] = Field(default_factory=_system_user)
     slots: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     lease_seconds: Annotated[float, Field(gt=0)] = 30.0
+    cancel_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    on_code_change: Literal["continue", "refuse"] = "continue"
     trace_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
     trusted_types: Annotated[tuple[str, ...], NoDecode] = REVIEWED_TYPES
 

@@ -196,7 +196,7 @@ class TestCancel:
         assert hand.claim(started) == []
         with hand.database.read() as connection:
             assert queries.claimable(connection, hand.clock.now()) == {}
-            assert queries.cancel_reasons(connection, [started.run_id]) == {started.run_id: "enough"}
+            assert queries.stops(connection, [started.run_id]) == {started.run_id: queries.Stop("enough", False)}
         hand.end(first, "cancelled")
         assert hand.run(started).state == "running"
         assert closed(hand) == 0

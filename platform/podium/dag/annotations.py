@@ -1,11 +1,13 @@
 """What a function's annotations say: resolved types, and which named outputs a type has."""
 
 import collections.abc
+import functools
 import inspect
+import operator
 import types
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 Annotation = Any
 """A resolved annotation: a class, a generic alias, a union …; `typing.Any` where nothing is known."""
@@ -35,6 +37,19 @@ def item_type(annotation: Annotation) -> Annotation | None:
         return None
     arguments = get_args(annotation)
     return arguments[0] if arguments else Any
+
+
+def without_none(annotation: Annotation) -> Annotation:
+    """Return what is left of `T | None`; any other annotation as it is.
+
+    >>> without_none(int | str | None), without_none(int)
+    (int | str, <class 'int'>)
+    """
+    members = get_args(annotation)
+    owner: Any = get_origin(annotation)
+    if owner not in (Union, types.UnionType) or types.NoneType not in members:
+        return annotation
+    return functools.reduce(operator.or_, (member for member in members if member is not types.NoneType))
 
 
 def list_of(annotation: Annotation) -> Annotation:

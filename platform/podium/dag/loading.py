@@ -91,7 +91,8 @@ def trace_loaded(root: Path, path: Path) -> list[Plan]:
             module_files=code.module_files,
         )
         for step in plan.steps:
-            load_step(root, plan.file, step.module, step.qualname)
+            if step.kind == "step":
+                load_step(root, plan.file, step.module, step.qualname)
         plans.append(plan)
     return plans
 

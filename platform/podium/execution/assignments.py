@@ -23,6 +23,8 @@ def of_claims(
 ) -> list[Assignment]:
     """Return the assignments of claimed step runs of one run."""
     reads = {read for claim in claims for read in read_by(plan, plan.step(claim.step), claim.map_index).values()}
+    if any(plan.step(claim.step).run_if != "all_succeeded" for claim in claims):
+        reads = outputs.there(connection, run.run_id, reads)
     stored = outputs.stored(connection, run.run_id, plan, reads)
     return [
         Assignment(
@@ -36,6 +38,7 @@ def of_claims(
             started_at=now,
             stored=stored,
             log=log_name(run.run_id, item_name(claim.step, claim.map_index), claim.number),
+            generation=claim.generation,
         )
         for claim in claims
     ]
@@ -55,6 +58,7 @@ def to_message(assignment: Assignment, log_folder: Path) -> Message:
         "qualname": node.qualname,
         "modules": dict(plan.modules),
         "cpu": node.resources.cpu,
+        "every": node.every_seconds,
         "outputs": list(node.outputs),
         "conditions": sorted(
             {each.output for other in plan.steps for each in other.conditions if each.step == node.name}
@@ -70,14 +74,16 @@ def to_message(assignment: Assignment, log_folder: Path) -> Message:
             "environment": plan.environment,
             "interval": values.encode(run.interval),
             "code_digest": plan.code_digest,
-            "input_digests": {name: digest_of(stored[read]) for name, read in reads.items()},
+            "input_digests": {name: digest_of(stored[read]) for name, read in reads.items() if read in stored},
         },
     }
 
 
 def _source(name: str, source: Any, reads: Mapping[str, Read], assignment: Assignment) -> Message:
     if name in reads:
-        found = assignment.stored[reads[name]]
+        found = assignment.stored.get(reads[name])
+        if found is None:  # of a step that did not succeed
+            return {"value": None}
         if isinstance(found, Artifact):
             return {"artifact": wire.artifact_to_document(found)}
         return {"artifacts": [wire.artifact_to_document(item) for item in found]}

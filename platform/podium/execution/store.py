@@ -33,6 +33,7 @@ class Claim:
     step: str
     map_index: int
     run_id: str
+    generation: int = 0
 
 
 def create_run(
@@ -45,6 +46,7 @@ def create_run(
     idempotency_key: str,
     actor: Actor,
     now: datetime,
+    rerun_of: str | None = None,
 ) -> tuple[str, bool]:
     """Create a queued run with its waiting step runs; return its id, and False if the key already had one.
 
@@ -71,6 +73,8 @@ def create_run(
             "actor": actor.name,
             "actor_verified": actor.verified,
             "created_at": now,
+            "deadline_at": deadline_of(plan, now),
+            "rerun_of": rerun_of,
         },
     )
     if not created:
@@ -104,6 +108,11 @@ def create_run(
     )
     record(connection, run_id, "run.created", now)
     return run_id, True
+
+
+def deadline_of(plan: Plan, now: datetime) -> datetime | None:
+    """Return when a run that is asked for, or taken up again, now must have ended."""
+    return None if plan.deadline_seconds is None else now + timedelta(seconds=plan.deadline_seconds)
 
 
 def open_run(connection: sa.Connection, pipeline: str, interval: Interval) -> str | None:
@@ -165,11 +174,11 @@ def claim(
     now: datetime,
 ) -> list[Claim]:
     """Claim up to `limit` step runs of a run that may start now, each with a new running attempt."""
-    state, _, cancel_reason = lock_run(connection, run_id)
-    if state not in ("queued", "running") or cancel_reason is not None:
+    state, _, _ = lock_run(connection, run_id)
+    if state not in ("queued", "running"):
         return []
     claimable = connection.execute(
-        sa.select(step_run.c.step_run_id, step_run.c.name, step_run.c.map_index)
+        sa.select(step_run.c.step_run_id, step_run.c.name, step_run.c.map_index, step_run.c.generation)
         .where(step_run.c.run_id == run_id, queries.may_start(now))
         .order_by(step_run.c.position, step_run.c.map_index)
         .limit(limit)
@@ -210,7 +219,7 @@ def claim(
             )
         )
         record(connection, run_id, "attempt.started", now, step=label, number=number)
-        claims.append(Claim(attempt_id, number, row.step_run_id, row.name, row.map_index, run_id))
+        claims.append(Claim(attempt_id, number, row.step_run_id, row.name, row.map_index, run_id, row.generation))
     if claims and state == "queued":
         connection.execute(run.update().where(run.c.run_id == run_id).values(state="running", started_at=now))
         record(connection, run_id, "run.started", now)
@@ -279,11 +288,11 @@ def end_attempt(connection: sa.Connection, attempt_id: str, worker_id: str, end:
 def store_outputs(
     connection: sa.Connection,
     step_run_id: str,
-    attempt_id: str,
+    attempt_id: str | None,
     outputs: Mapping[str, Artifact],
     now: datetime,
 ) -> None:
-    """Record what a step run produced; artifacts that are known stay as they are."""
+    """Record what a step run produced, by an attempt or (None) a person; artifacts that are known stay as they are."""
     made = {each.digest: each for each in outputs.values()}
     insert_all_unless_present(
         connection,
@@ -357,36 +366,17 @@ def change_plan(connection: sa.Connection, run_id: str, before: Plan, after: Pla
     record(connection, run_id, "run.code_changed", now, reason=reason)
 
 
-def request_cancel(connection: sa.Connection, run_id: str, reason: str, now: datetime) -> None:
-    """Note that an open run is to be cancelled, once: from now on nothing of it is claimed."""
-    lock_run(connection, run_id)
+def request_stop(connection: sa.Connection, run_id: str, kind: str, reason: str, now: datetime) -> bool:
+    """Note that an open run is to be stopped, and why; False, and nothing written, if it ended or is stopped already.
+
+    Whoever does it cancels what has not begun in the same transaction: whatever may start afterwards is clean-up.
+    """
     requested = connection.execute(
         run.update()
         .where(run.c.run_id == run_id, run.c.state.in_(("queued", "running")), run.c.cancel_requested_at.is_(None))
         .values(cancel_requested_at=now, reason=reason)
     )
-    if requested.rowcount:
-        record(connection, run_id, "run.cancel_requested", now, reason=reason)
-
-
-def cancel_run(connection: sa.Connection, run_id: str, reason: str, now: datetime) -> bool:
-    """End an open run and its open steps as cancelled; False, and nothing written, if it ended or a step is running."""
-    lock_run(connection, run_id)
-    of_run = step_run.c.run_id == run_id
-    if connection.scalar(sa.select(step_run.c.step_run_id).where(of_run, step_run.c.state == "running").limit(1)):
+    if not requested.rowcount:
         return False
-    requested_at = sa.func.coalesce(run.c.cancel_requested_at, now, type_=run.c.cancel_requested_at.type)
-    cancelled = connection.execute(
-        run.update()
-        .where(run.c.run_id == run_id, run.c.state.in_(("queued", "running")))
-        .values(state="cancelled", reason=reason, open_steps=0, cancel_requested_at=requested_at, ended_at=now)
-    )
-    if not cancelled.rowcount:
-        return False
-    connection.execute(
-        step_run.update()
-        .where(of_run, step_run.c.ended_at.is_(None))
-        .values(state="cancelled", reason=reason, not_before=None, ended_at=now)
-    )
-    record(connection, run_id, "run.cancelled", now, reason=reason)
+    record(connection, run_id, kind, now, reason=reason)
     return True

@@ -18,7 +18,7 @@ from podium.clock import Clock
 from podium.dag.plan import Plan
 from podium.db.engine import Database
 from podium.errors import PodiumError, ServiceUnavailable
-from podium.execution import assignments, liveness, plans, queries, store
+from podium.execution import assignments, deadlines, liveness, plans, queries, store
 from podium.execution.backend import Backend, SeatEnded, SeatMessage
 from podium.execution.channel import Message
 from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Happening, Run
@@ -39,12 +39,16 @@ _PUT_OFF_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How a worker works: slots at once, lease length, and where logs and locks lie."""
+    """How a worker works: slots at once, lease length, and where logs and locks lie.
+
+    A step whose run is stopped has `cancel_grace_seconds` to tidy up.
+    """
 
     slots: int
     lease_seconds: float
     log_folder: Path
     lock_folder: Path
+    cancel_grace_seconds: float = 10.0
 
 
 @dataclass
@@ -97,14 +101,15 @@ class Worker:
             self._lock.release(left_attempts=left_attempts)
 
     def execute(self, run_id: str) -> Run:
-        """Execute what may be executed of a run until it has ended, whoever ends it; return it."""
+        """Execute what may be executed of a run until it ended, whoever ends it, or waits for a person; return it."""
         self._told = {run_id: 0}
         self._rescue()
         while True:
             with self.database.read() as connection:
                 run = queries.get_run(connection, run_id)
                 claimable = queries.claimable(connection, self.clock.now(), run_id=run_id)
-            if run.state not in ("queued", "running"):
+                held = not claimable and queries.waits_for_a_person(connection, run_id)
+            if run.state not in ("queued", "running") or held:
                 break
             for each, limit in self._shares(claimable).items():
                 self._start(self._claim(each, limit))
@@ -256,7 +261,7 @@ class Worker:
         execution.seat.release()
 
     def _tick(self) -> None:
-        """Renew leases, sample what runs, and end what is past its time or its memory, or of a cancelled run."""
+        """Renew leases, sample what runs, and end what is past its time or its memory, or of a stopped run."""
         if not self._executions:
             return
         with self.database.write() as connection:
@@ -267,16 +272,16 @@ class Worker:
                 self.options.lease_seconds,
                 self.clock.now(),
             )
-            cancel_reasons = queries.cancel_reasons(connection, self._held().keys())
+            stops = queries.stops(connection, self._held().keys())
         for attempt_id, execution in list(self._executions.items()):
             if attempt_id not in held:
                 execution.seat.end()
                 self._forget(execution)
                 continue
             execution.look(self.clock.monotonic())
-            cancel_reason = cancel_reasons.get(execution.assignment.run.run_id)
-            if cancel_reason is not None:
-                execution.cancel(cancel_reason, self.clock.monotonic())
+            stop = stops.get(execution.assignment.run.run_id)
+            if stop is not None and execution.assignment.node.run_if != "always":
+                execution.ask_to_end(stop, self.options.cancel_grace_seconds, self.clock.monotonic())
             if execution.ending is not None:
                 execution.seat.end()
 
@@ -302,6 +307,7 @@ class Worker:
     def _rescue(self) -> None:
         self._next_rescue = self.clock.monotonic() + _RESCUE_SECONDS
         rescue(self.database, self.progress, self.clock, besides=self._worker_id)
+        deadlines.enforce(self.database, self.progress, self.clock)
 
     def _tell(self) -> None:
         """Show the observer what happened in the runs it follows: the one executed, or those that have a slot."""

@@ -103,6 +103,7 @@ def _worker(project: Project, observe: Observer, slots: Slots) -> Worker:
             lease_seconds=options.lease_seconds,
             log_folder=project.log_folder,
             lock_folder=options.home / "locks",
+            cancel_grace_seconds=options.cancel_grace_seconds,
         ),
         clock=project.clock,
         observe=observe,

@@ -1,6 +1,7 @@
 """What a rerun keeps and what it runs again."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -74,7 +75,24 @@ def test_nothing_that_runs_is_kept_and_nothing_kept_comes_after_where_it_begins(
 ) -> None:
     start = data.draw(st.sampled_from((None, *DONE)))
     steps = {step.name: step.action for step in rerun_of(DIAMOND, states, from_step=start)}
-    assert all(states[name] == "succeeded" for name, action in steps.items() if action == "keep")
+    assert all(states[name] in ("succeeded", "skipped") for name, action in steps.items() if action == "keep")
     if start is not None:
         dependents = {each.name: DIAMOND.dependents(each.name) for each in DIAMOND.steps}
         assert all(steps[name] == "run" for name in {start, *graph.reachable(start, dependents)})
+
+
+def test_a_clean_up_step_runs_again_with_what_it_cleans_up_after() -> None:
+    plan = plan_of(node("train"), replace(node("tidy", "train"), run_if="always"))
+    steps = rerun_of(plan, {"train": "failed", "tidy": "succeeded"}, from_step=None)
+    assert steps[1] == RerunStep("tidy", "run", "it comes after train, which runs again", afresh=True)
+
+
+def test_what_was_skipped_is_decided_anew_only_where_something_changed() -> None:
+    plan = plan_of(node("a"), node("b", "a"), node("c", "b"))
+    states = {"a": "succeeded", "b": "skipped", "c": "skipped"}
+    assert [step.action for step in rerun_of(plan, states, from_step=None)] == ["keep", "keep", "keep"]
+    assert [step.action for step in rerun_of(plan, states, from_step=None, skipped_by_hand=["b"])] == [
+        "keep",
+        "keep",
+        "run",
+    ]

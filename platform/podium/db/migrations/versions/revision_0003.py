@@ -18,7 +18,10 @@ _COLUMNS: dict[str, tuple[sa.Column[Any], ...]] = {
         sa.Column("deadline_at", Instant(), nullable=True),
         sa.Column("uses_cache", sa.Boolean(), nullable=False, server_default=sa.true()),
     ),
-    "step_run": (sa.Column("decided_by", sa.String(length=200), nullable=True),),
+    "step_run": (
+        sa.Column("decided_by", sa.String(length=200), nullable=True),
+        sa.Column("generation", sa.Integer(), nullable=False, server_default="0"),
+    ),
     "worker": (
         sa.Column("backend", sa.String(length=20), nullable=False, server_default="local"),
         sa.Column("labels", Document, nullable=True),
@@ -52,6 +55,8 @@ def upgrade() -> None:
         Instant(),
         "CONSTRAINT ck_step_run_held_until_decided CHECK (decide_by IS NULL OR state = 'held')",
     )
+    with op.batch_alter_table("output") as output:  # what a person decided, no attempt made
+        output.alter_column("attempt_id", existing_type=sa.String(length=40), nullable=True)
     op.create_index("ix_run_created_at", "run", ["created_at", "run_id"])
     _create_index("ix_run_open_model", "run", ["model", "state"], "state IN ('queued', 'running')")
     _create_index("ix_step_run_held", "step_run", ["decide_by"], "state = 'held'")
