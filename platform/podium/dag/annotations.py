@@ -13,10 +13,14 @@ Annotation = Any
 """A resolved annotation: a class, a generic alias, a union …; `typing.Any` where nothing is known."""
 
 
-def parameter_types(function: Callable[..., Any]) -> dict[str, Annotation]:
-    """Return the annotation of each parameter and of `return`; Any where none is given or resolves."""
+def parameter_types(function: Callable[..., Any], *, with_metadata: bool = False) -> dict[str, Annotation]:
+    """Return the annotation of each parameter and of `return`; Any where none is given or resolves.
+
+    `with_metadata` keeps `Annotated[int, …]` as it is, and else only its type.
+    """
     names = [*inspect.signature(function).parameters, "return"]
-    return {name: _resolved(function.__annotations__.get(name, Any), function.__globals__) for name in names}
+    given = {name: function.__annotations__.get(name, Any) for name in names}
+    return {name: _resolved(each, function.__globals__, with_metadata=with_metadata) for name, each in given.items()}
 
 
 def is_named_tuple(annotation: Annotation) -> bool:
@@ -98,8 +102,9 @@ def _class_types(owner: type) -> dict[str, Annotation]:
     return found
 
 
-def _resolved(annotation: Annotation, names: dict[str, Any]) -> Annotation:
+def _resolved(annotation: Annotation, names: dict[str, Any], *, with_metadata: bool = False) -> Annotation:
     try:
-        return get_type_hints(SimpleNamespace(__annotations__={"it": annotation}), names)["it"]
+        it = SimpleNamespace(__annotations__={"it": annotation})
+        return get_type_hints(it, names, include_extras=with_metadata)["it"]
     except Exception:  # noqa: BLE001  # evaluating an annotation's text can raise anything; it then says nothing
         return Any

@@ -30,11 +30,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Parameter:
-    """A run parameter: its annotation's text, and its default as JSON unless it is `required`."""
+    """A run parameter: its annotation's text, and its default as JSON unless it is `required`.
+
+    A text for one that is `validated` can only be read with the pipeline's code at hand.
+    """
 
     annotation: str
     required: bool
     default: Any = None
+    validated: bool = False
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,9 @@ class Plan:
         for name, default in _defaults(Plan).items():
             if document[name] == default:
                 del document[name]
+        for parameter in document["parameters"].values():
+            if not parameter["validated"]:
+                del parameter["validated"]
         for step in document["steps"]:
             for name, default in _defaults(StepNode).items():
                 if step[name] == default:

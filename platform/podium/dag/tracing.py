@@ -10,7 +10,7 @@ from podium.dag.annotations import is_named_tuple, named_outputs, parameter_type
 from podium.dag.authoring import Pipeline
 from podium.dag.handles import Handle, Origin
 from podium.dag.interval import Interval
-from podium.dag.parameters import declared_parameters
+from podium.dag.parameter_types import declared_parameters
 from podium.dag.plan import Plan, Resources, StepNode
 from podium.dag.recording import Call, Trace, recording
 from podium.dag.references import RESULT, Input, IntervalInput, ParameterInput, Reference

@@ -57,14 +57,14 @@ def open_items(connection: sa.Connection, run_id: str, plan: Plan, node: StepNod
 
 
 def close(connection: sa.Connection, run_id: str, step: str, now: datetime) -> None:
-    """End a mapped step whose items have all ended: it failed if one of them did."""
+    """End a mapped step whose items have all ended: it was cancelled or failed if one of them was or did."""
     rows = _items(connection, run_id, step)
     failed = [row for row in rows if row.state == "failed"]
     cancelled = [row for row in rows if row.state == "cancelled"]
     state, reason = "succeeded", None
     if cancelled:
         state, reason = "cancelled", cancelled[0].reason
-    if failed:
+    elif failed:
         state = "failed"
         reason = f"{len(failed):,} of {len(rows):,} items failed: [{failed[0].map_index}]: {failed[0].reason}"
     moved = connection.execute(

@@ -129,6 +129,19 @@ def overdue_approvals(connection: sa.Connection, now: datetime) -> list[tuple[st
     return [(row.run_id, row.name) for row in connection.execute(query)]
 
 
+def held_steps(connection: sa.Connection, run_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the steps that are held for a decision, by run, of those of `run_ids` that have any."""
+    query = (
+        sa.select(step_run.c.run_id, step_run.c.name)
+        .where(sa.text("step_run.state = 'held'"), step_run.c.run_id.in_(run_ids))
+        .order_by(step_run.c.position)
+    )
+    found: dict[str, list[str]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.run_id, []).append(row.name)
+    return found
+
+
 def waits_for_a_person(connection: sa.Connection, run_id: str) -> bool:
     """Tell whether all that could go on in a run is held: nothing of it runs, may start, or comes at a time."""
     query = sa.select(step_run.c.state).where(

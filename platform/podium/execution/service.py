@@ -87,6 +87,7 @@ class ExecutionService:
         plan: Plan,
         *,
         parameters: Mapping[str, Any],
+        reason: str,
         actor: Actor,
     ) -> Run:
         """Make a new run of an earlier one's interval, linked to it; `parameters` are bound ones."""
@@ -107,6 +108,7 @@ class ExecutionService:
                 now=now,
                 rerun_of=before.run_id,
             )
+            store.record(connection, before.run_id, "run.rerun", now, reason=f"as run {made}: {reason}")
             self._progress.begin(connection, made, plan, now)
             run = queries.get_run(connection, made)
         faults.reach("run.after_create")
