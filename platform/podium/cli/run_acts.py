@@ -184,7 +184,9 @@ def approve(run_id: RunId, step: StepName, reason: Reason, *, as_json: Json = Fa
 
 
 def reject(run_id: RunId, step: StepName, reason: Reason, *, as_json: Json = False) -> None:
-    """Reject what a held step asks; that is an outcome, and no failure of the run.
+    """Reject what a held step asks.
+
+    That is an outcome of the run, and no failure of it.
 
     Example: podium runs reject 0j9x3k --step approval --reason "March is incomplete"
     """
