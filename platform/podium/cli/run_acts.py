@@ -75,9 +75,9 @@ def retry(
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
-    """Do a step of a run that has ended, and all that comes after it, again.
+    """Do a step of a run, and all that comes after it, again.
 
-    The rest is kept. What the steps did before stays on record, with its costs.
+    The run must have ended; the rest of it is kept. What the steps did before stays on record, with its costs.
 
     Example: podium runs retry 0j9x3k --from train --reason "the learning rate was wrong"
     """
@@ -104,9 +104,9 @@ def rerun(
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
-    """Start a new run of the same interval, with the same parameters but for those given.
+    """Start a new run of the same interval, with other parameters maybe.
 
-    `podium runs show` names the run that it is a rerun of.
+    Parameters that are not given are as they were. `podium runs show` names the run that it is a rerun of.
 
     Example: podium runs rerun 0j9x3k --param depth=5
     """

@@ -76,6 +76,7 @@ def test_where_the_worker_does_not_answer_the_cancel_is_on_record_and_the_worker
     podium: InProcess, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(run_acts, "_CANCEL_SECONDS", 0.0)
+    monkeypatch.setenv("PODIUM_CANCEL_GRACE_SECONDS", "0")
     answer = podium("runs", "cancel", run_id, "--reason", "enough")
     assert answer.code == 0
     assert " ".join(answer.out.split()) == (
