@@ -235,7 +235,7 @@ def _go_on(project: "Project", found: "Run", act: Callable[["Plan"], "Run"], *, 
     from podium.wiring.runs import preparation
 
     with preparation(project) as prepared:
-        plan = load_plans(project, before_tracing=None if detach else prepared.slots).plan(found.pipeline)
+        plan = load_plans(project, before_tracing=None if detach else prepared.backend).plan(found.pipeline)
 
         def create() -> str:
             run = act(plan)
@@ -279,11 +279,11 @@ def _preview(project: "Project", found: "Run", *, from_step: str | None, as_json
 
 
 def _still_open(project: "Project", run: "Run") -> str:
-    from podium.execution import queries
+    from podium.execution import claims, queries
 
     with project.database.read() as connection:
         workers = queries.workers_with_attempts(connection, run_id=run.run_id)
-        waiting = queries.claimable(connection, project.clock.now(), run_id=run.run_id)
+        waiting = claims.open_run(connection, run.run_id, project.clock.now())
     said = f"The cancel of run {run.run_id} is on record, and nothing more of it begins"
     if workers or not waiting:
         named = " and ".join(f"process {each.process_id} on {each.host}" for each in workers) or "its worker"

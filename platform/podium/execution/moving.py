@@ -78,8 +78,7 @@ class Moving:
             if fan_out.open_items(self.connection, self.run_id, self.plan, node, self.now) == 0:
                 self._close_items(node)
         elif not (node.cache and self._take_over(node, states)):
-            self._move(node, {"state": "ready", "ready_at": self.now})
-            store.record(self.connection, self.run_id, "step.ready", self.now, step=node.name)
+            store.settle_step(self.connection, self.run_id, node.name, "ready", None, self.now)
 
     def cancel_rest(self, reason: str, *, also_always: bool = False) -> None:
         """Cancel every step run that has not begun, but those that are for clean-up, unless they are meant too."""
@@ -136,19 +135,11 @@ class Moving:
         return row.state == "failed" and self.plan.step(row.name).run_if == "always"
 
     def _skip(self, node: StepNode, reason: str | None) -> None:
-        values = {"state": "skipped", "reason": reason, "ended_at": self.now}
-        self._move(node, values)
+        store.settle_step(self.connection, self.run_id, node.name, "skipped", reason, self.now)
         if node.over is not None:  # of a run that is done again, items may be there from before
-            fan_out.end_items(self.connection, self.run_id, node.name, values)
-        store.record(self.connection, self.run_id, "step.skipped", self.now, step=node.name, reason=reason)
+            gone = {"state": "skipped", "reason": reason, "ended_at": self.now}
+            fan_out.end_items(self.connection, self.run_id, node.name, gone)
         self.ended.append(node.name)
-
-    def _move(self, node: StepNode, values: Mapping[str, Any]) -> None:
-        waiting = store.of_step(self.run_id, node.name).where(step_run.c.state == "waiting")
-        if self.connection.execute(waiting.values(**values)).rowcount != 1:
-            raise InternalError(
-                f"The step {node.name} of run {self.run_id} was not waiting when all it waits on had ended."
-            )
 
     def _take_over(self, node: StepNode, states: Mapping[str, str]) -> bool:
         read = set(read_by(self.plan, node, WHOLE).values())
@@ -182,11 +173,6 @@ class Moving:
 
     def _close_steps(self, count: int) -> None:
         """Count so many open steps less; end the run with the last."""
-        left = self.connection.execute(
-            run.update()
-            .where(run.c.run_id == self.run_id)
-            .values(open_steps=run.c.open_steps - count)
-            .returning(run.c.open_steps)
-        ).scalar_one()
+        left = store.close_steps(self.connection, self.run_id, count)
         if left == 0:
             self.end_run()

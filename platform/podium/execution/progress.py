@@ -9,8 +9,6 @@ import sqlalchemy as sa
 
 from podium.dag.options import duration
 from podium.dag.plan import Plan
-from podium.db.schema import step_run
-from podium.errors import InternalError
 from podium.execution import approvals, plans, queries, reopening, skipping, store
 from podium.execution.approvals import Choice
 from podium.execution.entities import Actor, AttemptEnd, AttemptError, AttemptUsage, Run
@@ -68,7 +66,7 @@ class Progress:
         )
         if move.state == "succeeded":
             store.store_outputs(connection, attempt.step_run_id, attempt.attempt_id, end.outputs, now)
-        _move_step(connection, attempt.run_id, attempt.step_run_id, attempt.label, move, now)
+        store.move_step(connection, attempt.run_id, attempt.step_run_id, attempt.label, move, now)
         moving = self._moving(connection, attempt.run_id, plan, now)
         if move.state in ("succeeded", "failed"):
             moving.end(node, attempt.map_index)
@@ -108,7 +106,7 @@ class Progress:
             error = AttemptError("RunCancelled", f"run cancelled, without clean-up: {reason}")
             self._end_attempt(connection, attempt, AttemptEnd("cancelled", used, error=error), now)
             move = StepMove("ready", attempt.failures, reason)
-            _move_step(connection, run_id, attempt.step_run_id, attempt.label, move, now)
+            store.move_step(connection, run_id, attempt.step_run_id, attempt.label, move, now)
         moving = self._moving(connection, run_id, plans.load(connection, locked.plan_digest), now)
         moving.cancel_rest(reason, also_always=True)
         moving.advance()
@@ -192,27 +190,6 @@ class Progress:
 
     def _moving(self, connection: sa.Connection, run_id: str, plan: Plan, now: datetime) -> Moving:
         return Moving(connection, run_id, plan, now, self.outcome_of, self.ledger)
-
-
-def _move_step(
-    connection: sa.Connection, run_id: str, step_run_id: str, step: str, move: StepMove, now: datetime
-) -> None:
-    ended = move.state in ("succeeded", "failed")
-    moved = connection.execute(
-        step_run.update()
-        .where(step_run.c.step_run_id == step_run_id, step_run.c.state == "running")
-        .values(
-            state=move.state,
-            failures=move.failures,
-            reason=move.reason,
-            not_before=move.not_before,
-            ready_at=now if move.state == "ready" else step_run.c.ready_at,
-            ended_at=now if ended else None,
-        )
-    )
-    if moved.rowcount != 1:
-        raise InternalError(f"The step {step} of run {run_id} was not running while an attempt of it was.")
-    store.record(connection, run_id, move.event, now, step=step, reason=move.told)
 
 
 def _usage_of(attempt: queries.AttemptRow, end: AttemptEnd) -> AttemptUsage:
