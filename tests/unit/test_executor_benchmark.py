@@ -14,8 +14,7 @@ from benchmarks.executor.peer_environments import PEERS, VENVS_VARIABLE, PeerFai
 from podium.clock import FakeClock
 from podium.db import migrate
 from podium.db.engine import Database
-from podium.execution import queries
-from podium.execution.claims import open_runs
+from podium.execution import claims, queries
 from podium.wiring.documents import run_document, run_documents
 from tests.execution_world import CHAIN, HandWorker
 
@@ -92,15 +91,15 @@ def test_copies_of_a_run_are_runs(tmp_path: Path) -> None:
     by_hand = HandWorker(database, tmp_path, FakeClock())
     run = by_hand.start(CHAIN)
     by_hand.worker("w")
-    while claims := by_hand.claim(run):
-        by_hand.end(claims[0])
+    while claimed := by_hand.claim(run):
+        by_hand.end(claimed[0])
     copy_run(tmp_path / "podium.db", run.run_id, 60)
     with database.read() as connection:
         assert connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall() == []
         listed = queries.list_runs(connection, limit=100)
         documents = run_documents(connection, listed)
         original, oldest = (run_document(connection, run_id) for run_id in (listed[0], listed[-1]))
-        assert open_runs(connection, by_hand.clock.now(), 10) == []
+        assert claims.open_runs(connection, by_hand.clock.now(), 10) == []
         events = [len(queries.event_rows(connection, run_id)) for run_id in listed]
     assert listed == [run.run_id, *(f"{run.run_id}-{number}" for number in range(1, 61))]
     assert {(each["state"], each["cost_usd"]) for each in documents} == {("succeeded", original["cost_usd"])}
