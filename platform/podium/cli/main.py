@@ -20,6 +20,7 @@ from podium.cli import (
     pipelines,
     project,
     run,
+    run_acts,
     runs,
     server,
     worker,
@@ -37,6 +38,7 @@ app.command("init")(project.init)
 app.command("run")(run.run)
 app.add_typer(pipelines.app, name="pipelines")
 app.add_typer(runs.app, name="runs")
+run_acts.add_to(runs.app)
 app.add_typer(models.app, name="models")
 app.command("promote")(models.promote)
 app.command("rollback")(models.rollback)

@@ -10,11 +10,12 @@ import io
 import math
 import os
 import queue
+import signal
 import socket
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,16 +23,19 @@ from typing import Any
 import podium.errors
 from podium import faults
 from podium.dag import complaints, loading, values
+from podium.dag.authoring import Step
 from podium.dag.references import ITEM_LIMIT
 from podium.errors import DefinitionError, InternalError, NoCodec, PodiumError
 from podium.execution import meter, wire
 from podium.execution.artifacts import ArtifactStore, open_blobs
 from podium.execution.channel import Channel, ChannelClosed, Message
 from podium.execution.codecs import Codecs
-from podium.execution.context import AttemptContext, Snooze, entered
+from podium.execution.context import AttemptContext, Cancelled, Snooze, entered
 from podium.execution.items import item_name
 from podium.execution.processes import adopt_orphans, descendants, end_descendants, reap
 
+_INTERRUPT = signal.SIGUSR2
+"""Not SIGTERM: processes that the step forks inherit the handler, and `terminate()` must go on ending them."""
 _GROWTH_BYTES = 512 * 1024 * 1024
 """A slot that grew by more since it started is replaced after its attempt."""
 _CONDITION_CHARACTERS = 500
@@ -62,6 +66,9 @@ class Slot:
         self._configuration = configuration
         self._work: queue.Queue[Message] = queue.Queue()
         self._answers: queue.Queue[Message] = queue.Queue()
+        self._interruptible: str | None = None  # the attempt whose step runs now
+        self._interrupted: str | None = None  # the attempt that was last asked to end
+        self._worth_retrying: Callable[[BaseException], bool] | None = None
         self._first_memory_bytes = _own_memory_bytes()
         faults.configure(Path(configuration["home"]))
 
@@ -84,13 +91,38 @@ class Slot:
         try:
             while True:
                 message = self._channel.receive()
-                (self._work if message["type"] == "execute" else self._answers).put(message)
+                if message["type"] == "interrupt":
+                    self._interrupted = message["attempt_id"]
+                    signal.pthread_kill(threading.main_thread().ident or 0, _INTERRUPT)
+                else:
+                    (self._work if message["type"] == "execute" else self._answers).put(message)
         except (ChannelClosed, OSError):
             end_descendants(os.getpid())
             os._exit(1)
 
+    def _raise_cancelled(self, *_: object) -> None:
+        """Raise Cancelled in the step that was asked to end; between steps, or in another one, do nothing.
+
+        The signal that brings us here wakes a step that waits in a system call; whom it is meant for, the message said.
+        """
+        if self._interruptible is not None and self._interruptible == self._interrupted:
+            self._interruptible = None
+            raise Cancelled("the run is being stopped; there are a few seconds to tidy up")
+
+    @contextmanager
+    def _interrupts(self, attempt_id: str) -> Iterator[None]:
+        """Let the attempt be interrupted in this block."""
+        signal.signal(_INTERRUPT, self._raise_cancelled)  # each time: a step may have set a handler of its own
+        self._interruptible = attempt_id
+        try:
+            self._raise_cancelled()  # if it was asked before it began
+            yield
+        finally:
+            self._interruptible = None
+
     def _execute(self, work: Message) -> Message:
         faults.reach("slot.before_execute")
+        self._worth_retrying = None
         with _log_to(Path(work["log"])):
             measured, threads = meter.Meter(), set(threading.enumerate())
             try:
@@ -99,7 +131,7 @@ class Slot:
                 result = {"state": "snoozed", "seconds": snooze.seconds, "reason": _storable(snooze.reason)}
                 sys.stderr.write(f"podium: the step {snooze}\n")
             except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, ends the attempt
-                result = {"state": "failed", "error": _describe(error, self._root)}
+                result = {"state": "failed", "error": _describe(error, self._root, self._worth_retrying)}
                 traceback.print_exception(error)
             if os.getpid() != self._process_id:  # a child that the step forked and let return: not an attempt's end
                 os._exit(0 if result["state"] == "succeeded" else 1)
@@ -120,6 +152,7 @@ class Slot:
             "attempt_id": work["attempt_id"],
             "usage": wire.usage_to_document(usage),
             "recycle": bool(leftovers or running_on or work.get("gpus"))
+            or self._interrupted == work["attempt_id"]  # in the middle of an import, maybe
             or _own_memory_bytes() - self._first_memory_bytes > _GROWTH_BYTES,
         }
 
@@ -127,7 +160,19 @@ class Slot:
         if "gpus" in work:  # before the first use of CUDA; a process that has used it is not used for another attempt
             os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(work["gpus"])
         os.chdir(self._root)  # wherever the worker was started, and whereto the attempt before went
-        function = self._load_function(work)
+        with self._interrupts(work["attempt_id"]):
+            result = self._call(work)
+        outputs = {name: self._output(work["step"], name, result) for name in work["outputs"]}
+        for name in work["conditions"]:
+            outputs[name] = _plain(work["step"], name, outputs[name])
+        for name in work["split"]:
+            outputs |= _items(work["step"], name, outputs.pop(name))
+        return {name: self._put(f"{work['step']}.{name}", value) for name, value in outputs.items()}
+
+    def _call(self, work: Message) -> Any:
+        """Call the step's function; Snooze for a sensor to which nothing has come yet."""
+        step = self._load_step(work)
+        self._worth_retrying = step.definition.options.worth_retrying
         arguments = {name: self._argument(source) for name, source in work["inputs"].items()}
         context = AttemptContext(
             **{**work["context"], "interval": values.decode(work["context"]["interval"])},
@@ -136,13 +181,10 @@ class Slot:
             artifact=self._artifact,
         )
         with entered(context), _thread_limit(work["cpu"]):
-            result = function(**arguments)
-        outputs = {name: self._output(work["step"], name, result) for name in work["outputs"]}
-        for name in work["conditions"]:
-            outputs[name] = _plain(work["step"], name, outputs[name])
-        for name in work["split"]:
-            outputs |= _items(work["step"], name, outputs.pop(name))
-        return {name: self._put(f"{work['step']}.{name}", value) for name, value in outputs.items()}
+            result = step.function(**arguments)
+        if result is None and work["every"] is not None:
+            raise Snooze(work["every"], "nothing has come yet")
+        return result
 
     def _put(self, output: str, value: Any) -> Message:
         try:
@@ -154,9 +196,9 @@ class Slot:
         module, _, attribute = self._configuration["services"].partition(":")
         return getattr(importlib.import_module(module), attribute)(self._configuration, self.ask)
 
-    def _load_function(self, work: Message) -> Any:
+    def _load_step(self, work: Message) -> Step[..., Any]:
         loading.check_unchanged(self._root, work["modules"])
-        return loading.load_step(self._root, work["file"], work["module"], work["qualname"]).function
+        return loading.load_step(self._root, work["file"], work["module"], work["qualname"])
 
     def _argument(self, source: Message) -> Any:
         if "value" in source:
@@ -253,8 +295,10 @@ def _thread_limit(cpu: float) -> Iterator[None]:
         yield
 
 
-def _describe(error: BaseException, root: Path) -> Message:
-    """Type, one paragraph and whether trying again can help, of what a step raised."""
+def _describe(
+    error: BaseException, root: Path, worth_retrying: Callable[[BaseException], bool] | None = None
+) -> Message:
+    """Type, one paragraph and whether trying again can help, of what a step raised; the step may know more of that."""
     kind = type(error).__name__
     try:
         about_a_model = complaints.about_a_model(error)
@@ -267,8 +311,21 @@ def _describe(error: BaseException, root: Path) -> Message:
     return {
         "type": kind[:_ERROR_TYPE_CHARACTERS],
         "message": _storable(text or kind) + place,
-        "retryable": not isinstance(error, PodiumError) or error.retryable,
+        "retryable": (not isinstance(error, PodiumError) or error.retryable) and _is_worth(worth_retrying, error),
     }
+
+
+def _is_worth(retrying: Callable[[BaseException], bool] | None, error: BaseException) -> bool:
+    """Ask the step's own predicate whether an error is worth another attempt; one that raises has not said no."""
+    if retrying is None:
+        return True
+    try:
+        return retrying(error)
+    except Exception as broken:  # noqa: BLE001 - code of the user's
+        sys.stderr.write(
+            f"podium: `on` of the step's Retry raised {type(broken).__name__}: {broken}; the step is tried again.\n"
+        )
+        return True
 
 
 def _storable(text: str) -> str:
