@@ -31,7 +31,8 @@ def rerun_of(
     """
     dependents = {node.name: plan.dependents(node.name) for node in plan.steps}
     if from_step is not None and from_step not in dependents:
-        raise NotFound(f"The pipeline {plan.pipeline} has no step {from_step!r}; its steps are {', '.join(dependents)}.")
+        names = ", ".join(dependents)
+        raise NotFound(f"The pipeline {plan.pipeline} has no step {from_step!r}; its steps are {names}.")
     below = graph.reachable(from_step, dependents) if from_step is not None else frozenset()
     found: list[RerunStep] = []
     again: set[str] = set()
