@@ -282,7 +282,7 @@ class FlowProject:
         """A run's document, the books checked."""
         check_books(self.project.database)
         with self.project.database.read() as connection:
-            return run_document(connection, run.run_id)
+            return run_document(connection, run.run_id, self.project.clock.now())
 
     def value(self, document: Mapping[str, Any], step: str) -> Any:
         """What a step of a run returned; of a list that is stored item by item, the list."""

@@ -246,7 +246,9 @@ def flow(day: Interval) -> None:
     assert only(document)["state"] == "snoozed"
     print_run(document)
     until = f"{datetime.fromisoformat(document['steps'][0]['not_before']):%Y-%m-%d %H:%M:%S} UTC"
-    assert f"waits until {until}: the door is shut" in capsys.readouterr().out
+    (waiting,) = document["waiting"]
+    assert (waiting["step"], waiting["until"]) == ("it", document["steps"][0]["not_before"])
+    assert f"snoozed until {until}: the door is shut" in capsys.readouterr().out
 
 
 def test_two_pipelines_at_once_each_keep_a_slot_warm(flow: FlowProject) -> None:

@@ -1,8 +1,9 @@
 """Runs as people read them: a list, one in full, and what `podium run` says at its end."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from podium.cli import output
@@ -76,6 +77,7 @@ def print_run(document: Document) -> None:
         [
             ("run", [f"{document['run_id']} of {document['pipeline']} for {document['interval_name']}"]),
             ("result", [document["state"] + (f", {document['outcome']}" if document["outcome"] else "")]),
+            *_failure(document),
             ("asked by", [f"{document['actor']} ({document['trigger']}) at {output.when(document['created_at'])}"]),
             ("parameters", [f"{name} = {value}" for name, value in document["parameters"].items()]),
             ("owner", [f"team {document['team']}, environment {document['environment']}"]),
@@ -86,6 +88,9 @@ def print_run(document: Document) -> None:
         ]
     )
     output.print_lines([""])
+    if document["waiting"]:
+        _print_waiting(document["waiting"])
+        output.print_lines([""])
     if verdict:
         _print_metrics(verdict)
         output.print_lines([""])
@@ -133,8 +138,52 @@ def _champion(document: Document, *, markup: bool = True) -> str:
     return f"{before} → [bold green]{after}[/]" if markup else f"{before} → {after}"
 
 
+def _failure(document: Document) -> Iterator[tuple[str, list[str]]]:
+    """Yield why a run failed: which attempt, its error and its place, and the commands to go on with."""
+    failure = document["failure"]
+    if failure is None:
+        return
+    label, run_id = _label(failure["step"], failure["map_index"]), document["run_id"]
+    others = failure["others"]
+    more = f"; {others:,} other {'step run' if others == 1 else 'step runs'} failed too" if others else ""
+    attempt = f"attempt {failure['attempt']} {failure['state'].replace('_', ' ')}"
+    yield "failed", [f"{label}, {attempt}: {failure['error']}{more}"]
+    yield "where", [failure["where"]] if failure["where"] else []
+    yield "read more", [f"podium runs logs {run_id} --step {shlex.quote(label)}"]
+    if document["state"] == "failed":
+        yield "go on", [f"podium runs resume {run_id}"]
+
+
+def _print_waiting(waiting: Sequence[Document]) -> None:
+    """Print what an open run waits for; items next to each other that wait for the same are told once."""
+    told = [
+        list(group) for _, group in groupby(waiting, key=lambda each: (each["step"], each["state"], each["reason"]))
+    ]
+    print_table(
+        [Column("waits for"), Column("state"), Column("", wraps=True), Column("since", spare=True)],
+        [
+            (
+                output.safe(_together(group)),
+                output.state(group[0]["state"]),
+                output.safe(group[0]["reason"]),
+                output.when(min((each["since"] for each in group if each["since"]), default=None)),
+            )
+            for group in told
+        ],
+    )
+
+
+def _together(group: Sequence[Document]) -> str:
+    first, last = (_label(each["step"], each["map_index"]) for each in (group[0], group[-1]))
+    return first if len(group) == 1 else f"{first} … {last} ({len(group):,} items)"
+
+
+def _label(step: str, map_index: int | None) -> str:
+    return step if map_index is None else item_name(step, map_index)
+
+
 def _reasons(document: Document) -> list[str]:
-    """Return what failed, what the gate said, what the canary showed, and why a promotion did not apply."""
+    """Return what ended the run, what the gate said, what the canary showed, and why a promotion did not apply."""
     verdict, canary, promotion = document["verdict"], document["canary"], document["promotion"]
     return [
         *([document["reason"]] if document["reason"] else []),
@@ -174,10 +223,6 @@ def _step_rows(step: Document) -> Iterator[tuple[str, ...]]:
 def _troubles(step: Document) -> Iterator[tuple[str, list[str]]]:
     if not step["attempts"] and step["reason"]:
         yield step["label"], [step["reason"]]
-    if step["not_before"]:
-        snoozed = step["attempts"][-1]["state"] == "snoozed"
-        until = f"waits until {datetime.fromisoformat(step['not_before']):%Y-%m-%d %H:%M:%S} UTC"
-        yield step["label"], [f"{until}: {step['reason']}" if snoozed else f"{until}, then is tried again"]
     for attempt in step["attempts"]:
         if attempt["error"]:
             yield f"{step['label']} attempt {attempt['number']}", [attempt["error"]]

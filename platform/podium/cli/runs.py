@@ -2,7 +2,6 @@
 
 import time
 from collections import Counter
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -78,16 +77,60 @@ def logs(
 ) -> None:
     """Print what the attempts of a run printed.
 
+    Following, lines of attempts that run side by side are told apart by the name in front of them.
+
     Example: podium runs logs 0j9x3k --step train
     """
-    from podium.cli.log_reader import follow_logs, print_logs
+    from podium.cli.log_reader import AttemptLog, attempt_logs, follow_logs, print_logs
+    from podium.execution import plans, queries
+    from podium.wiring.project import open_project
 
     document = _document(run_id)
     _require_step(document, step)
+    project = open_project()
+    with project.database.read() as connection:
+        found = queries.get_run(connection, document["run_id"])
+        mapped = {node.name for node in plans.load(connection, found.plan_digest).steps if node.over is not None}
+
+    def look() -> tuple[list[AttemptLog], bool]:
+        with project.database.read() as connection:
+            rows = queries.attempt_rows(connection, found.run_id)
+            ended = not queries.is_open(connection, found.run_id)
+        return attempt_logs(rows, project.log_folder, step), ended
+
     if follow:
-        follow_logs(_log_folder(), lambda: _document(document["run_id"]), step)
+        follow_logs(look, together=step is None or step in mapped)
     else:
-        print_logs(_log_folder(), document, step)
+        print_logs(look()[0])
+
+
+@app.command()
+def events(
+    run_id: RunId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,  # noqa: FBT002
+    *,
+    as_json: Json = False,
+) -> None:
+    """Print what happened in a run, in order.
+
+    With both --follow and --json each line is one event.
+
+    Example: podium runs events 0j9x3k --follow
+    """
+    from podium.cli.event_reader import Event, print_events
+    from podium.execution import queries
+    from podium.wiring.documents import event_documents
+    from podium.wiring.project import open_project
+
+    database = open_project().database
+    with database.read() as connection:
+        found = queries.get_run(connection, run_id).run_id
+
+    def look(after: int) -> tuple[list[Event], bool]:
+        with database.read() as connection:
+            return event_documents(connection, found, after), not queries.is_open(connection, found)
+
+    print_events(look, follow=follow, as_json=as_json)
 
 
 @app.command()
@@ -208,20 +251,17 @@ def _document(run_id: str) -> dict[str, Any]:
     from podium.wiring.documents import run_document
     from podium.wiring.project import open_project
 
-    with open_project().database.read() as connection:
-        return run_document(connection, queries.get_run(connection, run_id).run_id)
-
-
-def _log_folder() -> Path:
-    from podium.wiring.project import open_project
-
-    return open_project().log_folder
+    project = open_project()
+    with project.database.read() as connection:
+        return run_document(connection, queries.get_run(connection, run_id).run_id, project.clock.now())
 
 
 def _require_step(document: dict[str, Any], step: str | None) -> None:
-    from podium.cli.log_reader import name_of
     from podium.errors import NotFound
-    from podium.execution.items import parse_item
+    from podium.execution.items import WHOLE, item_name, parse_item
+
+    def name_of(each: dict[str, Any]) -> str:
+        return item_name(each["name"], WHOLE if each["map_index"] is None else each["map_index"])
 
     names = [each["name"] for each in document["steps"] if each["map_index"] is None]
     if step is None or step in names or step in map(name_of, document["steps"]):

@@ -139,12 +139,24 @@ def lock_run(connection: sa.Connection, run_id: str) -> LockedRun:
 
 
 def start_worker(
-    connection: sa.Connection, worker_id: str, host: str, process_id: int, lock_path: str, now: datetime
+    connection: sa.Connection,
+    worker_id: str,
+    host: str,
+    process_id: int,
+    lock_path: str,
+    now: datetime,
+    *,
+    for_any_run: bool = True,
 ) -> None:
-    """Record a worker, so that attempts can name it."""
+    """Record a worker, so that attempts can name it; one that is not `for_any_run` executes its own command's."""
     connection.execute(
         worker.insert().values(
-            worker_id=worker_id, host=host, process_id=process_id, lock_path=lock_path, started_at=now
+            worker_id=worker_id,
+            host=host,
+            process_id=process_id,
+            lock_path=lock_path,
+            started_at=now,
+            for_any_run=for_any_run,
         )
     )
 

@@ -39,12 +39,13 @@ _PUT_OFF_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How a worker works: slots at once, lease length, and where logs and locks lie."""
+    """How a worker works: slots at once, lease length, where logs and locks lie, and whether it takes up any run."""
 
     slots: int
     lease_seconds: float
     log_folder: Path
     lock_folder: Path
+    for_any_run: bool = True
 
 
 @dataclass
@@ -73,7 +74,13 @@ class Worker:
         self._lock = liveness.WorkerLock(self.options.lock_folder, self._worker_id)
         with self.database.write() as connection:
             store.start_worker(
-                connection, self._worker_id, liveness.host_name(), os.getpid(), str(self._lock.path), now
+                connection,
+                self._worker_id,
+                liveness.host_name(),
+                os.getpid(),
+                str(self._lock.path),
+                now,
+                for_any_run=self.options.for_any_run,
             )
         self._answers = Answers(self.database, self.services, self._worker_id)
         self._threads = ThreadPoolExecutor(self.options.slots, thread_name_prefix="service")

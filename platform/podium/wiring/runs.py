@@ -71,7 +71,8 @@ def foreground(
     """
     prepared = prepared or Preparation(project)
     project.require_prices(plan)
-    with _worker(project, observe, prepared.slots(project.settings.root / file for file in plan.modules)) as worker:
+    slots = prepared.slots(project.settings.root / file for file in plan.modules)
+    with _worker(project, observe, slots, for_any_run=False) as worker:
         yield worker
 
 
@@ -83,14 +84,13 @@ def serving(project: Project, observe: Observer) -> Iterator[Worker]:
     price: every attempt uses both.
     """
     project.require_prices()
-    with (
-        preparation(project) as prepared,
-        _worker(project, observe, prepared.slots(pipeline_files(project.settings.pipelines_folder))) as worker,
-    ):
-        yield worker
+    with preparation(project) as prepared:
+        slots = prepared.slots(pipeline_files(project.settings.pipelines_folder))
+        with _worker(project, observe, slots, for_any_run=True) as worker:
+            yield worker
 
 
-def _worker(project: Project, observe: Observer, slots: Slots) -> Worker:
+def _worker(project: Project, observe: Observer, slots: Slots, *, for_any_run: bool) -> Worker:
     options = project.settings
     return Worker(
         database=project.database,
@@ -102,6 +102,7 @@ def _worker(project: Project, observe: Observer, slots: Slots) -> Worker:
             lease_seconds=options.lease_seconds,
             log_folder=project.log_folder,
             lock_folder=options.home / "locks",
+            for_any_run=for_any_run,
         ),
         clock=project.clock,
         observe=observe,

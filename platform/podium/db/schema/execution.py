@@ -151,6 +151,7 @@ worker = sa.Table(
     sa.Column("gpu", sa.Integer),
     sa.Column("heartbeat_at", Instant),
     sa.Column("draining_at", Instant),
+    sa.Column("for_any_run", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Index(
         "ix_worker_open",
         "worker_id",

@@ -26,6 +26,7 @@ _COLUMNS: dict[str, tuple[sa.Column[object], ...]] = {
         sa.Column("gpu", sa.Integer(), nullable=True),
         sa.Column("heartbeat_at", Instant(), nullable=True),
         sa.Column("draining_at", Instant(), nullable=True),
+        sa.Column("for_any_run", sa.Boolean(), nullable=False, server_default=sa.true()),
     ),
     "attempt": (
         sa.Column("pool", sa.String(length=64), nullable=True),
