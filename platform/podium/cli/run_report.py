@@ -7,8 +7,8 @@ from itertools import groupby
 from typing import Any
 
 from podium.cli import output
+from podium.cli.labels import label_of
 from podium.cli.tables import Column, print_reasons, print_table
-from podium.execution.items import item_name
 
 Document = dict[str, Any]
 
@@ -143,7 +143,7 @@ def _failure(document: Document) -> Iterator[tuple[str, list[str]]]:
     failure = document["failure"]
     if failure is None:
         return
-    label, run_id = _label(failure["step"], failure["map_index"]), document["run_id"]
+    label, run_id = _named(failure), document["run_id"]
     others = failure["others"]
     more = f"; {others:,} other {'step run' if others == 1 else 'step runs'} failed too" if others else ""
     attempt = f"attempt {failure['attempt']} {failure['state'].replace('_', ' ')}"
@@ -174,12 +174,13 @@ def _print_waiting(waiting: Sequence[Document]) -> None:
 
 
 def _together(group: Sequence[Document]) -> str:
-    first, last = (_label(each["step"], each["map_index"]) for each in (group[0], group[-1]))
+    first, last = (_named(each) for each in (group[0], group[-1]))
     return first if len(group) == 1 else f"{first} … {last} ({len(group):,} items)"
 
 
-def _label(step: str, map_index: int | None) -> str:
-    return step if map_index is None else item_name(step, map_index)
+def _named(about: Document) -> str:
+    """Return the name of the step run that a failure or a wait is about."""
+    return label_of({"name": about["step"], "map_index": about["map_index"]})
 
 
 def _reasons(document: Document) -> list[str]:
@@ -200,7 +201,7 @@ def _told(steps: Sequence[Document]) -> Iterator[Document]:
         count = counts[step["name"]]
         if step["map_index"] is not None:
             if count <= _ITEMS_IN_FULL or step["state"] != "succeeded" or len(step["attempts"]) > 1:
-                yield {**step, "label": item_name(step["name"], step["map_index"])}
+                yield {**step, "label": label_of(step)}
         else:
             yield {**step, "label": f"{step['name']} ({count:,} items)" if count else step["name"]}
 

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -134,22 +135,36 @@ def events(
 
 
 @app.command()
-def graph(run_id: RunId, *, as_json: Json = False) -> None:
+def graph(
+    run_id: RunId,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page with the graph and the attempts over time.")
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
     """Draw a run's graph, each step under what it waits for.
 
-    Of a mapped step it says how many of its items succeeded.
+    Of a mapped step it says how many of its items succeeded. The page is one file that needs no network.
 
-    Example: podium runs graph 0j9x3k
+    Example: podium runs graph 0j9x3k --html run.html
     """
     from podium.cli import output
     from podium.cli.graph import draw
+    from podium.cli.run_page import page_of, write_page
     from podium.execution import plans, queries
+    from podium.wiring.documents import event_documents
     from podium.wiring.project import open_project
 
     project = open_project()
     document = _document(run_id)
     with project.database.read() as connection:
         plan = plans.load(connection, queries.get_run(connection, document["run_id"]).plan_digest)
+        events = event_documents(connection, document["run_id"])
+    if html is not None:
+        write_page(html, page_of(document, plan, events, project.clock.now()))
+        output.note(f"The page is {html}.")
+        return
     states = {step["name"]: step["state"] for step in document["steps"] if step["map_index"] is None}
     items: dict[str, list[str]] = {}
     for step in document["steps"]:
@@ -257,18 +272,16 @@ def _document(run_id: str) -> dict[str, Any]:
 
 
 def _require_step(document: dict[str, Any], step: str | None) -> None:
+    from podium.cli.labels import label_of
     from podium.errors import NotFound
-    from podium.execution.items import WHOLE, item_name, parse_item
-
-    def name_of(each: dict[str, Any]) -> str:
-        return item_name(each["name"], WHOLE if each["map_index"] is None else each["map_index"])
+    from podium.execution.items import parse_item
 
     names = [each["name"] for each in document["steps"] if each["map_index"] is None]
-    if step is None or step in names or step in map(name_of, document["steps"]):
+    if step is None or step in names or step in map(label_of, document["steps"]):
         return
     name, index = parse_item(step)
     if name in names:
-        items = [name_of(each) for each in document["steps"] if each["name"] == name and each["map_index"] is not None]
+        items = [label_of(each) for each in document["steps"] if each["name"] == name and each["map_index"] is not None]
         there_are = " to ".join(dict.fromkeys((items[0], items[-1]))) if items else "no items"
         raise NotFound(f"The step {name} of run {document['run_id']} has no item {index}; it has {there_are}.")
     raise NotFound(f"The run {document['run_id']} has no step {step!r}; its steps are {', '.join(names)}.")

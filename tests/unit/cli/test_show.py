@@ -1,5 +1,7 @@
 """`podium runs show`: the first lines answer why a run failed and what it waits for."""
 
+from typing import Any
+
 import pytest
 
 from podium.wiring.failures import failure_of
@@ -57,7 +59,7 @@ def test_a_run_without_a_failed_step_has_no_failure(state: str) -> None:
 
 def test_a_failure_is_that_of_the_item_not_of_the_step_that_failed_with_it() -> None:
     attempt = {"number": 3, "state": "lost", "error": "its worker died", "log": "x.log"}
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"name": "fit", "map_index": None, "state": "failed", "attempts": []},
         {"name": "fit", "map_index": 4, "state": "failed", "attempts": [attempt]},
         {"name": "fit", "map_index": 7, "state": "failed", "attempts": [attempt]},
