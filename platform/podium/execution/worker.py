@@ -1,6 +1,6 @@
-"""The supervisor: claims step runs, has slots execute them, and writes down how they ended.
+"""The supervisor: claims step runs, has its backend execute them, and writes down how they ended.
 
-One thread does all of that; it waits on its slots and on timers, never on a step. Services that stages ask for
+One thread does all of that; it waits on its backend and on timers, never on a step. Services that stages ask for
 run in threads beside it. Only the supervisor writes runs, step runs and attempts.
 """
 
@@ -19,7 +19,8 @@ from podium.dag.plan import Plan
 from podium.db.engine import Database
 from podium.errors import PodiumError, ServiceUnavailable
 from podium.execution import assignments, liveness, plans, queries, store
-from podium.execution.channel import ChannelClosed, Message
+from podium.execution.backend import Backend, SeatEnded, SeatMessage
+from podium.execution.channel import Message
 from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Happening, Run
 from podium.execution.meter import Usage
 from podium.execution.processes import require_linux
@@ -27,7 +28,6 @@ from podium.execution.progress import Progress
 from podium.execution.questions import Answers, Service
 from podium.execution.rescuer import rescue
 from podium.execution.sharing import shares
-from podium.execution.slots import SlotEnded, SlotMessage, Slots
 from podium.execution.supervision import Execution
 
 _TICK_SECONDS = 0.5
@@ -54,7 +54,7 @@ class Worker:
 
     database: Database
     progress: Progress
-    slots: Slots
+    backend: Backend
     services: Mapping[str, Service]
     options: WorkerOptions
     clock: Clock
@@ -84,14 +84,14 @@ class Worker:
             )
         self._answers = Answers(self.database, self.services, self._worker_id)
         self._threads = ThreadPoolExecutor(self.options.slots, thread_name_prefix="service")
-        self.slots.start()
+        self.backend.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End every slot; an attempt that an error or an interrupt cut short becomes claimable again."""
-        self.slots.stop()
+        """End every seat; an attempt that an error or an interrupt cut short becomes claimable again."""
+        self.backend.stop()
         self._threads.shutdown(wait=True, cancel_futures=True)
         left_attempts = True
         try:
@@ -187,23 +187,24 @@ class Worker:
     def _start(self, claimed: list[Assignment]) -> None:
         for assignment in claimed:
             from_elsewhere = assignment.node.module_file is None  # a stage, not a step of the project's own files
-            slot = self.slots.idle(assignment.plan.code_digest, complete=from_elsewhere)
-            self._executions[assignment.attempt_id] = Execution.begin(assignment, slot, self.clock.monotonic())
-            try:
-                slot.channel.send(assignments.to_message(assignment, self.options.log_folder))
-            except ChannelClosed:
-                continue  # the slot died idle; its end is reported and ends the attempt
+            seat = self.backend.place(
+                assignments.to_message(assignment, self.options.log_folder),
+                assignment.node.resources,
+                assignment.plan.code_digest,
+                complete=from_elsewhere,
+            )
+            self._executions[assignment.attempt_id] = Execution(assignment, seat, self.clock.monotonic())
         if claimed:
             self._tell()
 
     def _wait(self) -> None:
-        """Wait for slots, for timers, and for what others change."""
+        """Wait for what is executed, for timers, and for what others change."""
         timeout = _POLL_SECONDS
         if self._executions:
             timeout = min(timeout, max(0.0, self._next_tick - self.clock.monotonic()))
-        for happening in self.slots.wait(timeout):
-            if isinstance(happening, SlotEnded):
-                self._slot_ended(happening)
+        for happening in self.backend.wait(timeout):
+            if isinstance(happening, SeatEnded):
+                self._seat_ended(happening)
             else:
                 self._hear(happening)
         now = self.clock.monotonic()
@@ -214,34 +215,30 @@ class Worker:
         if now >= self._next_rescue:
             self._rescue()
 
-    def _hear(self, said: SlotMessage) -> None:
-        execution = self._executions.get(said.slot.attempt_id or "")
+    def _hear(self, said: SeatMessage) -> None:
+        execution = self._executions.get(said.seat.attempt_id or "")
         if execution is None:
             return  # of an attempt this worker no longer holds
         if said.message["type"] == "service":
             self._threads.submit(self._answer, execution, said.message)
             return
-        if said.message["attempt_id"] != said.slot.attempt_id:
+        if said.message["attempt_id"] != said.seat.attempt_id:
             return  # of an attempt that ended before, told by a process it had forked
         if said.message["recycle"]:
-            self.slots.end(said.slot)
+            said.seat.end()
         self._finish(execution, execution.end_told(said.message))
 
     def _answer(self, execution: Execution, question: Message) -> None:
         """Answer a stage's question, in a thread."""
-        answer = self._answers.answer(execution.assignment, question)
-        try:
-            execution.slot.channel.send(answer)
-        except (ChannelClosed, OSError):
-            return  # the attempt was ended meanwhile; the next one asks again under the same key
+        execution.seat.answer(self._answers.answer(execution.assignment, question))
 
-    def _slot_ended(self, ended: SlotEnded) -> None:
-        execution = self._executions.get(ended.slot.attempt_id or "")
+    def _seat_ended(self, ended: SeatEnded) -> None:
+        execution = self._executions.get(ended.seat.attempt_id or "")
         if execution is not None:
-            self._finish(execution, execution.end_of_dead_slot(ended.status, self.clock.monotonic()))
+            self._finish(execution, execution.end_of_dead_process(ended.status, self.clock.monotonic()))
 
     def _finish(self, execution: Execution, end: AttemptEnd) -> None:
-        """Write an attempt's end; the slot is free again."""
+        """Write an attempt's end; its seat is free again."""
         faults.reach("attempt.before_end")
         try:
             self._write_end(execution, end)
@@ -263,7 +260,7 @@ class Worker:
 
     def _forget(self, execution: Execution) -> None:
         del self._executions[execution.assignment.attempt_id]
-        execution.slot.attempt_id = None
+        execution.seat.release()
 
     def _tick(self) -> None:
         """Renew leases, sample what runs, and end what is past its time or its memory, or of a cancelled run."""
@@ -280,7 +277,7 @@ class Worker:
             cancel_reasons = queries.cancel_reasons(connection, self._held().keys())
         for attempt_id, execution in list(self._executions.items()):
             if attempt_id not in held:
-                self.slots.end(execution.slot)
+                execution.seat.end()
                 self._forget(execution)
                 continue
             execution.look(self.clock.monotonic())
@@ -288,7 +285,7 @@ class Worker:
             if cancel_reason is not None:
                 execution.cancel(cancel_reason, self.clock.monotonic())
             if execution.ending is not None:
-                self.slots.end(execution.slot)
+                execution.seat.end()
 
     def _end_attempts(self) -> None:
         """End what still runs by the database's account, which also knows a claim that an interrupt cut short."""

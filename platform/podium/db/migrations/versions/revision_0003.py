@@ -1,5 +1,7 @@
 """Priorities, deadlines, approvals, worker capacities, lineage, removed artifacts and savings."""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -10,7 +12,7 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-_COLUMNS: dict[str, tuple[sa.Column[object], ...]] = {
+_COLUMNS: dict[str, tuple[sa.Column[Any], ...]] = {
     "run": (
         sa.Column("priority", sa.Integer(), nullable=False, server_default="0"),
         sa.Column("deadline_at", Instant(), nullable=True),
@@ -88,7 +90,7 @@ def upgrade() -> None:
     op.create_index("ix_saving_run_id", "saving", ["run_id"])
 
 
-def _add_with_constraint(table: str, column: str, type_: sa.types.TypeEngine[object], constraint: str) -> None:
+def _add_with_constraint(table: str, column: str, type_: sa.types.TypeEngine[Any], constraint: str) -> None:
     """Add a nullable column with a constraint of its own, for which SQLite would else copy the whole table."""
     kind = type_.dialect_impl(op.get_bind().dialect).compile(op.get_bind().dialect)
     op.execute(f"ALTER TABLE {table} ADD COLUMN {column} {kind} {constraint}")
