@@ -150,7 +150,7 @@ def test_a_held_step_waits_for_a_person(world: HandWorker) -> None:
     until = world.clock.now() + timedelta(hours=1)
     with world.database.write() as connection:
         connection.execute(step_run.update().where(step_run.c.name == "a").values(state="held", decide_by=until))
-    assert waits(world, run)["a"].startswith("held for approval until 2026-11-21 01:00:00 UTC")
+    assert waits(world, run)["a"].startswith("held for approval until 2026-11-21 01:00:00 UTC, then rejected: `podium")
     assert waits(world, run)["b"] == "waits for a (held)"
 
 

@@ -61,6 +61,7 @@ def open_workers(connection: sa.Connection, now: datetime) -> list[SeenWorker]:
             cpu=row.cpu,
             memory_bytes=row.memory_bytes,
             gpu=row.gpu,
+            labels=tuple(row.labels or ()),
             busy=tuple(busy.get(row.worker_id, ())),
         )
         for row in rows

@@ -4,7 +4,7 @@ A step run that has not ended waits for steps before it, for a time, for a perso
 that is being made. Whoever adds a way of waiting adds its rule here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -51,6 +51,7 @@ class SeenWorker:
     cpu: float | None = None
     memory_bytes: int | None = None
     gpu: int | None = None
+    labels: Collection[str] = ()
     busy: Sequence[tuple[str, str]] = ()  # (run, step run)
 
     @property
@@ -95,7 +96,8 @@ def _wait_of(situation: Situation, step: OpenStep) -> Waiting:
 
     if step.state == "running":
         return waiting(_for_its_attempt(situation, step), since=step.attempt_started_at)
-    if situation.cancel_reason is not None:
+    # What begins after a cancel is clean-up.
+    if situation.cancel_reason is not None and situation.plan.step(step.name).run_if != "always":
         return waiting(f"does not begin: the run is being cancelled ({situation.cancel_reason})")
     if step.state == "held":
         return waiting(_for_a_person(situation, step), until=step.decide_by, since=step.ready_at)
@@ -118,9 +120,11 @@ def _for_its_attempt(situation: Situation, step: OpenStep) -> str:
 
 def _for_a_person(situation: Situation, step: OpenStep) -> str:
     label = item_name(step.name, step.map_index)
-    until = "" if step.decide_by is None else f" until {_time(step.decide_by)}"
-    command = f"podium runs approve {situation.run_id} --step {label}"
-    return f"held for approval{until}: `{command}`, or `reject`"
+    until = ""
+    if step.decide_by is not None:
+        then = {"approve": "approved", "reject": "rejected"}[situation.plan.step(step.name).default]
+        until = f" until {_time(step.decide_by)}, then {then}"
+    return f"held for approval{until}: `podium runs approve {situation.run_id} --step {label}`, or `reject`"
 
 
 def _for_a_time(situation: Situation, step: OpenStep) -> str:
@@ -142,7 +146,7 @@ def _for_steps(situation: Situation, step: OpenStep) -> str:
 
 
 def _for_a_worker(situation: Situation, step: OpenStep) -> str:
-    needed = situation.plan.step(step.name).resources
+    node = situation.plan.step(step.name)
     serving = [
         worker
         for worker in situation.workers
@@ -154,9 +158,12 @@ def _for_a_worker(situation: Situation, step: OpenStep) -> str:
     if not taking:
         ending = _listed([worker.named for worker in serving])
         return f"{ending} {'is' if len(serving) == 1 else 'are'} ending; `podium worker` starts another"
-    able = [worker for worker in taking if _fits(needed, worker)]
+    labelled = [worker for worker in taking if set(node.labels) <= set(worker.labels)]
+    if not labelled:
+        return f"needs a worker with the {'label' if len(node.labels) == 1 else 'labels'} {_listed(node.labels)}"
+    able = [worker for worker in labelled if _fits(node.resources, worker)]
     if not able:
-        return _too_much(needed, taking)
+        return _too_much(node.resources, labelled)
     if all(worker.slots is not None and len(worker.busy) >= worker.slots for worker in able):
         slots = sum(worker.slots or 0 for worker in able)
         busy = [

@@ -14,7 +14,8 @@ from tests.execution_world import node, plan_of
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LATER = NOON + timedelta(minutes=3)
 BIG = replace(node("big", "a"), resources=Resources(cpu=8, memory_bytes=2**34, gpu=2))
-PLAN = plan_of(node("a"), node("b", "a"), node("c", "a", "b"), node("fit", "a", retries=2), BIG)
+CLEAN_UP, LABELLED = replace(node("clean_up", "a"), run_if="always"), replace(node("labelled"), labels=("gpu", "large"))
+PLAN = plan_of(node("a"), node("b", "a"), node("c", "a", "b"), node("fit", "a", retries=2), BIG, CLEAN_UP, LABELLED)
 STATES = {"a": "running", "b": "waiting", "c": "waiting", "fit": "waiting", "big": "waiting"}
 WORKER = SeenWorker("w", "ada", 42, slots=2)
 BUSY = replace(WORKER, busy=(("r", "a"), ("other", "fit[7]")))
@@ -50,7 +51,7 @@ def later(step: str = "fit", index: int = WHOLE, **facts: Any) -> OpenStep:
         (
             OpenStep("b", WHOLE, "held", decide_by=LATER),
             (),
-            "held for approval until 2026-11-21 12:03:00 UTC: `podium runs approve r --step b`, or `reject`",
+            "held for approval until 2026-11-21 12:03:00 UTC, then rejected: `podium runs approve r --step b`, or `reject`",
         ),
         (
             OpenStep("b", WHOLE, "held"),
@@ -96,6 +97,9 @@ def later(step: str = "fit", index: int = WHOLE, **facts: Any) -> OpenStep:
             (replace(WORKER, cpu=8, gpu=0), replace(WORKER, cpu=4, gpu=2)),
             "needs 8 cores, 16 GiB and 2 GPUs at once, and no worker has them all",
         ),
+        (ready("labelled"), (WORKER,), "needs a worker with the labels gpu and large"),
+        (ready("labelled"), (replace(WORKER, labels=("gpu",)),), "needs a worker with the labels gpu and large"),
+        (ready("labelled"), (replace(WORKER, labels=("large", "a", "gpu")),), "a worker takes it next"),
         (ready("big"), (WORKER,), "a worker takes it next"),  # one that never told what it has
         # a command's own worker takes its own runs only
         (ready(), (replace(WORKER, for_any_run=False),), "no worker is running; `podium worker` starts one"),
@@ -133,6 +137,7 @@ def test_a_mapped_step_waits_for_its_open_items_and_each_of_them_for_itself() ->
     [
         (ready(), "does not begin: the run is being cancelled (enough)"),
         (OpenStep("b", WHOLE, "held"), "does not begin: the run is being cancelled (enough)"),
+        (OpenStep("clean_up", WHOLE, "waiting"), "waits for a (running)"),
         (running(), "attempt 2 is being ended by process 42 on ada: the run is being cancelled (enough)"),
     ],
 )
