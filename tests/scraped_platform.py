@@ -107,7 +107,7 @@ class ScrapedPlatform(HandWorker):
         )
         self.failures = Failures(known_collectors())
         self.books = BooksWatch(lambda: self.database, self.clock, self.failures)
-        self.exporter = Exporter(lambda: self.database, self.books, self.failures)
+        self.exporter = Exporter(lambda: self.database, self.clock, self.books, self.failures)
         self.reachable = True
         self.samples: list[str] = []
         self._days = itertools.count()

@@ -181,7 +181,12 @@ def claim(
     if state not in ("queued", "running") or cancel_reason is not None:
         return []
     claimable = connection.execute(
-        sa.select(step_run.c.step_run_id, step_run.c.name, step_run.c.map_index)
+        sa.select(
+            step_run.c.step_run_id,
+            step_run.c.name,
+            step_run.c.map_index,
+            sa.func.coalesce(step_run.c.not_before, step_run.c.ready_at, type_=step_run.c.ready_at.type).label("since"),
+        )
         .where(step_run.c.run_id == run_id, queries.may_start(now))
         .order_by(step_run.c.position, step_run.c.map_index)
         .limit(limit)
@@ -218,6 +223,7 @@ def claim(
                 lease_expires_at=now + timedelta(seconds=lease_seconds),
                 heartbeat_at=now,
                 started_at=now,
+                waited_seconds=max(0.0, (now - row.since).total_seconds()),
                 log=log_name(run_id, label, number),
             )
         )

@@ -17,7 +17,7 @@ from podium.dag.plan import Plan
 from podium.db import migrate
 from podium.db.engine import Database, file_lock
 from podium.errors import ConfigurationError
-from podium.execution import queries
+from podium.execution import attempt_rollup, queries
 from podium.execution.entities import Actor, AttemptUsage
 from podium.execution.progress import Progress
 from podium.execution.service import ExecutionService
@@ -44,6 +44,7 @@ class LedgerAdapter:
 
     def close(self, connection: sa.Connection, run_id: str, now: datetime) -> None:
         """Count a run that ended among the rollups of runs, in the caller's transaction."""
+        attempt_rollup.add(connection, run_id)
         run_rollup.add(connection, run_id, now)
 
 

@@ -51,7 +51,10 @@ def later(step: str = "fit", index: int = WHOLE, **facts: Any) -> OpenStep:
         (
             OpenStep("b", WHOLE, "held", decide_by=LATER),
             (),
-            "held for approval until 2026-11-21 12:03:00 UTC, then rejected: `podium runs approve r --step b`, or `reject`",
+            (
+                "held for approval until 2026-11-21 12:03:00 UTC, then rejected: "
+                "`podium runs approve r --step b`, or `reject`"
+            ),
         ),
         (
             OpenStep("b", WHOLE, "held"),
