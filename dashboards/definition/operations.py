@@ -94,6 +94,7 @@ _WORKERS = Panel(
     "short",
     (Query("sum(podium_workers)", "workers"),),
     width=4,
+    height=6,
     none="no worker, or no data",
 )
 
@@ -109,6 +110,7 @@ _SLOTS = Panel(
         ),
     ),
     width=5,
+    height=6,
     none="no worker, or no data",
     most=1,
 )
@@ -120,6 +122,7 @@ _ATTEMPTS = Panel(
     "short",
     (Query(gained(_ATTEMPTS_ENDED, PIPELINE, ("state",)), "{{state}}"),),
     width=5,
+    height=6,
     colours=ATTEMPT_ENDS,
 )
 
@@ -138,6 +141,7 @@ _LATENCY = Panel(
         ),
     ),
     width=5,
+    height=6,
     none="no attempt ended, or no data",
 )
 
@@ -153,6 +157,7 @@ _SLOWEST = Panel(
         ),
     ),
     width=5,
+    height=6,
     none="no attempt ended, or no data",
 )
 

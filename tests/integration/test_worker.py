@@ -1,5 +1,6 @@
 """A worker that serves every run of a project, on both databases."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ from podium.execution import plans, queries, store
 from podium.execution.entities import Happening, Run
 from podium.execution.liveness import host_name
 from podium.execution.progress import Progress
+from podium.execution.situations import open_workers
+from podium.execution.waiting import SeenWorker
 from podium.wiring.plans import load_plans
 from podium.wiring.project import LedgerAdapter
 from podium.wiring.runs import Observer, foreground, serving
@@ -330,3 +333,26 @@ def test_an_idle_worker_soon_starts_a_run_that_comes(flow: FlowProject) -> None:
     with flow.project.database.read() as connection:
         row = queries.run_rows(connection, [runs[0].run_id])[runs[0].run_id]
     assert (row.started_at - row.created_at).total_seconds() < 2.0  # it looks four times a second
+
+
+def test_a_worker_shows_that_it_is_alive_with_what_it_has_and_whose_runs_it_takes(flow: FlowProject) -> None:
+    flow.write(IT)
+    seen: list[SeenWorker] = []
+
+    def look() -> bool:
+        with flow.project.database.read() as connection:
+            seen.extend(open_workers(connection, flow.project.clock.now()))
+        return any(worker.slots for worker in seen)
+
+    serve(flow, look)
+    run = start(flow)
+    with foreground(flow.project, flow.plan(), lambda _: look()) as worker:  # told of what happens, it looks
+        worker.execute(run.run_id)
+    serving_one = next(each for each in seen if each.for_any_run and each.slots)
+    own = next(each for each in seen if not each.for_any_run)
+    assert (serving_one.alive, serving_one.for_any_run, serving_one.slots) == (True, True, 2)
+    assert serving_one.cpu
+    assert serving_one.memory_bytes
+    assert (own.for_any_run, own.process_id) == (False, os.getpid())
+    with flow.project.database.read() as connection:
+        assert open_workers(connection, flow.project.clock.now()) == []

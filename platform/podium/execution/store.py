@@ -19,6 +19,7 @@ from podium.db.schema import artifact, attempt, event, output, run, step_run, wo
 from podium.errors import Conflict
 from podium.execution import queries, readiness
 from podium.execution.artifacts import Artifact
+from podium.execution.capacity import Capacity
 from podium.execution.entities import Actor, AttemptEnd
 from podium.execution.items import WHOLE, item_name
 
@@ -158,6 +159,13 @@ def start_worker(
             started_at=now,
             for_any_run=for_any_run,
         )
+    )
+
+
+def show_alive(connection: sa.Connection, worker_id: str, capacity: Capacity, now: datetime) -> None:
+    """Record that a worker is alive, also one that has nothing to do, and what attempts may reserve of it."""
+    connection.execute(
+        worker.update().where(worker.c.worker_id == worker_id).values(heartbeat_at=now, **vars(capacity))
     )
 
 

@@ -33,6 +33,7 @@ from podium.execution.supervision import Execution
 _TICK_SECONDS = 0.5
 _POLL_SECONDS = 0.25
 _RESCUE_SECONDS = 1.0
+_SIGN_SECONDS = 20.0  # well below what others take for silence
 _PUT_OFF_SECONDS = 60.0
 """How long a run that cannot be claimed of is left alone, while the others go on."""
 
@@ -66,6 +67,7 @@ class Worker:
     _put_off: dict[str, float] = field(default_factory=dict)  # run → when it is tried again
     _next_tick: float = 0.0
     _next_rescue: float = 0.0
+    _next_sign: float = 0.0
 
     def __enter__(self) -> Self:
         require_linux()
@@ -307,7 +309,12 @@ class Worker:
             self._tell()
 
     def _rescue(self) -> None:
-        self._next_rescue = self.clock.monotonic() + _RESCUE_SECONDS
+        now = self.clock.monotonic()
+        self._next_rescue = now + _RESCUE_SECONDS
+        if now >= self._next_sign:
+            self._next_sign = now + _SIGN_SECONDS
+            with self.database.write() as connection:
+                store.show_alive(connection, self._worker_id, self.backend.capacity, self.clock.now())
         rescue(self.database, self.progress, self.clock, besides=self._worker_id)
 
     def _tell(self) -> None:
