@@ -16,7 +16,7 @@ from podium.dag.parameters import bind_parameters
 from podium.dag.plan import RESULT, Input, Plan, Reference, Resources, StepNode
 from podium.db.engine import Database
 from podium.db.schema import attempt, ledger_entry, metadata
-from podium.execution import outputs, plans, queries, store
+from podium.execution import outputs, plans, queries, store, workers
 from podium.execution.artifacts import Artifact, ArtifactStore
 from podium.execution.codecs import Codecs
 from podium.execution.entities import Actor, AttemptEnd, AttemptEndState, AttemptError, Run
@@ -120,7 +120,7 @@ class HandWorker:
         """Record a worker; `elsewhere` is a host whose locks cannot be looked at."""
         with self.database.write() as connection:
             path = str(self.folder / f"{worker_id}.lock")
-            store.start_worker(connection, worker_id, host, 4242, path, self.clock.now())
+            workers.start_worker(connection, worker_id, host, 4242, path, self.clock.now())
         return worker_id
 
     def claim(self, run: Run, worker_id: str = "w", limit: int = 100) -> list[Claim]:

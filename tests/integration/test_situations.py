@@ -11,7 +11,7 @@ import pytest
 from podium.dag.plan import Reference
 from podium.db.engine import Database
 from podium.db.schema import step_run, worker
-from podium.execution import store
+from podium.execution import workers
 from podium.execution.entities import Run
 from podium.execution.items import item_name
 from podium.execution.liveness import host_name
@@ -92,7 +92,7 @@ def test_a_worker_elsewhere_counts_as_dead_when_its_lease_is_over_or_it_was_sile
 def test_a_worker_of_this_host_lives_as_long_as_it_holds_its_lock(world: HandWorker, lock: Path) -> None:
     run = world.start(CHAIN)
     with world.database.write() as connection:
-        store.start_worker(connection, "w", host_name(), 4242, str(lock), world.clock.now() - timedelta(days=9))
+        workers.start_worker(connection, "w", host_name(), 4242, str(lock), world.clock.now() - timedelta(days=9))
     assert waits(world, run)["a"] == "a worker takes it next"
     free = lock.with_name("free.lock")
     free.touch()

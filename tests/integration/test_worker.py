@@ -14,7 +14,7 @@ from podium.cli.run_report import print_run
 from podium.dag.plan import Plan
 from podium.db.engine import Database
 from podium.db.schema import plan as plan_table
-from podium.execution import plans, queries, store
+from podium.execution import plans, queries, store, workers
 from podium.execution.entities import Happening, Run
 from podium.execution.liveness import host_name
 from podium.execution.progress import Progress
@@ -150,7 +150,7 @@ def test_what_a_dead_worker_left_is_rescued_while_others_are_served(flow: FlowPr
     lock.touch()  # and nobody holds it
     now = flow.project.clock.now()
     with flow.project.database.write() as connection:
-        store.start_worker(connection, "dead", host_name(), 4242, str(lock), now)
+        workers.start_worker(connection, "dead", host_name(), 4242, str(lock), now)
         plan = plans.load(connection, run.plan_digest)
         claimed = store.claim(connection, "dead", run_id=run.run_id, limit=1, plan=plan, lease_seconds=600, now=now)
     assert len(claimed) == 1
@@ -339,14 +339,17 @@ def test_a_worker_shows_that_it_is_alive_with_what_it_has_and_whose_runs_it_take
     flow.write(IT)
     seen: list[SeenWorker] = []
 
-    def look() -> bool:
+    def look(_: object = None) -> None:
         with flow.project.database.read() as connection:
             seen.extend(open_workers(connection, flow.project.clock.now()))
+
+    def shown() -> bool:
+        look()
         return any(worker.slots for worker in seen)
 
-    serve(flow, look)
+    serve(flow, shown)
     run = start(flow)
-    with foreground(flow.project, flow.plan(), lambda _: look()) as worker:  # told of what happens, it looks
+    with foreground(flow.project, flow.plan(), look) as worker:  # told of what happens, it looks
         worker.execute(run.run_id)
     serving_one = next(each for each in seen if each.for_any_run and each.slots)
     own = next(each for each in seen if not each.for_any_run)

@@ -84,7 +84,7 @@ def print_run(document: Document) -> None:
             ("model", [f"{model['name']}, version {model['version'] or '–'}"]),
             ("champion", [_champion(document, markup=False)]),
             ("verdict", [verdict["result"]] if verdict else []),
-            ("why", _reasons(document)),
+            ("why", _reasons(document if document["failure"] is None else {**document, "reason": None})),
         ]
     )
     output.print_lines([""])

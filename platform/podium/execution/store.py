@@ -15,11 +15,10 @@ from podium import ids
 from podium.dag.interval import Interval
 from podium.dag.plan import Plan
 from podium.db.engine import insert_all_unless_present, insert_unless_present
-from podium.db.schema import artifact, attempt, event, output, run, step_run, worker
+from podium.db.schema import artifact, attempt, event, output, run, step_run
 from podium.errors import Conflict
 from podium.execution import queries, readiness
 from podium.execution.artifacts import Artifact
-from podium.execution.capacity import Capacity
 from podium.execution.entities import Actor, AttemptEnd
 from podium.execution.items import WHOLE, item_name
 
@@ -137,41 +136,6 @@ def lock_run(connection: sa.Connection, run_id: str) -> LockedRun:
     columns = (run.c.state, run.c.plan_digest, cancel_reason)
     row = connection.execute(sa.select(*columns).where(run.c.run_id == run_id).with_for_update(key_share=True)).one()
     return LockedRun(*row)
-
-
-def start_worker(
-    connection: sa.Connection,
-    worker_id: str,
-    host: str,
-    process_id: int,
-    lock_path: str,
-    now: datetime,
-    *,
-    for_any_run: bool = True,
-) -> None:
-    """Record a worker, so that attempts can name it; one that is not `for_any_run` executes its own command's."""
-    connection.execute(
-        worker.insert().values(
-            worker_id=worker_id,
-            host=host,
-            process_id=process_id,
-            lock_path=lock_path,
-            started_at=now,
-            for_any_run=for_any_run,
-        )
-    )
-
-
-def show_alive(connection: sa.Connection, worker_id: str, capacity: Capacity, now: datetime) -> None:
-    """Record that a worker is alive, also one that has nothing to do, and what attempts may reserve of it."""
-    connection.execute(
-        worker.update().where(worker.c.worker_id == worker_id).values(heartbeat_at=now, **vars(capacity))
-    )
-
-
-def end_worker(connection: sa.Connection, worker_id: str, now: datetime) -> None:
-    """Record that a worker ended on its own accord."""
-    connection.execute(worker.update().where(worker.c.worker_id == worker_id).values(ended_at=now))
 
 
 def claim(

@@ -18,7 +18,7 @@ from podium.clock import Clock
 from podium.dag.plan import Plan
 from podium.db.engine import Database
 from podium.errors import PodiumError, ServiceUnavailable
-from podium.execution import assignments, liveness, plans, queries, store
+from podium.execution import assignments, liveness, plans, queries, store, workers
 from podium.execution.backend import Backend, SeatEnded, SeatMessage
 from podium.execution.channel import Message
 from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Happening, Run
@@ -75,7 +75,7 @@ class Worker:
         self._worker_id = ids.new_id(now)
         self._lock = liveness.WorkerLock(self.options.lock_folder, self._worker_id)
         with self.database.write() as connection:
-            store.start_worker(
+            workers.start_worker(
                 connection,
                 self._worker_id,
                 liveness.host_name(),
@@ -304,7 +304,7 @@ class Worker:
             with self.database.write() as connection:
                 self.progress.end(connection, row, plans.load(connection, row.plan_digest), end, now)
         with self.database.write() as connection:
-            store.end_worker(connection, self._worker_id, now)
+            workers.end_worker(connection, self._worker_id, now)
         if rows:
             self._tell()
 
@@ -314,7 +314,7 @@ class Worker:
         if now >= self._next_sign:
             self._next_sign = now + _SIGN_SECONDS
             with self.database.write() as connection:
-                store.show_alive(connection, self._worker_id, self.backend.capacity, self.clock.now())
+                workers.show_alive(connection, self._worker_id, self.backend.capacity, self.clock.now())
         rescue(self.database, self.progress, self.clock, besides=self._worker_id)
 
     def _tell(self) -> None:
