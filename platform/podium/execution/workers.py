@@ -1,5 +1,6 @@
 """A worker's own row: that it began, that it is alive and what it has, that it ended."""
 
+from collections.abc import Collection
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -15,10 +16,15 @@ def start_worker(
     process_id: int,
     lock_path: str,
     now: datetime,
+    capacity: Capacity | None = None,
+    labels: Collection[str] = (),
     *,
     for_any_run: bool = True,
 ) -> None:
-    """Record a worker, so that attempts can name it; one that is not `for_any_run` executes its own command's."""
+    """Record a worker with what attempts may reserve of it, so that attempts can name it.
+
+    One that is not `for_any_run` executes runs of its own command only.
+    """
     connection.execute(
         worker.insert().values(
             worker_id=worker_id,
@@ -26,7 +32,10 @@ def start_worker(
             process_id=process_id,
             lock_path=lock_path,
             started_at=now,
+            heartbeat_at=now,
+            labels=sorted(labels),
             for_any_run=for_any_run,
+            **(vars(capacity) if capacity else {}),
         )
     )
 
