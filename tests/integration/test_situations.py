@@ -3,6 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from podium.dag.plan import Reference
 from podium.db.engine import Database
 from podium.db.schema import step_run, worker
 from podium.execution import workers
+from podium.execution.claims import Limits
 from podium.execution.entities import Run
 from podium.execution.items import item_name
 from podium.execution.liveness import host_name
@@ -119,6 +121,24 @@ def test_a_slot_that_another_run_has_is_named_and_a_command_s_worker_takes_its_o
     assert waits(world, second)["a"] == f"the one slot is busy with a of run {first.run_id}"
     update_worker(world, for_any_run=False)
     assert waits(world, second)["a"] == "no worker is running; `podium worker` starts one"
+
+
+def test_what_limits_keep_waiting_is_told_with_who_has_reached_them(world: HandWorker) -> None:
+    pooled = plan_of(replace(node("it"), pool="gpus"))
+    first, second = (world.start(pooled, day) for day in days(2))
+    world.worker("w")
+    world.claim(first)
+
+    def reason(limits: Limits) -> str:
+        with world.database.read() as connection:
+            (found,) = waits_of_run(connection, second.run_id, world.clock.now(), limits)
+        return found.reason
+
+    assert reason(Limits(pools={"gpus": 2}, pipelines={"flow": 2})) == "a worker takes it next"
+    assert reason(Limits(pools={"gpus": 1})) == f"the pool gpus is full: it of run {first.run_id} (1 at once)"
+    behind = f"its run is queued behind run {first.run_id} (limit 1 of"
+    assert reason(Limits(pipelines={"flow": 1})) == f"{behind} pipeline flow)"
+    assert reason(Limits(models={"model": 1})) == f"{behind} model model)"
 
 
 def test_of_a_mapped_step_the_whole_waits_for_its_items(world: HandWorker) -> None:

@@ -268,7 +268,8 @@ def _document(run_id: str) -> dict[str, Any]:
 
     project = open_project()
     with project.database.read() as connection:
-        return run_document(connection, queries.get_run(connection, run_id).run_id, project.clock.now())
+        found = queries.get_run(connection, run_id).run_id
+        return run_document(connection, found, project.clock.now(), project.limits)
 
 
 def _require_step(document: dict[str, Any], step: str | None) -> None:

@@ -4,8 +4,8 @@ A step run that has not ended waits for steps before it, for a time, for a perso
 that is being made. Whoever adds a way of waiting adds its rule here.
 """
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from podium.dag.plan import Plan, Resources
@@ -61,8 +61,20 @@ class SeenWorker:
 
 
 @dataclass(frozen=True)
+class Full:
+    """A limit that is reached: so many may go on at once, and these do."""
+
+    limit: int
+    busy: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Situation:
-    """An open run with all that may keep it waiting; `states` are those of its steps, of a mapped one the whole's."""
+    """An open run with all that may keep it waiting; `states` are those of its steps, of a mapped one the whole's.
+
+    `behind` are the limits of its pipeline and its model that keep it queued, and `full_pools` the pools without room,
+    by their names.
+    """
 
     run_id: str
     plan: Plan
@@ -71,6 +83,8 @@ class Situation:
     steps: Sequence[OpenStep]
     workers: Sequence[SeenWorker]
     now: datetime
+    behind: Mapping[str, Full] = field(default_factory=dict)
+    full_pools: Mapping[str, Full] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -161,6 +175,13 @@ def _for_a_worker(situation: Situation, step: OpenStep) -> str:
     labelled = [worker for worker in taking if set(node.labels) <= set(worker.labels)]
     if not labelled:
         return f"needs a worker with the {'label' if len(node.labels) == 1 else 'labels'} {_listed(node.labels)}"
+    for what, full in situation.behind.items():
+        return (
+            f"its run is queued behind {_listed([f'run {each}' for each in full.busy])} (limit {full.limit} of {what})"
+        )
+    if node.pool in situation.full_pools:
+        full = situation.full_pools[node.pool]
+        return f"the pool {node.pool} is full: {_listed(full.busy)} ({full.limit} at once)"
     able = [worker for worker in labelled if _fits(node.resources, worker)]
     if not able:
         return _too_much(node.resources, labelled)

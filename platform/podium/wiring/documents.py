@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from podium.canary import documents as canaries
 from podium.execution import queries
+from podium.execution.claims import Limits
 from podium.execution.situations import waits_of_run
 from podium.execution.waiting import Waiting
 from podium.finops.costs import cost_of_attempts, cost_of_runs
@@ -18,14 +19,14 @@ from podium.registry.entities import RecordedEvidence
 from podium.wiring.failures import failure_of
 
 
-def run_document(connection: sa.Connection, run_id: str, now: datetime) -> dict[str, Any]:
-    """Return one run with its steps and attempts, why it failed, and what it waits for at `now`."""
+def run_document(connection: sa.Connection, run_id: str, now: datetime, limits: Limits | None = None) -> dict[str, Any]:
+    """Return one run with its steps and attempts, why it failed, and what it waits for at `now` under `limits`."""
     (document,) = run_documents(connection, [run_id])
     steps = _steps(connection, run_id)
     return {
         **document,
         "failure": failure_of(steps),
-        "waiting": [_waiting(each) for each in waits_of_run(connection, run_id, now)],
+        "waiting": [_waiting(each) for each in waits_of_run(connection, run_id, now, limits)],
         "steps": steps,
     }
 

@@ -18,6 +18,7 @@ from podium.db import migrate
 from podium.db.engine import Database, file_lock
 from podium.errors import ConfigurationError
 from podium.execution import attempt_rollup, queries
+from podium.execution.claims import Limits
 from podium.execution.entities import Actor, AttemptUsage
 from podium.execution.progress import Progress
 from podium.execution.service import ExecutionService
@@ -143,6 +144,11 @@ class Project:
     def actor(self) -> Actor:
         """Who works here, as far as it is known."""
         return Actor(self.settings.user)
+
+    @property
+    def limits(self) -> Limits:
+        """How many attempts of a pool and runs of a pipeline or a model may go on at once."""
+        return Limits(self.settings.pools, self.settings.pipeline_limits, self.settings.model_limits)
 
     @property
     def log_folder(self) -> Path:

@@ -9,7 +9,6 @@ from podium.dag.catalogue import pipeline_files
 from podium.dag.loading import imported_names
 from podium.dag.plan import Plan
 from podium.errors import PodiumError
-from podium.execution.claims import Limits
 from podium.execution.entities import Happening
 from podium.execution.slots import Slots
 from podium.execution.worker import Worker, WorkerOptions
@@ -103,7 +102,7 @@ def _worker(project: Project, observe: Observer, slots: Slots, *, for_any_run: b
             lease_seconds=options.lease_seconds,
             log_folder=project.log_folder,
             lock_folder=options.home / "locks",
-            limits=Limits(options.pools, options.pipeline_limits, options.model_limits),
+            limits=project.limits,
             labels=frozenset(options.labels),
             for_any_run=for_any_run,
         ),

@@ -8,7 +8,7 @@ import pytest
 
 from podium.dag.plan import Resources
 from podium.execution.items import WHOLE, item_name
-from podium.execution.waiting import OpenStep, SeenWorker, Situation, Waiting, waits_of
+from podium.execution.waiting import Full, OpenStep, SeenWorker, Situation, Waiting, waits_of
 from tests.execution_world import node, plan_of
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -119,6 +119,16 @@ def later(step: str = "fit", index: int = WHOLE, **facts: Any) -> OpenStep:
 )
 def test_what_a_step_waits_for_is_said(step: OpenStep, workers: tuple[SeenWorker, ...], reason: str) -> None:
     assert wait(step, *workers).reason == reason
+
+
+def test_a_limit_that_is_reached_is_said_with_what_has_reached_it() -> None:
+    pooled = replace(node("pooled"), pool="gpus")
+    situation = Situation("r", plan_of(pooled), None, {"pooled": "ready"}, [ready("pooled")], [WORKER], NOON)
+    behind = replace(situation, behind={"pipeline flow": Full(2, ["x", "y"])})
+    assert waits_of(behind)[0].reason == "its run is queued behind run x and run y (limit 2 of pipeline flow)"
+    full = replace(situation, full_pools={"gpus": Full(1, ["fit[0] of run x"]), "other": Full(1, ["it of run z"])})
+    assert waits_of(full)[0].reason == "the pool gpus is full: fit[0] of run x (1 at once)"
+    assert waits_of(replace(situation, full_pools={"other": Full(1, ["it"])}))[0].reason == "a worker takes it next"
 
 
 def test_a_step_after_one_that_ended_waits_for_the_others_only() -> None:
