@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from podium.db.prepared import Prepared
 from podium.db.schema import attempt, attempt_rollup, event, run, step_run
 from podium.execution.tally import OPEN_RUN_STATES
 
@@ -47,10 +48,8 @@ def add(connection: sa.Connection, run_id: str) -> None:
     Those it had made before it was last resumed are added already. Rows are touched in the order of their keys, so
     that two transactions never wait for each other.
     """
-    rows = [row._asdict() for row in connection.execute(_OF_RUN, {"run_id": run_id})]
-    if rows:
-        rows.sort(key=lambda row: (row["pipeline"], row["state"], row["waited"]))
-        connection.execute(_ADD[connection.dialect.name], rows)
+    rows = sorted(_OF_RUN.rows(connection, {"of_run": run_id}))
+    _ADD[connection.dialect.name].run_all(connection, [dict(zip(_COLUMNS, row, strict=True)) for row in rows])
 
 
 def ended(connection: sa.Connection) -> Mapping[Key, Sums]:
@@ -87,15 +86,17 @@ _SUMS = (
     .where(attempt.c.state != "running")
     .group_by(run.c.pipeline, attempt.c.state, _BUCKET)
 )
-_OF_RUN = _SUMS.where(
-    step_run.c.run_id == sa.bindparam("run_id"),
-    attempt.c.started_at
-    >= sa.func.coalesce(
-        sa.select(sa.func.max(event.c.at))
-        .where(event.c.run_id == sa.bindparam("run_id"), event.c.kind == "run.resumed")
-        .scalar_subquery(),
-        attempt.c.started_at,
-    ),
+_OF_RUN = Prepared(
+    _SUMS.where(
+        step_run.c.run_id == sa.bindparam("of_run"),
+        attempt.c.started_at
+        >= sa.func.coalesce(
+            sa.select(sa.func.max(event.c.at))
+            .where(event.c.run_id == sa.bindparam("of_run"), event.c.kind == "run.resumed")
+            .scalar_subquery(),
+            attempt.c.started_at,
+        ),
+    )
 )
 
 _OPEN = sa.select(run.c.run_id).where(run.c.state.in_([sa.literal_column(f"'{each}'") for each in OPEN_RUN_STATES]))
@@ -117,10 +118,15 @@ _RUNNING = (
     .where(sa.text("attempt.state = 'running'"))  # word for word the index's
     .group_by(run.c.pipeline)
 )
+_COLUMNS = tuple(column.name for column in attempt_rollup.columns)
 _ADD = {
-    dialect: (statement := insert(attempt_rollup)).on_conflict_do_update(
-        index_elements=["pipeline", "state", "waited"],
-        set_={name: attempt_rollup.c[name] + statement.excluded[name] for name in ("attempts", "waited_seconds")},
+    dialect: Prepared(
+        (
+            statement := insert(attempt_rollup).values({name: sa.bindparam(name) for name in _COLUMNS})
+        ).on_conflict_do_update(
+            index_elements=["pipeline", "state", "waited"],
+            set_={name: attempt_rollup.c[name] + statement.excluded[name] for name in ("attempts", "waited_seconds")},
+        )
     )
     for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
 }

@@ -179,7 +179,7 @@ def _for_a_worker(situation: Situation, step: OpenStep) -> str:
         return (
             f"its run is queued behind {_listed([f'run {each}' for each in full.busy])} (limit {full.limit} of {what})"
         )
-    if node.pool in situation.full_pools:
+    if node.pool is not None and node.pool in situation.full_pools:
         full = situation.full_pools[node.pool]
         return f"the pool {node.pool} is full: {_listed(full.busy)} ({full.limit} at once)"
     able = [worker for worker in labelled if _fits(node.resources, worker)]
