@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import podium.errors
@@ -132,7 +133,7 @@ class Slot:
                 sys.stderr.write(f"podium: the step {snooze}\n")
             except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, ends the attempt
                 result = {"state": "failed", "error": _describe(error, self._root, self._worth_retrying)}
-                traceback.print_exception(error)
+                traceback.print_exception(type(error), error, _below_this_file(error.__traceback__))
             if os.getpid() != self._process_id:  # a child that the step forked and let return: not an attempt's end
                 os._exit(0 if result["state"] == "succeeded" else 1)
             leftovers = descendants(os.getpid())
@@ -326,6 +327,13 @@ def _is_worth(retrying: Callable[[BaseException], bool] | None, error: BaseExcep
             f"podium: `on` of the step's Retry raised {type(broken).__name__}: {broken}; the step is tried again.\n"
         )
         return True
+
+
+def _below_this_file(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the frames of this file that it begins with: they are in every one."""
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace
 
 
 def _storable(text: str) -> str:
