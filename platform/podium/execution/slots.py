@@ -103,7 +103,7 @@ class Slots:
                 stdout=log,
                 stderr=log,
                 # Several slots share the cores: OpenMP threads that spin while they wait starve each other.
-                env={"OMP_WAIT_POLICY": "PASSIVE", **_without_secrets(os.environ)},
+                env={"OMP_WAIT_POLICY": "PASSIVE", **without_secrets(os.environ)},
                 start_new_session=True,  # an interrupt at the terminal is the supervisor's to act on
             )
         control_child.close()
@@ -241,6 +241,6 @@ class Slots:
         return self._control
 
 
-def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """Code in a slot never sees the database, nor who its user is to a server."""
     return {name: value for name, value in environment.items() if name not in ("PODIUM_DATABASE_URL", "PODIUM_TOKEN")}
