@@ -56,6 +56,9 @@ def run_pipeline(
     run = Run(
         run_id=ids.new_id(registry.clock.now()),
         pipeline=plan.pipeline,
+        team=plan.team,
+        model=plan.model,
+        environment=plan.environment,
         plan_digest="",  # the plan is not stored
         interval=interval,
         parameters=bound,

@@ -228,6 +228,7 @@ class Running:
             step_run_id=f"{self._run.run_id}/{step_run.label}",
             node=node,
             map_index=step_run.map_index,
+            failures=step_run.failures,
             started_at=now,
             stored=self._stored(read_by(self._plan, node, step_run.map_index).values()),
             log="",
