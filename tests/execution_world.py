@@ -37,7 +37,7 @@ from podium.finops.reconciliation import reconcile
 from podium.ids import digest_bytes
 from podium.registry.store import run_outcome
 from podium.wiring.documents import run_document
-from podium.wiring.plans import load_plans
+from podium.wiring.plans import load_plans, validator
 from podium.wiring.project import LedgerAdapter, Project, open_project
 from podium.wiring.runs import Observer, foreground
 
@@ -281,7 +281,7 @@ class FlowProject:
     def start(self, parameters: Mapping[str, Any] | None = None) -> Run:
         """Start the run of the day, or find it."""
         plan = self.plan()
-        bound = bind_parameters(plan, dict(parameters or {}))
+        bound = bind_parameters(plan, dict(parameters or {}), validate=validator(self.project))
         return self.project.execution.start(plan, DAY, parameters=bound, actor=ACTOR)
 
     def execute(self, run: Run, observe: Observer = lambda _: None) -> dict[str, Any]:

@@ -14,13 +14,17 @@ import pytest
 from podium.dag.authoring import Pipeline
 from podium.execution import queries
 from podium.testing import run_pipeline
-from tests.execution_world import DAY, FlowProject, attempts, loaded, states
+from tests.execution_world import ACTOR, DAY, FlowProject, attempts, loaded, states
 
 # Every shape that a pipeline can have, in one. Where `broken`, the steps that can fail do.
 SHAPES = """
 from dataclasses import dataclass
 
-from podium import run_after
+from typing import Annotated
+
+from annotated_types import Ge
+
+from podium import Retry, run_after, sensor, wait_for_approval
 from podium.errors import EvaluationError
 from podium.execution.context import Snooze
 
@@ -145,12 +149,43 @@ def picky(item: int, broken: bool) -> int:
         raise ValueError(f"{item} is odd")
     return item
 
+@sensor(every=0.02, timeout=60)
+def arrived(folder: str) -> int | None:
+    n = tries(folder, "arrived")
+    return n if n == 3 else None
+
+@step(retries=Retry(3, delay=0.02, on=ConnectionError))
+def choosy(folder: str, broken: bool) -> int:
+    n = tries(folder, "choosy")
+    if n < 3:
+        raise ConnectionError("asleep")
+    if broken:
+        raise KeyError("n")
+    return n
+
+@step(run_if="any_succeeded")
+def any_of(first: int | None, second: int | None) -> list[int | None]:
+    return [first, second]
+
+@step(run_if="none_failed")
+def unless_failed(first: int | None, second: float | None) -> list[float | None]:
+    return [first, second]
+
+@step(run_if="always")
+def tidy(value: int | None) -> str:
+    return f"tidied after {value}"
+
+@step(run_if="always")
+def count(values: list[int] | None) -> int | None:
+    return None if values is None else len(values)
+
 @step
 def later(day: Interval) -> str:
     return day.name
 ---
 def flow(
-    day: Interval, folder: str, broken: bool, factor: float = 2, label: str | None = None, numbers: list[int] = [3, 4]
+    day: Interval, folder: str, broken: bool, factor: float = 2, label: str | None = None, numbers: list[int] = [3, 4],
+    depth: Annotated[int, Ge(1)] = 1,
 ) -> None:
     parts = part(day)
     join(parts.left, parts.right, factor, label)
@@ -179,7 +214,22 @@ def flow(
         later.named("if_known")(day)
     twice.named("of_list").map(no_list(broken))
     leaves(broken)
-    total.named("total_of_picky")(picky.map(numbers, broken=broken))
+    picked = picky.map(numbers, broken=broken)
+    total.named("total_of_picky")(picked)
+    count(picked)
+    twice.named("twice_depth")(depth)
+    twice.named("after_arrival")(arrived(folder))
+    hopes = twice.named("hopes")(choosy(folder, broken))
+    any_of(hopes, twice.named("fine")(depth))
+    any_of.named("none_of_them")(hopes, hopes)
+    unless_failed(depth, without)
+    unless_failed.named("unless_choosy_failed")(hopes, without)
+    tidy(hopes)
+    approval = wait_for_approval(judged, message="Is it good?")
+    with when(approval.approved):
+        later.named("approved")(day)
+        tidy.named("tidy_if_approved")(hopes)
+    later.named("told")(day)
 """
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC")
@@ -207,6 +257,9 @@ class Shapes:
 
     def for_real(self, broken: bool) -> Told:
         run = self.flow.start(self._parameters("real", broken=broken))
+        self.flow.execute(run)
+        decision = {"approved": not broken, "reason": "decided by the test", "actor": ACTOR}
+        self.flow.project.execution.decide(run.run_id, "approval", **decision)
         document = self.flow.execute(run)
         found = states(document)
         with self.flow.project.database.read() as connection:
@@ -222,7 +275,7 @@ class Shapes:
 
     def in_process(self, broken: bool) -> Told:
         parameters = self._parameters("process", broken=broken)
-        result = run_pipeline(self.pipeline, DAY, parameters=parameters)
+        result = run_pipeline(self.pipeline, DAY, parameters=parameters, approvals={"approval": not broken})
         return Told(
             (result.state, result.outcome, result.reason),
             result.states,
@@ -238,12 +291,12 @@ class Shapes:
     def _parameters(self, where: str, *, broken: bool) -> dict[str, str]:
         folder = self.folder / f"{where}-{broken}"
         folder.mkdir()
-        return {"folder": str(folder), "broken": str(broken), "numbers": "[1, 2, 3, 4]", "label": "x"}
+        return {"folder": str(folder), "broken": str(broken), "numbers": "[1, 2, 3, 4]", "label": "x", "depth": "2"}
 
 
 def _with_result(found: dict[str, str]) -> list[str]:
     """The steps that succeeded and return one value, no NamedTuple."""
-    named = ("part", "add")
+    named = ("part", "add", "approval")
     return [label for label, state in found.items() if state == "succeeded" and label.partition("[")[0] not in named]
 
 
@@ -290,7 +343,7 @@ def test_the_shapes_are_what_they_are_meant_to_be(both: tuple[Told, Told]) -> No
         failed = [name for name, state in told.states.items() if state == "failed"]
         assert failed == [
             "hopeless", "refused", "unstorable", "not_as_annotated", "unknown", "no_list", "leaves", "picky",
-            "picky[0]", "picky[2]",
+            "picky[0]", "picky[2]", "choosy",
         ]  # fmt: skip
     else:
         assert told.run == ("succeeded", "none", None)

@@ -22,6 +22,8 @@ RUN_POINTS = (
     "fan_out.before_commit",
     "attempt.after_end",
 )
+# What a person, or a deadline, sets in motion in a run: test_act_crashes.py dies at them.
+ACT_POINTS = ("act.before_commit", "act.after_commit", "deadline.before_commit", "deadline.after_commit")
 MODEL_POINTS = (
     "registry.before_log_model",
     "registry.after_log_model",

@@ -15,7 +15,7 @@ from podium import faults
 from tests.crash import projects, scenarios
 from tests.crash.kills import Part
 from tests.crash.projects import Template
-from tests.crash.scenarios import CANARY_POINTS, MODEL_POINTS, RUN_POINTS
+from tests.crash.scenarios import ACT_POINTS, CANARY_POINTS, MODEL_POINTS, RUN_POINTS
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Template:
 
 
 def test_every_point_is_one_that_a_run_dies_at() -> None:
-    assert {*RUN_POINTS, *MODEL_POINTS, *CANARY_POINTS} == faults.POINTS
+    assert {*RUN_POINTS, *ACT_POINTS, *MODEL_POINTS, *CANARY_POINTS} == faults.POINTS
 
 
 def test_a_run_that_dies_at_every_point_ends_as_if_nothing_had_happened(

@@ -207,7 +207,7 @@ def test_a_run_that_is_cancelled_loses_its_slots_and_ends_as_cancelled(flow: Flo
     assert set(states(document).values()) == {"cancelled"}
     ends = [(each["state"], each["error"]) for step in document["steps"] for each in step["attempts"]]
     assert ends == [("cancelled", "run cancelled: enough")] * 2
-    assert all(each["meter_quality"] == "estimated" for step in document["steps"] for each in step["attempts"])
+    assert all(each["meter_quality"] == "measured" for step in document["steps"] for each in step["attempts"])
     assert all(is_gone(int(path.read_text())) for path in begun)
     kinds = [each.kind for each in told if each.kind.startswith("run.")]
     assert kinds == ["run.started", "run.cancel_requested", "run.cancelled"]

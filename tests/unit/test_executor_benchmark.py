@@ -14,7 +14,7 @@ from benchmarks.executor.peer_environments import PEERS, VENVS_VARIABLE, PeerFai
 from podium.clock import FakeClock
 from podium.db import migrate
 from podium.db.engine import Database
-from podium.execution import queries
+from podium.execution import claims, queries
 from podium.wiring.documents import run_document, run_documents
 from tests.execution_world import CHAIN, HandWorker
 
@@ -99,7 +99,7 @@ def test_copies_of_a_run_are_runs(tmp_path: Path) -> None:
         listed = queries.list_runs(connection, limit=100)
         documents = run_documents(connection, listed)
         original, oldest = (run_document(connection, run_id) for run_id in (listed[0], listed[-1]))
-        assert queries.claimable(connection, by_hand.clock.now()) == {}
+        assert claims.open_runs(connection, by_hand.clock.now(), 10) == []
         events = [len(queries.event_rows(connection, run_id)) for run_id in listed]
     assert listed == [run.run_id, *(f"{run.run_id}-{number}" for number in range(1, 61))]
     assert {(each["state"], each["cost_usd"]) for each in documents} == {("succeeded", original["cost_usd"])}

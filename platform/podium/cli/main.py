@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from podium import __version__
-from podium.cli import canary, costs, database, models, output, pipelines, project, run, runs, server, worker
+from podium.cli import canary, costs, database, models, output, pipelines, project, run, run_acts, runs, server, worker
 from podium.errors import PodiumError
 
 app = typer.Typer(
@@ -23,6 +23,7 @@ app.command("init")(project.init)
 app.command("run")(run.run)
 app.add_typer(pipelines.app, name="pipelines")
 app.add_typer(runs.app, name="runs")
+run_acts.add_to(runs.app)
 app.add_typer(models.app, name="models")
 app.command("promote")(models.promote)
 app.command("rollback")(models.rollback)

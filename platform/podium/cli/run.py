@@ -38,7 +38,7 @@ def run(
     from podium.dag.parameters import bind_parameters
     from podium.errors import UsageError
     from podium.execution import queries
-    from podium.wiring.plans import load_plans
+    from podium.wiring.plans import load_plans, validator
     from podium.wiring.project import open_project
     from podium.wiring.runs import preparation
 
@@ -53,7 +53,7 @@ def run(
         intervals = [Interval.parse(text, plan.timezone) for text in for_]
         for interval in intervals:
             check_grain(interval, plan.grain, plan.pipeline)
-        parameters = bind_parameters(plan, _pairs(param or []))
+        parameters = bind_parameters(plan, pairs(param or []), validate=validator(project))
 
         def finished(interval: Interval) -> str | None:
             with project.database.read() as connection:
@@ -75,7 +75,8 @@ def run(
     execution.report(plan, documents, many=len(intervals) > 1, as_json=as_json)
 
 
-def _pairs(texts: list[str]) -> dict[str, str]:
+def pairs(texts: list[str]) -> dict[str, str]:
+    """Return what `--param NAME=VALUE` says, by name; UsageError for one that says nothing, or is said twice."""
     from podium.errors import UsageError
 
     given: dict[str, str] = {}

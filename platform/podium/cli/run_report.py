@@ -76,7 +76,10 @@ def print_run(document: Document) -> None:
         [
             ("run", [f"{document['run_id']} of {document['pipeline']} for {document['interval_name']}"]),
             ("result", [document["state"] + (f", {document['outcome']}" if document["outcome"] else "")]),
+            ("held", [f"for a decision on {' and '.join(document['held'])}"] if document["held"] else []),
             ("asked by", [f"{document['actor']} ({document['trigger']}) at {output.when(document['created_at'])}"]),
+            ("rerun of", [document["rerun_of"]] if document["rerun_of"] else []),
+            ("deadline", [output.when(document["deadline_at"])] if document["deadline_at"] else []),
             ("parameters", [f"{name} = {value}" for name, value in document["parameters"].items()]),
             ("owner", [f"team {document['team']}, environment {document['environment']}"]),
             ("model", [f"{model['name']}, version {model['version'] or '–'}"]),
@@ -117,8 +120,10 @@ def _print_metrics(verdict: Document) -> None:
 
 
 def result(document: Document) -> str:
-    """Return what a run came to in one word: its outcome if it has one to speak of, else its state."""
+    """Return what a run came to in one word: its outcome if it has one to speak of, `held`, else its state."""
     outcome = document["outcome"]
+    if document["state"] == "running" and document["held"]:
+        return "held"
     return str(document["state"] if outcome in (None, "none") else outcome)
 
 
@@ -172,7 +177,12 @@ def _step_rows(step: Document) -> Iterator[tuple[str, ...]]:
 
 
 def _troubles(step: Document) -> Iterator[tuple[str, list[str]]]:
-    if not step["attempts"] and step["reason"]:
+    if step["state"] == "held":
+        until = f"{datetime.fromisoformat(step['decide_by']):%Y-%m-%d %H:%M:%S} UTC"
+        yield step["label"], [f"held until {until}: {step['reason']}"]
+    elif step["decided_by"]:
+        yield step["label"], [f"{step['decided_by']}: {step['reason']}"]
+    elif not step["attempts"] and step["reason"]:
         yield step["label"], [step["reason"]]
     if step["not_before"]:
         snoozed = step["attempts"][-1]["state"] == "snoozed"

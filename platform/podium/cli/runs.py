@@ -1,20 +1,16 @@
 """`podium runs`: what ran, why it failed, what it printed, and how to go on."""
 
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from podium.cli.options import Json, Reason
+from podium.cli.options import Json
 
 app = typer.Typer(
     help="Runs: what ran, why it failed, how to go on.\n\nExample: podium runs list", no_args_is_help=True
 )
-
-_CANCEL_SECONDS = 10.0
-_POLL_SECONDS = 0.2
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or the beginning or end of it.")]
 
@@ -63,7 +59,7 @@ def show(run_id: RunId, *, as_json: Json = False) -> None:
     from podium.cli import output
     from podium.cli.run_report import print_run
 
-    document = _document(run_id)
+    document = document_of(run_id)
     if as_json:
         output.print_json(document)
     else:
@@ -82,10 +78,10 @@ def logs(
     """
     from podium.cli.log_reader import follow_logs, print_logs
 
-    document = _document(run_id)
+    document = document_of(run_id)
     _require_step(document, step)
     if follow:
-        follow_logs(_log_folder(), lambda: _document(document["run_id"]), step)
+        follow_logs(_log_folder(), lambda: document_of(document["run_id"]), step)
     else:
         print_logs(_log_folder(), document, step)
 
@@ -104,7 +100,7 @@ def graph(run_id: RunId, *, as_json: Json = False) -> None:
     from podium.wiring.project import open_project
 
     project = open_project()
-    document = _document(run_id)
+    document = document_of(run_id)
     with project.database.read() as connection:
         plan = plans.load(connection, queries.get_run(connection, document["run_id"]).plan_digest)
     states = {step["name"]: step["state"] for step in document["steps"] if step["map_index"] is None}
@@ -132,78 +128,8 @@ def graph(run_id: RunId, *, as_json: Json = False) -> None:
         output.console().print(line, soft_wrap=True)
 
 
-@app.command()
-def resume(
-    run_id: RunId,
-    reason: Reason = "resumed by a person",
-    *,
-    as_json: Json = False,
-) -> None:
-    """Go on with a run where it stopped.
-
-    What succeeded is kept; the rest is done with today's code.
-
-    Example: podium runs resume 0j9x3k
-    """
-    from podium.cli import execution
-    from podium.execution import queries
-    from podium.wiring.plans import load_plans
-    from podium.wiring.project import open_project
-    from podium.wiring.runs import preparation
-
-    project = open_project()
-    with project.database.read() as connection:
-        found = queries.get_run(connection, run_id)
-    with preparation(project) as prepared:
-        plan = load_plans(project, before_tracing=prepared.backend).plan(found.pipeline)
-        start = execution.Start(
-            found.interval.name, lambda: project.execution.resume(found.run_id, plan, reason=reason).run_id
-        )
-        documents = execution.execute(project, plan, [start], prepared)
-    execution.report(plan, documents, many=False, as_json=as_json)
-
-
-@app.command()
-def cancel(
-    run_id: RunId,
-    reason: Reason,
-    *,
-    as_json: Json = False,
-) -> None:
-    """Give up a run.
-
-    Steps that run are ended by their workers, within a second or two, and billed; this waits for that, 10 s at most.
-    What succeeded is kept, and `podium runs resume` takes it up again.
-
-    Example: podium runs cancel 0j9x3k --reason "the data were wrong"
-    """
-    from podium.cli import output
-    from podium.errors import Conflict
-    from podium.execution import queries
-    from podium.wiring.project import open_project
-
-    project = open_project()
-    found = project.execution.cancel(run_id, reason=reason)
-    deadline = project.clock.monotonic() + _CANCEL_SECONDS
-    while found.state in ("queued", "running") and project.clock.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
-        with project.database.read() as connection:
-            found = queries.get_run(connection, found.run_id)
-    if found.state in ("succeeded", "failed"):
-        raise Conflict(f"The run {found.run_id} {found.state} before it could be cancelled; nothing was left to do.")
-    if as_json:
-        output.print_json(_document(found.run_id))
-    elif found.state == "cancelled":
-        output.print_lines([f"The run {found.run_id} of {found.pipeline} is cancelled."])
-    else:
-        with project.database.read() as connection:
-            workers = queries.workers_with_attempts(connection, run_id=found.run_id)
-        named = " and ".join(f"process {each.process_id} on {each.host}" for each in workers) or "its worker"
-        said = f"The cancel of run {found.run_id} is on record, and nothing more of it begins"
-        output.print_lines([f"{said}; {named} ends what runs: `podium runs show {found.run_id}`."])
-
-
-def _document(run_id: str) -> dict[str, Any]:
+def document_of(run_id: str) -> dict[str, Any]:
+    """Return the document of a run of the project here."""
     from podium.execution import queries
     from podium.wiring.documents import run_document
     from podium.wiring.project import open_project

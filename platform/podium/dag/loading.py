@@ -19,6 +19,7 @@ from typing import Any
 
 from podium.dag import complaints, location
 from podium.dag.authoring import Pipeline, Step
+from podium.dag.parameter_types import read_texts
 from podium.dag.plan import Plan
 from podium.dag.tracing import trace
 from podium.errors import DefinitionError
@@ -91,9 +92,19 @@ def trace_loaded(root: Path, path: Path) -> list[Plan]:
             module_files=code.module_files,
         )
         for step in plan.steps:
-            load_step(root, plan.file, step.module, step.qualname)
+            if step.kind == "step":
+                load_step(root, plan.file, step.module, step.qualname)
         plans.append(plan)
     return plans
+
+
+def read_texts_of(root: Path, path: Path, pipeline: str, texts: dict[str, str]) -> dict[str, Any]:
+    """Load `path` and return what texts for the run parameters of one of its pipelines stand for; else UsageError."""
+    module = load_file(_absolute(root), path)
+    defined = {each.name: each for each in vars(module).values() if isinstance(each, Pipeline)}
+    if pipeline not in defined:
+        raise DefinitionError(f"{_shown(path, root)} defines no pipeline {pipeline!r} any more; ask for it again.")
+    return read_texts(pipeline, defined[pipeline].function, texts)
 
 
 def load_step(root: Path, file: str, module: str, qualname: str) -> Step[..., Any]:

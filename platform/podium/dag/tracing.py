@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from podium.dag import complaints, location
@@ -9,8 +10,8 @@ from podium.dag.annotations import is_named_tuple, named_outputs, parameter_type
 from podium.dag.authoring import Pipeline
 from podium.dag.handles import Handle, Origin
 from podium.dag.interval import Interval
-from podium.dag.parameters import declared_parameters
-from podium.dag.plan import Plan, StepNode
+from podium.dag.parameter_types import declared_parameters
+from podium.dag.plan import Plan, Resources, StepNode
 from podium.dag.recording import Call, StepDefinition, Trace, recording
 from podium.dag.references import RESULT, Input, IntervalInput, ParameterInput, Reference
 from podium.dag.typecheck import accepts
@@ -113,7 +114,7 @@ def _interval_parameter(label: str, function: Callable[..., Any]) -> str:
 
 def _node(name: str, call: Call, recorded: Trace, module_files: Mapping[str, str]) -> StepNode:
     function, options = call.step.function, call.step.options
-    return StepNode(
+    node = StepNode(
         name=name,
         module=function.__module__,
         module_file=module_files.get(function.__module__),
@@ -133,6 +134,18 @@ def _node(name: str, call: Call, recorded: Trace, module_files: Mapping[str, str
         cache_ttl_seconds=options.cache_ttl_seconds,
         pool=options.pool,
         labels=options.labels,
+        every_seconds=options.every_seconds,
+    )
+    terms = call.approval
+    if terms is None:
+        return node
+    return replace(
+        node,
+        kind="approval",
+        message=terms.message,
+        timeout_seconds=terms.within_seconds,
+        default=terms.otherwise,
+        resources=Resources(cpu=0.0, memory_bytes=0, gpu=0),  # nothing of it is executed
     )
 
 

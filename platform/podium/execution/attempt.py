@@ -4,6 +4,7 @@ A slot executes attempts with it for a worker, and `podium.testing` in the proce
 """
 
 import math
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +17,14 @@ from podium.errors import DefinitionError, NoCodec, PodiumError
 from podium.execution import wire
 from podium.execution.artifacts import Artifact
 from podium.execution.channel import Message
-from podium.execution.context import AttemptContext, entered
+from podium.execution.context import AttemptContext, Snooze, entered
 from podium.execution.items import item_name
 
 Ask = Callable[[str, dict[str, Any]], Any]
 """Asks a service by name, with arguments; its PodiumError is raised."""
+
+WorthRetrying = Callable[[BaseException], bool]
+"""Tells of an error whether another attempt could end otherwise."""
 
 _CONDITION_CHARACTERS = 500
 """A condition travels in its row; even if each character takes 4 bytes and is escaped, it fits."""
@@ -42,7 +46,10 @@ class Artifacts(Protocol):
 def call(
     function: Callable[..., Any], work: Message, artifacts: Artifacts, ask: Ask, build_services: Callable[[], Any]
 ) -> Any:
-    """Call a step's function with the inputs that an `execute` message names, in its context."""
+    """Call a step's function with the inputs that an `execute` message names, in its context.
+
+    Raises Snooze for a sensor to which nothing has come yet.
+    """
     arguments = {name: _argument(source, artifacts) for name, source in work["inputs"].items()}
     context = AttemptContext(
         **{**work["context"], "interval": values.decode(work["context"]["interval"])},
@@ -51,7 +58,10 @@ def call(
         artifact=lambda digest: artifacts.get(wire.artifact_from_document(ask("artifact", {"digest": digest}))),
     )
     with entered(context):
-        return function(**arguments)
+        result = function(**arguments)
+    if result is None and work["every"] is not None:
+        raise Snooze(work["every"], "nothing has come yet")
+    return result
 
 
 def store_outputs(work: Message, result: Any, artifacts: Artifacts) -> dict[str, Message]:
@@ -69,8 +79,11 @@ def store_outputs(work: Message, result: Any, artifacts: Artifacts) -> dict[str,
     return {name: _stored(f"{step}.{name}", value, artifacts) for name, value in outputs.items()}
 
 
-def describe(error: BaseException, root: Path) -> Message:
-    """Return type, one paragraph and whether trying again can help, of what a step raised; `root` is the project's."""
+def describe(error: BaseException, root: Path, worth_retrying: WorthRetrying | None) -> Message:
+    """Return type, one paragraph and whether trying again can help, of what a step raised.
+
+    The step itself may know more of the latter. `root` is the project's: in its files is where an error is placed.
+    """
     kind = type(error).__name__
     try:
         about_a_model = complaints.about_a_model(error)
@@ -83,7 +96,7 @@ def describe(error: BaseException, root: Path) -> Message:
     return {
         "type": kind[:_ERROR_TYPE_CHARACTERS],
         "message": storable(text or kind) + place,
-        "retryable": not isinstance(error, PodiumError) or error.retryable,
+        "retryable": (not isinstance(error, PodiumError) or error.retryable) and _is_worth(worth_retrying, error),
     }
 
 
@@ -92,6 +105,19 @@ def storable(text: str) -> str:
     if len(text) > _ERROR_CHARACTERS:
         text = f"{text[:_ERROR_CHARACTERS]} … ({len(text):,} characters; the log has all)"
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def _is_worth(retrying: WorthRetrying | None, error: BaseException) -> bool:
+    """Ask the step's own predicate whether an error is worth another attempt; one that raises has not said no."""
+    if retrying is None:
+        return True
+    try:
+        return retrying(error)
+    except Exception as broken:  # noqa: BLE001 - code of the user's
+        sys.stderr.write(
+            f"podium: `on` of the step's Retry raised {type(broken).__name__}: {broken}; the step is tried again.\n"
+        )
+        return True
 
 
 def _argument(source: Message, artifacts: Artifacts) -> Any:

@@ -33,6 +33,7 @@ class Claim:
     run_id: str
     failures: int
     stored: Stored  # what it reads, and those that were claimed with it
+    generation: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Candidate(NamedTuple):
     number: int
     ready_at: datetime | None
     cache_key: str | None
+    generation: int
 
 
 class OpenRun(NamedTuple):
@@ -114,7 +116,7 @@ def lock(
     locked = store.lock_run(connection, run_id) if wait else store.try_lock_run(connection, run_id)
     if locked is None:
         raise RunIsBusy
-    if locked.state not in ("queued", "running") or locked.cancel_reason is not None:
+    if locked.state not in ("queued", "running"):
         return None
     if locked.plan_digest != plan.digest:
         return None
@@ -142,13 +144,25 @@ def claim(
         return []
     run_id = taken[0].run_id
     reads = {each.step_run_id: read_by(plan, plan.step(each.step), each.map_index) for each in taken}
-    stored = outputs.stored(connection, run_id, plan, {read for own in reads.values() for read in own.values()})
+    read = {read for own in reads.values() for read in own.values()}
+    if any(plan.step(each.step).run_if != "all_succeeded" for each in taken):
+        read = outputs.there(connection, run_id, read)
+    stored = outputs.stored(connection, run_id, plan, read)
     claims = []
     for each in taken:
         made = Claim(
-            ids.new_id(now), each.number, each.step_run_id, each.step, each.map_index, run_id, each.failures, stored
+            ids.new_id(now),
+            each.number,
+            each.step_run_id,
+            each.step,
+            each.map_index,
+            run_id,
+            each.failures,
+            stored,
+            each.generation,
         )
-        digests = {name: digest_of(stored[read]) for name, read in reads[each.step_run_id].items()}
+        own = reads[each.step_run_id].items()
+        digests = {name: digest_of(stored[read]) for name, read in own if read in stored}
         _begin(connection, worker_id, made, plan, digests, lease_seconds, now)
         claims.append(made)
     if locked.state == "queued":
@@ -263,7 +277,7 @@ def _open_runs(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
     may_start = sa.exists().where(step_run.c.run_id == run.c.run_id, _STEP_MAY_START).correlate(run)
     return (
         sa.select(*columns)
-        .where(_IS_OPEN, run.c.cancel_requested_at.is_(None), may_start, *conditions)
+        .where(_IS_OPEN, may_start, *conditions)
         .order_by(run.c.rank_at, run.c.run_id)
         .limit(sa.bindparam("count"))
     )
@@ -279,6 +293,7 @@ def _candidates(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
         _NEXT_NUMBER.label("number"),
         step_run.c.ready_at,
         step_run.c.cache_key,
+        step_run.c.generation,
     )
     return (
         sa.select(*columns)

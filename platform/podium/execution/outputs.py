@@ -9,6 +9,7 @@ from podium.dag.plan import Plan
 from podium.db.prepared import Prepared
 from podium.db.schema import artifact, output, step_run
 from podium.errors import InternalError
+from podium.execution import queries
 from podium.execution.artifacts import Artifact
 from podium.execution.items import WHOLE, item_name, parse_item
 from podium.execution.reads import Read, Stored, digests_of, maker_of, on_the_way_to
@@ -42,9 +43,15 @@ def stored(connection: sa.Connection, run_id: str, plan: Plan, reads: Collection
     return answer
 
 
+def there(connection: sa.Connection, run_id: str, reads: Collection[Read]) -> set[Read]:
+    """Return those of the reads whose step succeeded; the others find nothing."""
+    states = queries.step_states(connection, run_id, {read.step for read in reads})
+    return {read for read in reads if states[read.step] == "succeeded"}
+
+
 def read_before(connection: sa.Connection, run_id: str, plan: Plan, read: Read) -> list[str]:
     """Return the digests of all that was read by the step run that made what a step reads, and by those before it."""
-    reads = on_the_way_to(plan, *maker_of(plan, read))
+    reads = there(connection, run_id, on_the_way_to(plan, *maker_of(plan, read)))
     return digests_of(stored(connection, run_id, plan, reads).values())
 
 
@@ -57,7 +64,7 @@ def read_for(connection: sa.Connection, run_id: str, plan: Plan, digest: str) ->
         .where(step_run.c.run_id == run_id, output.c.digest == digest)
     )
     reads = {read for row in rows for read in on_the_way_to(plan, row.name, row.map_index)}
-    return digests_of(stored(connection, run_id, plan, reads).values())
+    return digests_of(stored(connection, run_id, plan, there(connection, run_id, reads)).values())
 
 
 def _one(connection: sa.Connection, run_id: str, plan: Plan, step: str, name: str, index: int) -> Artifact | None:

@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from podium.dag.interval import Interval
 from podium.db.prepared import Prepared
 from podium.db.schema import artifact, attempt, event, plan, run, step_run, worker
-from podium.db.schema.execution import STEP_ENDED
 from podium.errors import InternalError, NotFound
 from podium.execution.artifacts import Artifact
 from podium.execution.entities import Actor, Assignment, Run
@@ -95,12 +94,60 @@ def get_run(connection: sa.Connection, run_id: str) -> Run:
     return _run_of(found[0])
 
 
-def cancel_reasons(connection: sa.Connection, run_ids: Collection[str]) -> dict[str, str]:
-    """Return why runs are to be cancelled, or were, by id: those of `run_ids` that are."""
-    query = sa.select(run.c.run_id, run.c.reason).where(
+@dataclass(frozen=True)
+class Stop:
+    """Why a run is stopped, or was; one that is stopped at its deadline or later is stopped by it."""
+
+    reason: str
+    past_deadline: bool
+
+
+def stops(connection: sa.Connection, run_ids: Collection[str]) -> dict[str, Stop]:
+    """Return which of `run_ids` are to be stopped, or were, and why."""
+    query = sa.select(run.c.run_id, run.c.reason, run.c.cancel_requested_at, run.c.deadline_at).where(
         run.c.run_id.in_(run_ids), run.c.cancel_requested_at.is_not(None)
     )
-    return {row.run_id: row.reason for row in connection.execute(query)}
+    return {
+        row.run_id: Stop(row.reason, row.deadline_at is not None and row.cancel_requested_at >= row.deadline_at)
+        for row in connection.execute(query)
+    }
+
+
+def overdue_runs(connection: sa.Connection, now: datetime) -> list[str]:
+    """Return the open runs whose deadline has come and that are not being stopped yet."""
+    query = sa.select(run.c.run_id).where(
+        sa.text("run.state IN ('queued', 'running')"),  # word for word the index'
+        run.c.deadline_at <= now,
+        run.c.cancel_requested_at.is_(None),
+    )
+    return list(connection.scalars(query))
+
+
+def overdue_approvals(connection: sa.Connection, now: datetime) -> list[tuple[str, str]]:
+    """Return run and step of each held step run that nobody decided about in time."""
+    query = sa.select(step_run.c.run_id, step_run.c.name).where(
+        sa.text("step_run.state = 'held'"),  # word for word the index'
+        step_run.c.decide_by <= now,
+    )
+    return [(row.run_id, row.name) for row in connection.execute(query)]
+
+
+def held_steps(connection: sa.Connection, run_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the steps that are held for a decision, by run, of those of `run_ids` that have any."""
+    query = (
+        sa.select(step_run.c.run_id, step_run.c.name)
+        .where(sa.text("step_run.state = 'held'"), step_run.c.run_id.in_(run_ids))
+        .order_by(step_run.c.position)
+    )
+    found: dict[str, list[str]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.run_id, []).append(row.name)
+    return found
+
+
+def waits_for_a_person(connection: sa.Connection, run_id: str) -> bool:
+    """Tell whether all that could go on in a run is held: nothing of it runs, may start, or comes at a time."""
+    return {row[0] for row in _GOING_ON.rows(connection, {"of_run": run_id})} == {"held"}
 
 
 def last_event_id(connection: sa.Connection) -> int:
@@ -200,16 +247,6 @@ def step_states(connection: sa.Connection, run_id: str, steps: Iterable[str]) ->
     return found
 
 
-def final_step_states(connection: sa.Connection, run_id: str) -> dict[str, str]:
-    """Return the states of a run's ended steps, by name; of a mapped step that of the whole."""
-    rows = connection.execute(
-        sa.select(step_run.c.name, step_run.c.state).where(
-            step_run.c.run_id == run_id, step_run.c.map_index == WHOLE, step_run.c.state.in_(STEP_ENDED)
-        )
-    )
-    return {row.name: row.state for row in rows}
-
-
 def step_run_id(connection: sa.Connection, run_id: str, step: str) -> str:
     """Return the id of a step's own row; of a mapped step, of the whole."""
     found: str = connection.execute(
@@ -224,6 +261,44 @@ def running_attempt(connection: sa.Connection, attempt_id: str) -> AttemptRow | 
     """Return an attempt if it still runs."""
     row = connection.execute(_running_attempts().where(attempt.c.attempt_id == attempt_id)).first()
     return None if row is None else AttemptRow(**row._asdict())
+
+
+def running_attempts_of_run(connection: sa.Connection, run_id: str) -> list[AttemptRow]:
+    """Return the attempts of a run that are running."""
+    rows = connection.execute(_running_attempts().where(step_run.c.run_id == run_id))
+    return [AttemptRow(**row._asdict()) for row in rows]
+
+
+def first_started_at(connection: sa.Connection, run_id: str, step_run_id: str) -> datetime:
+    """Return when the first attempt of a step run began since its run was last taken up again."""
+    taken_up = (
+        sa.select(sa.func.max(event.c.at, type_=event.c.at.type))
+        .where(event.c.run_id == run_id, event.c.kind.in_(("run.resumed", "run.retried")))
+        .scalar_subquery()
+    )
+    first: datetime = connection.execute(
+        sa.select(sa.func.min(attempt.c.started_at, type_=attempt.c.started_at.type)).where(
+            attempt.c.step_run_id == step_run_id, sa.or_(taken_up.is_(None), attempt.c.started_at >= taken_up)
+        )
+    ).scalar_one()
+    return first
+
+
+def deadline_at(connection: sa.Connection, run_id: str) -> datetime | None:
+    """Return when a run must have ended, if it must."""
+    found: datetime | None = connection.scalar(sa.select(run.c.deadline_at).where(run.c.run_id == run_id))
+    return found
+
+
+def skipped_by_hand(connection: sa.Connection, run_id: str) -> set[str]:
+    """Return the steps of a run that a person skipped."""
+    query = sa.select(step_run.c.name).where(
+        step_run.c.run_id == run_id,
+        step_run.c.map_index == WHOLE,
+        step_run.c.state == "skipped",
+        step_run.c.decided_by.is_not(None),
+    )
+    return set(connection.scalars(query))
 
 
 def running_attempts_of(connection: sa.Connection, worker_id: str) -> list[AttemptRow]:
@@ -324,6 +399,14 @@ _OF_STEP = (
 )
 _STEP_STATE = Prepared(sa.select(step_run.c.state).where(*_OF_STEP))
 _RUN_STATE = Prepared(sa.select(run.c.state).where(run.c.run_id == sa.bindparam("of_run")))
+_GOING_ON = Prepared(
+    sa.select(step_run.c.state)
+    .where(
+        step_run.c.run_id == sa.bindparam("of_run"),
+        sa.or_(step_run.c.state.in_(("ready", "running", "held")), step_run.c.not_before.is_not(None)),
+    )
+    .distinct()
+)
 _LAST_EVENT_ID = Prepared(sa.select(sa.func.max(event.c.event_id)))
 _EVENTS = Prepared(
     sa.select(*(event.c[name] for name in EventRow._fields))

@@ -9,11 +9,12 @@ import importlib
 import io
 import os
 import queue
+import signal
 import socket
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,17 @@ from typing import Any
 import podium.errors
 from podium import faults
 from podium.dag import loading, values
+from podium.dag.authoring import Step
 from podium.errors import InternalError, PodiumError
 from podium.execution import attempt, meter, wire
 from podium.execution.artifacts import ArtifactStore
 from podium.execution.channel import Channel, ChannelClosed, Message
 from podium.execution.codecs import Codecs
-from podium.execution.context import Snooze
+from podium.execution.context import Cancelled, Snooze
 from podium.execution.processes import adopt_orphans, descendants, end_descendants, reap
 
+_INTERRUPT = signal.SIGUSR2
+"""Not SIGTERM: processes that the step forks inherit the handler, and `terminate()` must go on ending them."""
 _GROWTH_BYTES = 512 * 1024 * 1024
 """A slot that grew by more since it started is replaced after its attempt."""
 
@@ -53,6 +57,9 @@ class Slot:
         self._configuration = configuration
         self._work: queue.Queue[Message] = queue.Queue()
         self._answers: queue.Queue[Message] = queue.Queue()
+        self._interruptible: str | None = None  # the attempt whose step runs now
+        self._interrupted: str | None = None  # the attempt that was last asked to end
+        self._worth_retrying: Callable[[BaseException], bool] | None = None
         self._first_memory_bytes = _own_memory_bytes()
         faults.configure(Path(configuration["home"]))
 
@@ -75,13 +82,38 @@ class Slot:
         try:
             while True:
                 message = self._channel.receive()
-                (self._work if message["type"] == "execute" else self._answers).put(message)
+                if message["type"] == "interrupt":
+                    self._interrupted = message["attempt_id"]
+                    signal.pthread_kill(threading.main_thread().ident or 0, _INTERRUPT)
+                else:
+                    (self._work if message["type"] == "execute" else self._answers).put(message)
         except (ChannelClosed, OSError):
             end_descendants(os.getpid())
             os._exit(1)
 
+    def _raise_cancelled(self, *_: object) -> None:
+        """Raise Cancelled in the step that was asked to end; between steps, or in another one, do nothing.
+
+        The signal that brings us here wakes a step that waits in a system call; whom it is meant for, the message said.
+        """
+        if self._interruptible is not None and self._interruptible == self._interrupted:
+            self._interruptible = None
+            raise Cancelled("the run is being stopped; there are a few seconds to tidy up")
+
+    @contextmanager
+    def _interrupts(self, attempt_id: str) -> Iterator[None]:
+        """Let the attempt be interrupted in this block."""
+        signal.signal(_INTERRUPT, self._raise_cancelled)  # each time: a step may have set a handler of its own
+        self._interruptible = attempt_id
+        try:
+            self._raise_cancelled()  # if it was asked before it began
+            yield
+        finally:
+            self._interruptible = None
+
     def _execute(self, work: Message) -> Message:
         faults.reach("slot.before_execute")
+        self._worth_retrying = None
         with _log_to(Path(work["log"])):
             measured, threads = meter.Meter(), set(threading.enumerate())
             try:
@@ -90,7 +122,7 @@ class Slot:
                 result = {"state": "snoozed", "seconds": snooze.seconds, "reason": attempt.storable(snooze.reason)}
                 sys.stderr.write(f"podium: the step {snooze}\n")
             except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, ends the attempt
-                result = {"state": "failed", "error": attempt.describe(error, self._root)}
+                result = {"state": "failed", "error": attempt.describe(error, self._root, self._worth_retrying)}
                 traceback.print_exception(error)
             if os.getpid() != self._process_id:  # a child that the step forked and let return: not an attempt's end
                 os._exit(0 if result["state"] == "succeeded" else 1)
@@ -110,23 +142,27 @@ class Slot:
             "type": "result",
             "attempt_id": work["attempt_id"],
             "usage": wire.usage_to_document(usage),
-            "recycle": bool(leftovers or running_on) or _own_memory_bytes() - self._first_memory_bytes > _GROWTH_BYTES,
+            "recycle": bool(leftovers or running_on)
+            or self._interrupted == work["attempt_id"]  # in the middle of an import, maybe
+            or _own_memory_bytes() - self._first_memory_bytes > _GROWTH_BYTES,
         }
 
     def _run(self, work: Message) -> Message:
         os.chdir(self._root)  # wherever the worker was started, and whereto the attempt before went
-        function = self._load_function(work)
-        limited = _thread_limit(work["cpu"])(function)  # from the call on: what it reads may import numpy
-        result = attempt.call(limited, work, self._store, self.ask, self._services)
+        with self._interrupts(work["attempt_id"]):
+            step = self._load_step(work)
+            self._worth_retrying = step.definition.options.worth_retrying
+            limited = _thread_limit(work["cpu"])(step.function)  # from the call on: what it reads may import numpy
+            result = attempt.call(limited, work, self._store, self.ask, self._services)
         return attempt.store_outputs(work, result, self._store)
 
     def _services(self) -> Any:
         module, _, attribute = self._configuration["services"].partition(":")
         return getattr(importlib.import_module(module), attribute)(self._configuration, self.ask)
 
-    def _load_function(self, work: Message) -> Any:
+    def _load_step(self, work: Message) -> Step[..., Any]:
         loading.check_unchanged(self._root, work["modules"])
-        return loading.load_step(self._root, work["file"], work["module"], work["qualname"]).function
+        return loading.load_step(self._root, work["file"], work["module"], work["qualname"])
 
 
 @contextmanager

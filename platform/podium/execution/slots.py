@@ -55,6 +55,10 @@ class SlotHandle:
         seen = None if self.process_id is None else meter.sample(self.process_id)
         return seen and meter.Sample(seen.cpu_seconds - self.first_cpu_seconds, seen.memory_bytes)
 
+    def interrupt(self) -> None:
+        """Have Cancelled raised in the step that it executes."""
+        self.answer({"type": "interrupt", "attempt_id": self.attempt_id})
+
     def end(self) -> None:
         """Have the host kill it with everything it started; its end is reported like any other."""
         if not self.ending:

@@ -39,6 +39,7 @@ def create_run(
     idempotency_key: str,
     actor: Actor,
     now: datetime,
+    rerun_of: str | None = None,
 ) -> tuple[str, bool]:
     """Create a queued run with its waiting step runs; return its id, and False if the key already had one.
 
@@ -67,6 +68,8 @@ def create_run(
             "created_at": now,
             "priority": plan.priority,
             "rank_at": now - timedelta(seconds=plan.priority * PRIORITY_SECONDS),
+            "deadline_at": deadline_of(plan, now),
+            "rerun_of": rerun_of,
         },
     )
     if not created:
@@ -100,6 +103,11 @@ def create_run(
     )
     record(connection, run_id, "run.created", now)
     return run_id, True
+
+
+def deadline_of(plan: Plan, now: datetime) -> datetime | None:
+    """Return when a run that is asked for, or taken up again, now must have ended."""
+    return None if plan.deadline_seconds is None else now + timedelta(seconds=plan.deadline_seconds)
 
 
 def open_run(connection: sa.Connection, pipeline: str, interval: Interval) -> str | None:
@@ -245,11 +253,11 @@ def end_attempt(connection: sa.Connection, attempt_id: str, worker_id: str, end:
 def store_outputs(
     connection: sa.Connection,
     step_run_id: str,
-    attempt_id: str,
+    attempt_id: str | None,
     outputs: Mapping[str, Artifact],
     now: datetime,
 ) -> None:
-    """Record what a step run produced; artifacts that are known stay as they are."""
+    """Record what a step run produced, by an attempt or (None) a person; artifacts that are known stay as they are."""
     made = {each.digest: each for each in outputs.values()}
     _ADD_ARTIFACT[connection.dialect.name].run_all(
         connection,
@@ -287,11 +295,11 @@ def count_down(connection: sa.Connection, run_id: str, step: str) -> int:
     return left
 
 
-def close_step(connection: sa.Connection, run_id: str) -> int:
-    """Count one open step of a run less; return how many are left."""
-    row = _CLOSE_STEP.first(connection, {"of_run": run_id})
+def close_steps(connection: sa.Connection, run_id: str, count: int) -> int:
+    """Count so many open steps of a run less; return how many are left."""
+    row = _CLOSE_STEPS.first(connection, {"of_run": run_id, "closed": count})
     if row is None:
-        raise InternalError(f"There is no run {run_id} to close a step of.")
+        raise InternalError(f"There is no run {run_id} to close steps of.")
     left: int = row[0]
     return left
 
@@ -366,38 +374,19 @@ def change_plan(connection: sa.Connection, run_id: str, before: Plan, after: Pla
     record(connection, run_id, "run.code_changed", now, reason=reason)
 
 
-def request_cancel(connection: sa.Connection, run_id: str, reason: str, now: datetime) -> None:
-    """Note that an open run is to be cancelled, once: from now on nothing of it is claimed."""
-    lock_run(connection, run_id)
+def request_stop(connection: sa.Connection, run_id: str, kind: str, reason: str, now: datetime) -> bool:
+    """Note that an open run is to be stopped, and why; False, and nothing written, if it ended or is stopped already.
+
+    Whoever does it cancels what has not begun in the same transaction: whatever may start afterwards is clean-up.
+    """
     requested = connection.execute(
         run.update()
         .where(run.c.run_id == run_id, run.c.state.in_(("queued", "running")), run.c.cancel_requested_at.is_(None))
         .values(cancel_requested_at=now, reason=reason)
     )
-    if requested.rowcount:
-        record(connection, run_id, "run.cancel_requested", now, reason=reason)
-
-
-def cancel_run(connection: sa.Connection, run_id: str, reason: str, now: datetime) -> bool:
-    """End an open run and its open steps as cancelled; False, and nothing written, if it ended or a step is running."""
-    lock_run(connection, run_id)
-    of_run = step_run.c.run_id == run_id
-    if connection.scalar(sa.select(step_run.c.step_run_id).where(of_run, step_run.c.state == "running").limit(1)):
+    if not requested.rowcount:
         return False
-    requested_at = sa.func.coalesce(run.c.cancel_requested_at, now, type_=run.c.cancel_requested_at.type)
-    cancelled = connection.execute(
-        run.update()
-        .where(run.c.run_id == run_id, run.c.state.in_(("queued", "running")))
-        .values(state="cancelled", reason=reason, open_steps=0, cancel_requested_at=requested_at, ended_at=now)
-    )
-    if not cancelled.rowcount:
-        return False
-    connection.execute(
-        step_run.update()
-        .where(of_run, step_run.c.ended_at.is_(None))
-        .values(state="cancelled", reason=reason, not_before=None, ended_at=now)
-    )
-    record(connection, run_id, "run.cancelled", now, reason=reason)
+    record(connection, run_id, kind, now, reason=reason)
     return True
 
 
@@ -451,10 +440,10 @@ _ADD_OUTPUT = Prepared(_insert(output, "step_run_id", "name", "digest", "attempt
 _COUNT_DOWN = Prepared(
     step_run.update().where(*_OF_STEP).values(waiting_on=step_run.c.waiting_on - 1).returning(step_run.c.waiting_on)
 )
-_CLOSE_STEP = Prepared(
+_CLOSE_STEPS = Prepared(
     run.update()
     .where(run.c.run_id == sa.bindparam("of_run"))
-    .values(open_steps=run.c.open_steps - 1)
+    .values(open_steps=run.c.open_steps - sa.bindparam("closed", type_=sa.Integer))
     .returning(run.c.open_steps)
 )
 _MOVE_STEP = Prepared(

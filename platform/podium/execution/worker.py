@@ -19,7 +19,7 @@ from podium import faults, ids
 from podium.clock import Clock
 from podium.db.engine import Database, Session
 from podium.errors import PodiumError, ServiceUnavailable
-from podium.execution import assignments, liveness, plans, queries, store
+from podium.execution import assignments, deadlines, liveness, plans, queries, store
 from podium.execution.backend import Backend, SeatEnded, SeatLost, SeatNews, SeatWaits
 from podium.execution.channel import Message
 from podium.execution.claiming import Claimer, ClaimFailed
@@ -44,13 +44,17 @@ _Ended = tuple[Execution, AttemptEnd]
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How a worker works: lease length, what it may claim, and where logs and locks lie."""
+    """How a worker works: lease length, what it may claim, and where logs and locks lie.
+
+    A step whose run is stopped has `cancel_grace_seconds` to tidy up.
+    """
 
     lease_seconds: float
     log_folder: Path
     lock_folder: Path
     limits: Limits = field(default_factory=Limits)
     labels: frozenset[str] = frozenset()
+    cancel_grace_seconds: float = 10.0
 
 
 @dataclass
@@ -112,11 +116,11 @@ class Worker:
             self._session.close()
 
     def execute(self, run_id: str) -> Run:
-        """Execute what may be executed of a run until it has ended, whoever ends it; return it."""
+        """Execute what may be executed of a run until it ended, whoever ends it, or waits for a person; return it."""
         self._news.follow_only(())
         self._news.follow(run_id, after=0)
         self._rescue()
-        self._work(lambda: self._has_ended(run_id), only=run_id)
+        self._work(lambda: self._is_over(run_id), only=run_id)
         with self._session.read() as connection:
             self._news.show(self._news.read(connection))
             return queries.get_run(connection, run_id)
@@ -167,9 +171,12 @@ class Worker:
             heapq.heappop(self._due)
         return self._session.others_wrote() or come or now >= self._next_look
 
-    def _has_ended(self, run_id: str) -> bool:
+    def _is_over(self, run_id: str) -> bool:
+        """Tell whether a run has ended, or nothing can be done in it before a person decides."""
         with self._session.read() as connection:
-            return not queries.is_open(connection, run_id)
+            if not queries.is_open(connection, run_id):
+                return True
+            return not self._executions and queries.waits_for_a_person(connection, run_id)
 
     def _write(self, ends: Sequence[_Ended]) -> None:
         """End attempts and claim what comes next, in one transaction; then have that executed.
@@ -318,7 +325,7 @@ class Worker:
         execution.seat.release()
 
     def _tick(self) -> None:
-        """Renew leases, sample what runs, and end what is past its time or its memory, or of a cancelled run."""
+        """Renew leases, sample what runs, and end what is past its time or its memory, or of a stopped run."""
         if not self._executions:
             return
         with self._session.write() as connection:
@@ -330,7 +337,7 @@ class Worker:
                 self.clock.now(),
             )
             runs = {each.assignment.run.run_id for each in self._executions.values()}
-            cancel_reasons = queries.cancel_reasons(connection, runs)
+            stops = queries.stops(connection, runs)
             happened = self._news.read(connection)
         for attempt_id, execution in list(self._executions.items()):
             if attempt_id not in held:
@@ -338,9 +345,9 @@ class Worker:
                 self._forget(execution)
                 continue
             execution.look(self.clock.monotonic())
-            cancel_reason = cancel_reasons.get(execution.assignment.run.run_id)
-            if cancel_reason is not None:
-                execution.cancel(cancel_reason, self.clock.monotonic())
+            stop = stops.get(execution.assignment.run.run_id)
+            if stop is not None and execution.assignment.node.run_if != "always":
+                execution.ask_to_end(stop, self.options.cancel_grace_seconds, self.clock.monotonic())
             if execution.ending is not None:
                 execution.seat.end()
         self._news.show(happened)
@@ -367,6 +374,7 @@ class Worker:
     def _rescue(self) -> None:
         self._next_rescue = self.clock.monotonic() + _RESCUE_SECONDS
         rescue(self.database, self.progress, self.clock, besides=self._worker_id)
+        deadlines.enforce(self.database, self.progress, self.clock)
 
 
 def _run_id(ended: _Ended) -> str:

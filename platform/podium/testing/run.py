@@ -1,21 +1,23 @@
 """`run_pipeline`: from a pipeline, an interval and fakes to a run that ended."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+
+from pydantic_core import to_json
 
 from podium import ids
 from podium.clock import FakeClock
 from podium.dag.authoring import Pipeline
 from podium.dag.interval import Interval, check_grain
+from podium.dag.parameter_types import read_texts
 from podium.dag.parameters import bind_parameters
 from podium.dag.tracing import trace_calls
 from podium.errors import UsageError
 from podium.execution.entities import Actor, Run
 from podium.settings import PROJECT_FILE
 from podium.testing.artifacts import StoredValues, ValuesAsTheyAre
-from podium.testing.fakes import with_fakes
+from podium.testing.fakes import check_choices, with_fakes
 from podium.testing.registry import FakeRegistry
 from podium.testing.result import RunResult
 from podium.testing.running import Running
@@ -27,6 +29,7 @@ def run_pipeline(
     *,
     parameters: Mapping[str, Any] | None = None,
     fakes: Mapping[str, Callable[..., Any]] | None = None,
+    approvals: Mapping[str, bool | None] | None = None,
     clock: FakeClock | None = None,
     registry: FakeRegistry | None = None,
     stored: bool = True,
@@ -35,20 +38,26 @@ def run_pipeline(
 
     The pipeline is checked, its steps are decided about, tried again and mapped as in a real run; back-off and snoozes
     move the `clock` instead of taking time. Each of `fakes` stands in for the function of the step it is named after.
-    Stages ask the `registry`, by default an empty one. What a step returns goes through the codecs of a real run;
-    with `stored=False` later steps get the very object. Not in process: time and memory limits, deadlines, results
+    `approvals` says what is decided where the run is held, by the approval's name; None stands for nobody, who decides
+    by letting its time run out. Stages ask the `registry`, by default an empty one. What a step returns goes through
+    the codecs of a real run; with `stored=False` later steps get the very object. Not in process: time and memory limits, deadlines, results
     taken over from a cache.
 
     An exception of a step is a result, as it is in a run. Raises DefinitionError for a pipeline that could not run,
     InvalidInterval and UsageError for an interval, a parameter or a fake that does not fit, and UsageError for a step
-    that snoozes for ever.
+    that snoozes for ever and for an approval that nothing is said about.
     """
     plan, definitions = trace_calls(pipeline)
-    functions = with_fakes(plan, definitions, fakes or {})
+    definitions = with_fakes(plan, definitions, fakes or {})
+    check_choices(plan, approvals or {})
     if isinstance(interval, str):
         interval = Interval.parse(interval, plan.timezone)
     check_grain(interval, plan.grain, plan.pipeline)
-    bound = bind_parameters(plan, {name: _text(name, value) for name, value in (parameters or {}).items()})
+    bound = bind_parameters(
+        plan,
+        {name: _text(name, value) for name, value in (parameters or {}).items()},
+        validate=lambda _, texts: read_texts(pipeline.name, pipeline.function, dict(texts)),
+    )
     if registry is None:
         registry = FakeRegistry(clock)
     if clock is not None and clock is not registry.clock:
@@ -68,9 +77,8 @@ def run_pipeline(
         reason=None,
         actor=Actor("tester"),
     )
-    return Running(
-        plan, run, functions, registry, StoredValues() if stored else ValuesAsTheyAre(), _root_of(pipeline)
-    ).to_its_end()
+    artifacts = StoredValues() if stored else ValuesAsTheyAre()
+    return Running(plan, run, definitions, approvals or {}, registry, artifacts, _root_of(pipeline)).to_its_end()
 
 
 def _text(name: str, value: Any) -> str:
@@ -78,8 +86,8 @@ def _text(name: str, value: Any) -> str:
     if isinstance(value, str):
         return value
     try:
-        return json.dumps(value)
-    except (TypeError, ValueError) as error:
+        return to_json(value).decode()
+    except ValueError as error:
         raise UsageError(f"Parameter {name} is {value!r}, which no run can be given as JSON: {error}.") from None
 
 

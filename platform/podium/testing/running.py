@@ -6,31 +6,32 @@ leads. `tests/contract/test_in_process_runs.py` holds it against the real thing.
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from podium import ids
 from podium.dag.plan import Plan, Reference, StepNode
+from podium.dag.recording import StepDefinition
 from podium.errors import InternalError, UsageError
-from podium.execution import assignments, attempt, wire
+from podium.execution import approvals, assignments, attempt, wire
+from podium.execution.approvals import Choice
 from podium.execution.artifacts import Artifact
 from podium.execution.context import Snooze
 from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Run, Wait
 from podium.execution.items import WHOLE, item_name, parse_item
 from podium.execution.meter import Usage
 from podium.execution.readiness import decide, waiting_counts
-from podium.execution.reads import Read, Stored, digests_of, items_of, maker_of, on_the_way_to, read_by
-from podium.execution.transitions import after_attempt
+from podium.execution.reads import Read, Stored, digest_of, digests_of, items_of, maker_of, on_the_way_to, read_by
+from podium.execution.transitions import after_attempt, within_its_wait
 from podium.stages.asking import AskingServices
 from podium.testing.registry import FakeRegistry
 from podium.testing.result import AttemptResult, RunEvent, RunResult, StepResult
 
 _ATTEMPT_LIMIT = 1_000
-"""How often a step run may be tried: one that needs more waits for what nobody fakes."""
+"""How often a step run may be tried, but for a sensor: one that needs more waits for what nobody fakes."""
 _NOT_METERED = Usage(0.0, None, None, source="none", quality="missing")
 
 
@@ -57,14 +58,16 @@ class Running:
         self,
         plan: Plan,
         run: Run,
-        functions: Mapping[str, Callable[..., Any]],
+        definitions: Mapping[str, StepDefinition],
+        choices: Mapping[str, bool | None],
         registry: FakeRegistry,
         artifacts: attempt.Artifacts,
         root: Path,
     ) -> None:
         self._plan = plan
         self._run = run
-        self._functions = functions
+        self._definitions = definitions
+        self._choices = choices
         self._registry = registry
         self._clock = registry.clock
         self._artifacts = artifacts
@@ -89,7 +92,10 @@ class Running:
                     self._settle(node)
             self._advance()
             while (step_run := self._next()) is not None:
-                self._attempt(step_run)
+                if step_run.node.kind == "approval":
+                    self._decide(step_run)
+                else:
+                    self._attempt(step_run)
                 self._advance()
             return self._result()
 
@@ -120,6 +126,8 @@ class Running:
         decision = decide(node, {name: self._wholes[name].state for name in node.dependencies}, self._condition)
         if decision.state == "skipped":
             self._end_step(step_run, "skipped", decision.reason)
+        elif node.kind == "approval":
+            self._hold(step_run)
         elif node.over is not None:
             self._open(node)
         else:
@@ -138,6 +146,36 @@ class Running:
         self._record("step.mapped", whole, reason=f"over {count:,} items")
         if not count:
             self._close(whole)
+
+    def _hold(self, step_run: _StepRun) -> None:
+        """Ask; the answer comes at once, or from nobody when the time for it has run out."""
+        node = step_run.node
+        if node.name not in self._choices:
+            raise UsageError(
+                f"The run of {self._plan.pipeline} is held by {node.name}: {node.message} Say what is decided, as "
+                f"approvals={{{node.name!r}: True}}; None is what becomes of it when nobody decides."
+            )
+        step_run.state, step_run.reason = "held", node.message
+        self._record("step.held", step_run, reason=approvals.question(node, self._shown(node)))
+        seconds = (node.timeout_seconds or 0.0) if self._choices[node.name] is None else 0.0
+        at = self._clock.now() + timedelta(seconds=seconds)
+        heapq.heappush(self._later, (at, step_run.position, step_run.map_index))
+
+    def _decide(self, step_run: _StepRun) -> None:
+        node, approved = step_run.node, self._choices[step_run.node.name]
+        choice = approvals.by_default(node)
+        if approved is not None:
+            choice = Choice(approved, "decided by the test", self._run.actor)
+        step_run.outputs = approvals.outputs_of(node, choice)
+        step_run.state, step_run.reason = "succeeded", choice.reason
+        self._record(choice.event, step_run, reason=approvals.answer(choice, self._shown(node)))
+        self._ended.append(node.name)
+
+    def _shown(self, node: StepNode) -> dict[str, str]:
+        """Return the digest of each output that an approval shows."""
+        reads = read_by(self._plan, node, WHOLE)
+        stored = self._stored(reads.values())
+        return {name: digest_of(stored[read]) for name, read in reads.items()}
 
     def _close(self, whole: _StepRun) -> None:
         """End a mapped step whose items have all ended: it failed if one of them did."""
@@ -160,8 +198,8 @@ class Running:
 
     def _attempt(self, step_run: _StepRun) -> None:
         """Make one attempt, and move its step run to where its end leads."""
-        number, now = len(step_run.attempts) + 1, self._clock.now()
-        if number > _ATTEMPT_LIMIT:
+        node, number, now = step_run.node, len(step_run.attempts) + 1, self._clock.now()
+        if number > _ATTEMPT_LIMIT and node.every_seconds is None:
             raise UsageError(
                 f"The step {step_run.label} of {self._plan.pipeline} was tried {_ATTEMPT_LIMIT:,} times and waits on "
                 f"({step_run.reason}); fake it, or what it waits for."
@@ -171,10 +209,20 @@ class Running:
         if not self._has_begun:
             self._has_begun = True
             self._record("run.started")
-        end, exception = self._execute(self._assignment(step_run, number))
+        assignment = self._assignment(step_run, number)
+        end, exception = self._execute(assignment)
+        first_at = step_run.attempts[0].started_at if step_run.attempts else now
+        end = within_its_wait(end, node, (now - first_at).total_seconds())
         step_run.attempts.append(AttemptResult(number, end.state, now, end.error, exception))
         self._record(f"attempt.{end.state}", step_run, number=number, reason=end.error.message if end.error else None)
-        move = after_attempt(end, failures=step_run.failures, retries=step_run.node.retries, now=self._clock.now())
+        move = after_attempt(
+            end,
+            attempt_id=assignment.attempt_id,
+            failures=step_run.failures,
+            retries=node.retries,
+            now=now,
+            retry=node.retry,
+        )
         step_run.state, step_run.failures, step_run.reason = move.state, move.failures, move.reason
         self._record(move.event, step_run, reason=move.told)
         if move.not_before is not None:
@@ -199,10 +247,11 @@ class Running:
         What no step raises on its own account, an interrupt or the failure of the test itself, goes through.
         """
         ask = partial(self._answer, assignment)
+        definition = self._definitions[assignment.node.name]
         work = assignments.to_message(assignment, self._root)
         try:
             result = attempt.call(
-                self._functions[assignment.node.name],
+                definition.function,
                 work,
                 self._artifacts,
                 ask,
@@ -213,7 +262,7 @@ class Running:
             wait = Wait(snooze.seconds, attempt.storable(snooze.reason))
             return AttemptEnd("snoozed", _NOT_METERED, wait=wait), None
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a step raises ends its attempt
-            told = AttemptError(**attempt.describe(error, self._root))
+            told = AttemptError(**attempt.describe(error, self._root, definition.options.worth_retrying))
             return AttemptEnd("failed", _NOT_METERED, error=told), error
         made = {name: wire.artifact_from_document(document) for name, document in outputs.items()}
         return AttemptEnd("succeeded", _NOT_METERED, made), None
@@ -221,7 +270,7 @@ class Running:
     def _assignment(self, step_run: _StepRun, number: int) -> Assignment:
         node, now = step_run.node, self._clock.now()
         return Assignment(
-            attempt_id=ids.new_id(now),
+            attempt_id=f"{step_run.label}-{number}",  # the same each time, and so is the jitter drawn from it
             number=number,
             run=self._run,
             plan=self._plan,

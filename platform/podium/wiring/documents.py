@@ -25,10 +25,11 @@ def run_documents(connection: sa.Connection, run_ids: Sequence[str]) -> list[dic
     """Return runs without their steps, in the order given."""
     rows = queries.run_rows(connection, run_ids)
     costs = cost_of_runs(connection, run_ids)
-    return [_run(connection, rows[run_id], costs[run_id]) for run_id in run_ids]
+    held = queries.held_steps(connection, run_ids)
+    return [_run(connection, rows[run_id], costs[run_id], held.get(run_id, [])) for run_id in run_ids]
 
 
-def _run(connection: sa.Connection, row: sa.Row[Any], cost: Cost) -> dict[str, Any]:
+def _run(connection: sa.Connection, row: sa.Row[Any], cost: Cost, held: list[str]) -> dict[str, Any]:
     promotions = registry_store.promotions_of_run(connection, row.run_id)
     evidence = registry_store.evidence_of_run(connection, row.run_id)
     versions = registry_store.versions_of_run(connection, row.run_id)
@@ -51,6 +52,9 @@ def _run(connection: sa.Connection, row: sa.Row[Any], cost: Cost) -> dict[str, A
         "created_at": _instant(row.created_at),
         "started_at": _instant(row.started_at),
         "ended_at": _instant(row.ended_at),
+        "deadline_at": _instant(row.deadline_at),
+        "rerun_of": row.rerun_of,
+        "held": held,
         **_cost(cost),
         "model": {
             "name": row.model,
@@ -112,6 +116,8 @@ def _steps(connection: sa.Connection, run_id: str) -> list[dict[str, Any]]:
             "reason": row.reason,
             "cached": row.cached,
             "not_before": _instant(row.not_before),
+            "decide_by": _instant(row.decide_by),
+            "decided_by": row.decided_by,
             "attempts": attempts.get(row.step_run_id, []),
         }
         for row in queries.step_rows(connection, run_id)

@@ -113,7 +113,7 @@ class Project:
     @cached_property
     def execution(self) -> ExecutionService:
         """Starts and resumes runs."""
-        return ExecutionService(self.database, self.progress, self.clock)
+        return ExecutionService(self.database, self.progress, self.clock, self.settings.on_code_change)
 
     @cached_property
     def registry(self) -> ModelRegistry:

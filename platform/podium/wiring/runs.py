@@ -113,6 +113,7 @@ def _worker(project: Project, observe: Observer, backend: Backend) -> Worker:
             lease_seconds=options.lease_seconds,
             log_folder=project.log_folder,
             lock_folder=options.home / "locks",
+            cancel_grace_seconds=options.cancel_grace_seconds,
             limits=Limits(options.pools, options.pipeline_limits, options.model_limits),
             labels=frozenset(options.labels),
         ),

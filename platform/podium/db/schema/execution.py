@@ -107,6 +107,7 @@ step_run = sa.Table(
     sa.Column("ended_at", Instant),
     sa.Column("decide_by", Instant),
     sa.Column("decided_by", sa.String(200)),
+    sa.Column("generation", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("run_id", "name", "map_index"),
     one_of("state", STEP_STATES),
     exactly_when("ended_at IS NOT NULL", is_in("state", STEP_ENDED), "ended_when_final"),
@@ -232,7 +233,7 @@ output = sa.Table(
     sa.Column("step_run_id", sa.String(40), sa.ForeignKey("step_run.step_run_id"), primary_key=True),
     sa.Column("name", sa.String(200), primary_key=True),
     sa.Column("digest", sa.String(64), sa.ForeignKey("artifact.digest"), nullable=False),
-    sa.Column("attempt_id", sa.String(40), sa.ForeignKey("attempt.attempt_id"), nullable=False),
+    sa.Column("attempt_id", sa.String(40), sa.ForeignKey("attempt.attempt_id")),
     sa.Index("ix_output_digest", "digest"),
 )
 

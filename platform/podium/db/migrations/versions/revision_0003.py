@@ -19,7 +19,10 @@ _COLUMNS: dict[str, tuple[sa.Column[Any], ...]] = {
         sa.Column("deadline_at", Instant(), nullable=True),
         sa.Column("uses_cache", sa.Boolean(), nullable=False, server_default=sa.true()),
     ),
-    "step_run": (sa.Column("decided_by", sa.String(length=200), nullable=True),),
+    "step_run": (
+        sa.Column("decided_by", sa.String(length=200), nullable=True),
+        sa.Column("generation", sa.Integer(), nullable=False, server_default="0"),
+    ),
     "worker": (
         sa.Column("backend", sa.String(length=20), nullable=False, server_default="local"),
         sa.Column("labels", Document, nullable=True),
@@ -53,6 +56,8 @@ def upgrade() -> None:
         Instant(),
         "CONSTRAINT ck_step_run_held_until_decided CHECK (decide_by IS NULL OR state = 'held')",
     )
+    with op.batch_alter_table("output") as output:  # what a person decided, no attempt made
+        output.alter_column("attempt_id", existing_type=sa.String(length=40), nullable=True)
     op.execute("UPDATE run SET rank_at = created_at")
     op.create_index("ix_run_created_at", "run", ["created_at", "run_id"])
     _create_index("ix_run_open_rank", "run", ["rank_at", "run_id"], "state IN ('queued', 'running')")
