@@ -12,7 +12,7 @@ from podium.dag.plan import Resources
 from podium.db.engine import Database
 from podium.db.schema import run, run_rollup
 from podium.errors import Conflict, NotFound, Refused, UsageError
-from podium.execution import claims, queries
+from podium.execution import claims, queries, stops
 from podium.execution.entities import AttemptEndState
 from podium.execution.rescuer import rescue
 from tests.execution_world import (
@@ -196,7 +196,7 @@ class TestCancel:
         assert hand.claim(started) == []
         with hand.database.read() as connection:
             assert claims.open_runs(connection, hand.clock.now(), 10) == []
-            assert queries.stops(connection, [started.run_id]) == {started.run_id: queries.Stop("enough", False)}
+            assert stops.stops_of(connection, [started.run_id]) == {started.run_id: stops.Stop("enough", False)}
         hand.end(first, "cancelled")
         assert hand.run(started).state == "running"
         assert closed(hand) == 0

@@ -11,7 +11,7 @@ from podium.dag.plan import Plan, Reference, Resources, RunIf, StepNode
 from podium.db.engine import Database
 from podium.db.schema import attempt, output, step_run
 from podium.errors import Conflict, NotFound, Refused, UsageError
-from podium.execution import deadlines, outputs, queries
+from podium.execution import approvals, deadlines, outputs, queries, skipping, stops
 from podium.execution.entities import Actor, Run
 from podium.execution.reads import Read
 from tests.execution_world import CHAIN, HandWorker, check_books, days, everything, node, plan_of
@@ -168,7 +168,7 @@ class TestDeadlines:
         hand.clock.advance(1)
         self.enforce(hand)
         with hand.database.read() as connection:
-            stop = queries.stops(connection, [started.run_id])[started.run_id]
+            stop = stops.stops_of(connection, [started.run_id])[started.run_id]
         assert (stop.past_deadline, stop.reason) == (True, self.REASON)
         hand.end(first, "cancelled")
         end_all(hand, started)
@@ -197,7 +197,7 @@ class TestDeadlines:
         hand.service.resume(started.run_id, self.PLAN, reason="again")
         self.enforce(hand)
         with hand.database.read() as connection:
-            assert queries.deadline_at(connection, started.run_id) == hand.clock.now() + timedelta(hours=2)
+            assert stops.deadline_at(connection, started.run_id) == hand.clock.now() + timedelta(hours=2)
         end_all(hand, started)
         assert hand.run(started).state == "succeeded"
 
@@ -235,7 +235,7 @@ class TestApprovals:
         started = held(hand)
         assert hand.claim(started) == []
         with hand.database.read() as connection:
-            assert queries.waits_for_a_person(connection, started.run_id)
+            assert approvals.waits_for_a_person(connection, started.run_id)
             (row,) = [row for row in queries.step_rows(connection, started.run_id) if row.name == "asked"]
             (made,) = connection.execute(sa.select(output.c.digest).where(output.c.name == "result"))
         assert (row.reason, row.decide_by) == ("Is it good?", hand.clock.now() + timedelta(days=3))
@@ -393,7 +393,7 @@ class TestSkipping:
         end_all(hand, started)
         assert (hand.run(started).state, hand.states(started)["c"]) == ("succeeded", "succeeded")
         with hand.database.read() as connection:
-            assert queries.skipped_by_hand(connection, started.run_id) == {"b"}
+            assert skipping.by_hand(connection, started.run_id) == {"b"}
 
     def test_a_step_that_waits_on_others_may_be_skipped_and_they_end_later(self, hand: HandWorker) -> None:
         started = hand.start(CHAIN)

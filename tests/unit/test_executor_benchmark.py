@@ -91,8 +91,8 @@ def test_copies_of_a_run_are_runs(tmp_path: Path) -> None:
     by_hand = HandWorker(database, tmp_path, FakeClock())
     run = by_hand.start(CHAIN)
     by_hand.worker("w")
-    while claims := by_hand.claim(run):
-        by_hand.end(claims[0])
+    while claimed := by_hand.claim(run):
+        by_hand.end(claimed[0])
     copy_run(tmp_path / "podium.db", run.run_id, 60)
     with database.read() as connection:
         assert connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall() == []

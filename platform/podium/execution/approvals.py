@@ -6,7 +6,7 @@ question and again with the decision: it says what the decision was about.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from podium import ids
 from podium.dag.options import duration
 from podium.dag.plan import Plan, StepNode
+from podium.db.prepared import Prepared
 from podium.db.schema import step_run
 from podium.errors import InternalError
 from podium.execution import outputs, queries, store
@@ -107,6 +108,33 @@ def shown(connection: sa.Connection, run_id: str, plan: Plan, node: StepNode) ->
     return {name: digest_of(stored[read]) for name, read in reads.items()}
 
 
+def overdue(connection: sa.Connection, now: datetime) -> list[tuple[str, str]]:
+    """Return run and step of each held step run that nobody decided about in time."""
+    query = sa.select(step_run.c.run_id, step_run.c.name).where(
+        sa.text("step_run.state = 'held'"),  # word for word the index'
+        step_run.c.decide_by <= now,
+    )
+    return [(row.run_id, row.name) for row in connection.execute(query)]
+
+
+def held(connection: sa.Connection, run_ids: Collection[str]) -> dict[str, list[str]]:
+    """Return the steps that are held for a decision, by run, of those of `run_ids` that have any."""
+    query = (
+        sa.select(step_run.c.run_id, step_run.c.name)
+        .where(sa.text("step_run.state = 'held'"), step_run.c.run_id.in_(run_ids))
+        .order_by(step_run.c.position)
+    )
+    found: dict[str, list[str]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.run_id, []).append(row.name)
+    return found
+
+
+def waits_for_a_person(connection: sa.Connection, run_id: str) -> bool:
+    """Tell whether all that could go on in a run is held: nothing of it runs, may start, or comes at a time."""
+    return {row[0] for row in _GOING_ON.rows(connection, {"of_run": run_id})} == {"held"}
+
+
 def _about(digests: Mapping[str, str]) -> str:
     told = ", ".join(f"{name} {digest[:_SHOWN_CHARACTERS]}" for name, digest in digests.items())
     return f" (about {told})" if told else ""
@@ -115,3 +143,13 @@ def _about(digests: Mapping[str, str]) -> str:
 def _json(value: bool | str | None) -> Artifact:  # noqa: FBT001 - a value, and no switch
     data = json.dumps(value, ensure_ascii=False).encode()
     return Artifact(ids.digest_bytes(data), "json", len(data), data)
+
+
+_GOING_ON = Prepared(
+    sa.select(step_run.c.state)
+    .where(
+        step_run.c.run_id == sa.bindparam("of_run"),
+        sa.text("(step_run.state IN ('ready', 'running', 'held') OR step_run.not_before IS NOT NULL)"),
+    )
+    .distinct()
+)

@@ -7,7 +7,7 @@ from podium import faults
 from podium.clock import Clock
 from podium.db.engine import Database
 from podium.errors import DefinitionError
-from podium.execution import approvals, plans, queries
+from podium.execution import approvals, plans, queries, stops
 from podium.execution.progress import Progress
 
 
@@ -18,8 +18,8 @@ def enforce(database: Database, progress: Progress, clock: Clock) -> None:
     """
     now = clock.now()
     with database.read() as connection:
-        runs = queries.overdue_runs(connection, now)
-        held = queries.overdue_approvals(connection, now)
+        runs = stops.overdue_runs(connection, now)
+        held = approvals.overdue(connection, now)
     for run_id, step in [*((run_id, None) for run_id in runs), *held]:
         with database.write() as connection:
             try:

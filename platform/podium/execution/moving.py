@@ -12,7 +12,7 @@ from podium.dag.plan import Plan, Reference, StepNode
 from podium.db.schema import run, step_run
 from podium.db.schema.execution import STEP_ENDED
 from podium.errors import InternalError
-from podium.execution import approvals, caching, fan_out, outputs, queries, readiness, store
+from podium.execution import approvals, caching, fan_out, outputs, queries, readiness, stops, store
 from podium.execution.artifacts import Artifact
 from podium.execution.codecs import decode_json
 from podium.execution.entities import AttemptUsage
@@ -111,7 +111,7 @@ class Moving:
             .order_by(step_run.c.position)
         ).all()
         failures = [f"{row.name}: {row.reason}" for row in bad if row.state == "failed"]
-        stop = queries.stops(self.connection, [self.run_id]).get(self.run_id) if len(failures) < len(bad) else None
+        stop = stops.stops_of(self.connection, [self.run_id]).get(self.run_id) if len(failures) < len(bad) else None
         values: dict[str, Any]
         if stop is not None:
             unclean = [f"{row.name}: {row.reason}" for row in bad if self._failed_to_clean_up(row)]

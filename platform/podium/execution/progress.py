@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from podium.dag.options import duration
 from podium.dag.plan import Plan
-from podium.execution import approvals, plans, queries, reopening, skipping, store
+from podium.execution import approvals, plans, queries, reopening, skipping, stops, store
 from podium.execution.approvals import Choice
 from podium.execution.entities import Actor, AttemptEnd, AttemptError, AttemptUsage, Run
 from podium.execution.meter import Usage
@@ -86,7 +86,7 @@ class Progress:
     def pass_deadline(self, connection: sa.Connection, run_id: str, plan: Plan, now: datetime) -> None:
         """Stop an open run whose deadline has come, as if it were cancelled; it ends as failed."""
         within = "in time" if plan.deadline_seconds is None else f"within {duration(plan.deadline_seconds)}"
-        deadline_at = queries.deadline_at(connection, run_id)
+        deadline_at = stops.deadline_at(connection, run_id)
         reason = f"it did not end {within} (deadline {deadline_at:%Y-%m-%d %H:%M:%S} UTC)"
         self._stop(connection, run_id, "run.deadline_passed", reason, now)
 

@@ -94,62 +94,6 @@ def get_run(connection: sa.Connection, run_id: str) -> Run:
     return _run_of(found[0])
 
 
-@dataclass(frozen=True)
-class Stop:
-    """Why a run is stopped, or was; one that is stopped at its deadline or later is stopped by it."""
-
-    reason: str
-    past_deadline: bool
-
-
-def stops(connection: sa.Connection, run_ids: Collection[str]) -> dict[str, Stop]:
-    """Return which of `run_ids` are to be stopped, or were, and why."""
-    query = sa.select(run.c.run_id, run.c.reason, run.c.cancel_requested_at, run.c.deadline_at).where(
-        run.c.run_id.in_(run_ids), run.c.cancel_requested_at.is_not(None)
-    )
-    return {
-        row.run_id: Stop(row.reason, row.deadline_at is not None and row.cancel_requested_at >= row.deadline_at)
-        for row in connection.execute(query)
-    }
-
-
-def overdue_runs(connection: sa.Connection, now: datetime) -> list[str]:
-    """Return the open runs whose deadline has come and that are not being stopped yet."""
-    query = sa.select(run.c.run_id).where(
-        sa.text("run.state IN ('queued', 'running')"),  # word for word the index'
-        run.c.deadline_at <= now,
-        run.c.cancel_requested_at.is_(None),
-    )
-    return list(connection.scalars(query))
-
-
-def overdue_approvals(connection: sa.Connection, now: datetime) -> list[tuple[str, str]]:
-    """Return run and step of each held step run that nobody decided about in time."""
-    query = sa.select(step_run.c.run_id, step_run.c.name).where(
-        sa.text("step_run.state = 'held'"),  # word for word the index'
-        step_run.c.decide_by <= now,
-    )
-    return [(row.run_id, row.name) for row in connection.execute(query)]
-
-
-def held_steps(connection: sa.Connection, run_ids: Collection[str]) -> dict[str, list[str]]:
-    """Return the steps that are held for a decision, by run, of those of `run_ids` that have any."""
-    query = (
-        sa.select(step_run.c.run_id, step_run.c.name)
-        .where(sa.text("step_run.state = 'held'"), step_run.c.run_id.in_(run_ids))
-        .order_by(step_run.c.position)
-    )
-    found: dict[str, list[str]] = {}
-    for row in connection.execute(query):
-        found.setdefault(row.run_id, []).append(row.name)
-    return found
-
-
-def waits_for_a_person(connection: sa.Connection, run_id: str) -> bool:
-    """Tell whether all that could go on in a run is held: nothing of it runs, may start, or comes at a time."""
-    return {row[0] for row in _GOING_ON.rows(connection, {"of_run": run_id})} == {"held"}
-
-
 def last_event_id(connection: sa.Connection) -> int:
     """Return the number of the last event so far; 0 without one."""
     found = _LAST_EVENT_ID.first(connection, {})
@@ -284,23 +228,6 @@ def first_started_at(connection: sa.Connection, run_id: str, step_run_id: str) -
     return first
 
 
-def deadline_at(connection: sa.Connection, run_id: str) -> datetime | None:
-    """Return when a run must have ended, if it must."""
-    found: datetime | None = connection.scalar(sa.select(run.c.deadline_at).where(run.c.run_id == run_id))
-    return found
-
-
-def skipped_by_hand(connection: sa.Connection, run_id: str) -> set[str]:
-    """Return the steps of a run that a person skipped."""
-    query = sa.select(step_run.c.name).where(
-        step_run.c.run_id == run_id,
-        step_run.c.map_index == WHOLE,
-        step_run.c.state == "skipped",
-        step_run.c.decided_by.is_not(None),
-    )
-    return set(connection.scalars(query))
-
-
 def running_attempts_of(connection: sa.Connection, worker_id: str) -> list[AttemptRow]:
     """Return the attempts a worker has running."""
     rows = connection.execute(_running_attempts().where(attempt.c.worker_id == worker_id))
@@ -399,14 +326,6 @@ _OF_STEP = (
 )
 _STEP_STATE = Prepared(sa.select(step_run.c.state).where(*_OF_STEP))
 _RUN_STATE = Prepared(sa.select(run.c.state).where(run.c.run_id == sa.bindparam("of_run")))
-_GOING_ON = Prepared(
-    sa.select(step_run.c.state)
-    .where(
-        step_run.c.run_id == sa.bindparam("of_run"),
-        sa.or_(step_run.c.state.in_(("ready", "running", "held")), step_run.c.not_before.is_not(None)),
-    )
-    .distinct()
-)
 _LAST_EVENT_ID = Prepared(sa.select(sa.func.max(event.c.event_id)))
 _EVENTS = Prepared(
     sa.select(*(event.c[name] for name in EventRow._fields))

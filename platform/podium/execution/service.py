@@ -12,7 +12,7 @@ from podium.dag.interval import Interval, check_grain
 from podium.dag.plan import Plan
 from podium.db.engine import Database
 from podium.errors import ConfigurationError, Conflict, NotFound, Refused, UsageError
-from podium.execution import deadlines, plans, queries, store
+from podium.execution import deadlines, plans, queries, skipping, store
 from podium.execution.approvals import Choice
 from podium.execution.entities import Actor, Run
 from podium.execution.items import WHOLE, parse_item
@@ -203,7 +203,7 @@ class ExecutionService:
 
     def _steps(self, connection: sa.Connection, run: Run, plan: Plan, from_step: str | None) -> list[RerunStep]:
         states = queries.step_states(connection, run.run_id, [node.name for node in plan.steps])
-        by_hand = queries.skipped_by_hand(connection, run.run_id)
+        by_hand = skipping.by_hand(connection, run.run_id)
         return rerun_of(plan, states, from_step=from_step, skipped_by_hand=by_hand)
 
     def _reopen(

@@ -48,6 +48,17 @@ def skip(connection: sa.Connection, run: Run, node: StepNode, reason: str, actor
     store.record(connection, run.run_id, "step.skipped", now, step=node.name, reason=f"{actor.told}: {reason}")
 
 
+def by_hand(connection: sa.Connection, run_id: str) -> set[str]:
+    """Return the steps of a run that a person skipped."""
+    query = sa.select(step_run.c.name).where(
+        step_run.c.run_id == run_id,
+        step_run.c.map_index == WHOLE,
+        step_run.c.state == "skipped",
+        step_run.c.decided_by.is_not(None),
+    )
+    return set(connection.scalars(query))
+
+
 def _is(state: str) -> str:
     return (
         state

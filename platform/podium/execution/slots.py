@@ -127,8 +127,7 @@ class Slots:
         del resources  # of this machine, and not of a slot
         slot = self.idle(code_digest, complete=complete)
         slot.attempt_id = message["attempt_id"]
-        before = None if slot.process_id is None else meter.sample(slot.process_id)
-        slot.first_cpu_seconds = before.cpu_seconds if before else 0.0
+        slot.first_cpu_seconds = 0.0 if slot.process_id is None else meter.cpu_seconds(slot.process_id)
         with contextlib.suppress(ChannelClosed):  # it died idle; its end is reported and ends the attempt
             slot.channel.send(message)
         return slot

@@ -8,7 +8,7 @@ from podium.execution.backend import Seat
 from podium.execution.channel import Message
 from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Wait
 from podium.execution.meter import Sample, Usage, with_sampled_peak
-from podium.execution.queries import Stop
+from podium.execution.stops import Stop
 
 
 @dataclass

@@ -19,7 +19,7 @@ from podium import faults, ids
 from podium.clock import Clock
 from podium.db.engine import Database, Session
 from podium.errors import PodiumError, ServiceUnavailable
-from podium.execution import assignments, deadlines, liveness, plans, queries, store
+from podium.execution import approvals, assignments, deadlines, liveness, plans, queries, stops, store
 from podium.execution.backend import Backend, SeatEnded, SeatLost, SeatNews, SeatWaits
 from podium.execution.channel import Message
 from podium.execution.claiming import Claimer, ClaimFailed
@@ -176,7 +176,7 @@ class Worker:
         with self._session.read() as connection:
             if not queries.is_open(connection, run_id):
                 return True
-            return not self._executions and queries.waits_for_a_person(connection, run_id)
+            return not self._executions and approvals.waits_for_a_person(connection, run_id)
 
     def _write(self, ends: Sequence[_Ended]) -> None:
         """End attempts and claim what comes next, in one transaction; then have that executed.
@@ -337,7 +337,7 @@ class Worker:
                 self.clock.now(),
             )
             runs = {each.assignment.run.run_id for each in self._executions.values()}
-            stops = queries.stops(connection, runs)
+            stopped = stops.stops_of(connection, runs)
             happened = self._news.read(connection)
         for attempt_id, execution in list(self._executions.items()):
             if attempt_id not in held:
@@ -345,7 +345,7 @@ class Worker:
                 self._forget(execution)
                 continue
             execution.look(self.clock.monotonic())
-            stop = stops.get(execution.assignment.run.run_id)
+            stop = stopped.get(execution.assignment.run.run_id)
             if stop is not None and execution.assignment.node.run_if != "always":
                 execution.ask_to_end(stop, self.options.cancel_grace_seconds, self.clock.monotonic())
             if execution.ending is not None:

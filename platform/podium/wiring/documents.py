@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from podium.canary import documents as canaries
-from podium.execution import queries
+from podium.execution import approvals, queries
 from podium.finops.costs import cost_of_attempts, cost_of_runs
 from podium.finops.money import decimal_text
 from podium.finops.sums import Cost
@@ -25,7 +25,7 @@ def run_documents(connection: sa.Connection, run_ids: Sequence[str]) -> list[dic
     """Return runs without their steps, in the order given."""
     rows = queries.run_rows(connection, run_ids)
     costs = cost_of_runs(connection, run_ids)
-    held = queries.held_steps(connection, run_ids)
+    held = approvals.held(connection, run_ids)
     return [_run(connection, rows[run_id], costs[run_id], held.get(run_id, [])) for run_id in run_ids]
 
 
