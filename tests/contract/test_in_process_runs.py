@@ -258,8 +258,8 @@ class Shapes:
     def for_real(self, broken: bool) -> Told:
         run = self.flow.start(self._parameters("real", broken=broken))
         self.flow.execute(run)
-        decision = {"approved": not broken, "reason": "decided by the test", "actor": ACTOR}
-        self.flow.project.execution.decide(run.run_id, "approval", **decision)
+        decide = self.flow.project.execution.decide
+        decide(run.run_id, "approval", approved=not broken, reason="decided by the test", actor=ACTOR)
         document = self.flow.execute(run)
         found = states(document)
         with self.flow.project.database.read() as connection:

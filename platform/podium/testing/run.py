@@ -38,10 +38,10 @@ def run_pipeline(
 
     The pipeline is checked, its steps are decided about, tried again and mapped as in a real run; back-off and snoozes
     move the `clock` instead of taking time. Each of `fakes` stands in for the function of the step it is named after.
-    `approvals` says what is decided where the run is held, by the approval's name; None stands for nobody, who decides
-    by letting its time run out. Stages ask the `registry`, by default an empty one. What a step returns goes through
-    the codecs of a real run; with `stored=False` later steps get the very object. Not in process: time and memory limits, deadlines, results
-    taken over from a cache.
+    `approvals` says what is decided where the run is held, by the approval's name; None stands for nobody, whose time
+    runs out. Stages ask the `registry`, by default an empty one. What a step returns goes through the codecs of a real
+    run; with `stored=False` later steps get the very object. Not in process: time and memory limits, deadlines,
+    results taken over from a cache.
 
     An exception of a step is a result, as it is in a run. Raises DefinitionError for a pipeline that could not run,
     InvalidInterval and UsageError for an interval, a parameter or a fake that does not fit, and UsageError for a step

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from podium import Interval, pipeline, run_after, step, when
+from podium import Interval, pipeline, run_after, sensor, step, wait_for_approval, when
 from podium.canary.plan import CanaryPlan, Phase
 from podium.errors import DefinitionError, InvalidInterval, NotFound, UsageError
 from podium.execution.context import Snooze
@@ -149,6 +149,58 @@ def test_a_step_that_waits_for_what_never_comes_is_named() -> None:
 
     with pytest.raises(UsageError, match=r"publish of demand was tried 1,000 times .*the feed.*; fake it"):
         run_pipeline(demand, "2013-03-01", fakes={"split": parts, "publish": wait})
+
+
+@sensor(every="1m", timeout="2h")
+def delivered(day: Interval) -> str | None:
+    return None
+
+
+@step(run_if="always")
+def tidy(file: str | None) -> str:
+    return f"tidied {file}"
+
+
+@pipeline(model="demand", team="research", environment="dev")
+def delivery(day: Interval) -> None:
+    file = delivered(day)
+    tidy(file)
+    approval = wait_for_approval(file, message="Is the tariff in it?", within="3d", otherwise="approve", name="tariff")
+    with when(approval.approved):
+        publish(file, 1)
+
+
+def test_a_sensor_looks_until_its_time_is_over_and_clean_up_runs_all_the_same() -> None:
+    result = run_pipeline(delivery, "2013-03-01")
+    assert result.states == {"delivered": "failed", "tidy": "succeeded", "tariff": "skipped", "publish": "skipped"}
+    assert result.reason == "delivered: nothing came within 2h, looked for every 1m"
+    assert (len(result.steps["delivered"].attempts), result.waited_seconds) == (121, 7_200)
+    assert result.value("tidy") == "tidied None"
+
+
+def test_an_approval_is_answered_by_the_test() -> None:
+    came = {"delivered": Mock(side_effect=[None, "tariff.csv"])}
+    result = run_pipeline(delivery, "2013-03-01", fakes=came, approvals={"tariff": True})
+    assert (result.value("publish"), result.value("tariff", "approved")) == ("tariff.csv: 1", True)
+    assert result.waited_seconds == 60
+    came = {"delivered": Mock(return_value="tariff.csv")}
+    result = run_pipeline(delivery, "2013-03-01", fakes=came, approvals={"tariff": False})
+    assert (result.state, result.states["publish"]) == ("succeeded", "skipped")
+    result = run_pipeline(delivery, "2013-03-01", fakes=came, approvals={"tariff": None})
+    assert (result.states["publish"], result.waited_seconds) == ("succeeded", 3 * 86_400)
+    assert result.steps["tariff"].reason == "nobody decided within 3d"
+
+
+def test_an_approval_that_nothing_is_said_about_is_named() -> None:
+    came = {"delivered": Mock(return_value="tariff.csv")}
+    with pytest.raises(
+        UsageError, match=r"held by tariff: Is the tariff in it\? Say .* approvals=\{'tariff': True\}"
+    ):
+        run_pipeline(delivery, "2013-03-01", fakes=came)
+    with pytest.raises(UsageError, match="has no such approval; did you mean tariff. Its approvals are tariff"):
+        run_pipeline(delivery, "2013-03-01", approvals={"tarif": True})
+    with pytest.raises(UsageError, match="has no such step"):
+        run_pipeline(delivery, "2013-03-01", fakes={"tariff": Mock()})
 
 
 @pytest.mark.parametrize("stop", [KeyboardInterrupt, pytest.fail.Exception])
