@@ -197,7 +197,7 @@ def test_an_approval_that_nothing_is_said_about_is_named() -> None:
         UsageError, match=r"held by tariff: Is the tariff in it\? Say .* approvals=\{'tariff': True\}"
     ):
         run_pipeline(delivery, "2013-03-01", fakes=came)
-    with pytest.raises(UsageError, match="has no such approval; did you mean tariff. Its approvals are tariff"):
+    with pytest.raises(UsageError, match=r"has no such approval; did you mean tariff\. Its approvals are tariff"):
         run_pipeline(delivery, "2013-03-01", approvals={"tarif": True})
     with pytest.raises(UsageError, match="has no such step"):
         run_pipeline(delivery, "2013-03-01", fakes={"tariff": Mock()})
