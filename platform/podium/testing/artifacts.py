@@ -1,5 +1,6 @@
 """Where the values of a run in process lie: in memory, through the codecs of a real run or as they are."""
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,9 +22,9 @@ class StoredValues:
 
     def put(self, value: Any) -> Artifact:
         """Store a value; NoCodec for one that no codec takes."""
-        with _file_in_memory() as path:
-            codec = self._codecs.write(value, path)
-            data = path.read_bytes()
+        sink = io.BytesIO()
+        codec = self._codecs.write(value, sink)
+        data = sink.getvalue()
         digest = digest_bytes(data)
         if codec == "json":
             return Artifact(digest, codec, len(data), data)
@@ -56,7 +57,7 @@ class ValuesAsTheyAre:
 
 
 @contextmanager
-def _file_in_memory(data: bytes = b"") -> Iterator[Path]:
+def _file_in_memory(data: bytes) -> Iterator[Path]:
     """Return the path of a file that lies on no disk, gone after the block but for who has mapped it."""
     descriptor = os.memfd_create("podium")
     path = Path(f"/proc/self/fd/{descriptor}")
