@@ -1,7 +1,10 @@
 """What the execution tests share: plans made by hand, runs moved by hand, and small projects run for real."""
 
+import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -354,6 +357,21 @@ def only(document: dict[str, Any], step: str = "it") -> dict[str, Any]:
     """The one attempt of a step."""
     (found,) = attempts(document, step)
     return dict(found)
+
+
+@contextmanager
+def loaded(path: Path) -> Iterator[Any]:
+    """The module of a pipeline file, loaded here under its name in a slot, by which values name their classes."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise AssertionError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        del sys.modules[path.stem]
 
 
 def is_gone(process_id: int) -> bool:

@@ -12,7 +12,7 @@ from podium.dag.handles import Handle, Origin
 from podium.dag.interval import Interval
 from podium.dag.parameter_types import declared_parameters
 from podium.dag.plan import Plan, Resources, StepNode
-from podium.dag.recording import Call, Trace, recording
+from podium.dag.recording import Call, StepDefinition, Trace, recording
 from podium.dag.references import RESULT, Input, IntervalInput, ParameterInput, Reference
 from podium.dag.typecheck import accepts
 from podium.errors import DefinitionError
@@ -30,6 +30,17 @@ def trace(
     `modules` maps the project's own files to their digests, `module_files` its modules' names to these
     files; without them (in a test, say) the plan says that its code is imported from elsewhere.
     """
+    return trace_calls(pipeline, file=file, modules=modules, module_files=module_files)[0]
+
+
+def trace_calls(
+    pipeline: Pipeline,
+    *,
+    file: str = "",
+    modules: Mapping[str, str] | None = None,
+    module_files: Mapping[str, str] | None = None,
+) -> tuple[Plan, dict[str, StepDefinition]]:
+    """Like `trace`, and return by name which step each node of the plan calls: for who executes them here."""
     label = f"{pipeline.location}: pipeline {pipeline.name}"
     parameters = declared_parameters(label, pipeline.function)
     recorded = _record(pipeline, label, list(parameters))
@@ -40,7 +51,7 @@ def trace(
     from podium.ids import digest_json
 
     options = pipeline.options
-    return Plan(
+    plan = Plan(
         pipeline=pipeline.name,
         model=options.model,
         team=options.team,
@@ -57,6 +68,7 @@ def trace(
         priority=options.priority,
         deadline_seconds=options.deadline_seconds,
     )
+    return plan, {name: call.step for name, call in recorded.calls.items()}
 
 
 def _record(pipeline: Pipeline, label: str, parameters: list[str]) -> Trace:
