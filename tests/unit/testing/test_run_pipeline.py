@@ -193,9 +193,7 @@ def test_an_approval_is_answered_by_the_test() -> None:
 
 def test_an_approval_that_nothing_is_said_about_is_named() -> None:
     came = {"delivered": Mock(return_value="tariff.csv")}
-    with pytest.raises(
-        UsageError, match=r"held by tariff: Is the tariff in it\? Say .* approvals=\{'tariff': True\}"
-    ):
+    with pytest.raises(UsageError, match=r"held by tariff: Is the tariff in it\? Say .* approvals=\{'tariff': True\}"):
         run_pipeline(delivery, "2013-03-01", fakes=came)
     with pytest.raises(UsageError, match=r"has no such approval; did you mean tariff\. Its approvals are tariff"):
         run_pipeline(delivery, "2013-03-01", approvals={"tarif": True})
