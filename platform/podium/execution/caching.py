@@ -2,7 +2,7 @@
 
 Equal means: the same code of the project (the plan's code digest), the same function, and the same inputs by
 digest, interval and parameters included. A change of an installed package is not noticed. An item of a mapped step
-equals whatever got the same item, under whichever number.
+equals whatever got the same item, under whichever number. Outputs that `podium gc` removed are not taken over.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from podium import ids
 from podium.dag.plan import Constant, IntervalInput, ParameterInput, Plan, StepNode
 from podium.db.schema import output, step_run
+from podium.execution import outputs
 from podium.execution.artifacts import Artifact
 from podium.execution.entities import Run
 from podium.execution.reads import Stored, digest_of, items_of, read_by
@@ -62,7 +63,9 @@ def take_over(connection: sa.Connection, keys: Mapping[str, str], now: datetime)
     rows = connection.execute(
         sa.select(newest, step_run.c.run_id).join(step_run, step_run.c.step_run_id == newest.c.step_run_id)
     )
-    equal = {row.cache_key: row for row in rows}
+    found = {row.cache_key: row for row in rows}
+    still_there = outputs.kept(connection, [row.step_run_id for row in found.values()])
+    equal = {key: row for key, row in found.items() if row.step_run_id in still_there}
     noted = [{"mine": mine, "key": key} for mine, key in keys.items()]
     taken = [{**each, "theirs": equal[each["key"]].step_run_id} for each in noted if each["key"] in equal]
     of_mine = step_run.update().where(step_run.c.step_run_id == sa.bindparam("mine"))

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from podium.dag.options import duration
 from podium.dag.plan import Plan
-from podium.execution import approvals, plans, queries, reopening, skipping, stops, store
+from podium.execution import approvals, outputs, plans, queries, reopening, skipping, stops, store
 from podium.execution.approvals import Choice
 from podium.execution.entities import Actor, AttemptEnd, AttemptError, AttemptUsage, Run
 from podium.execution.meter import Usage
@@ -66,6 +66,7 @@ class Progress:
         )
         if move.state == "succeeded":
             store.store_outputs(connection, attempt.step_run_id, attempt.attempt_id, end.outputs, now)
+            outputs.restore(connection, end.outputs.values(), now)
         store.move_step(connection, attempt.run_id, attempt.step_run_id, attempt.label, move, now)
         moving = self._moving(connection, attempt.run_id, plan, now)
         if move.state in ("succeeded", "failed"):

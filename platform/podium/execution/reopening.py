@@ -9,7 +9,8 @@ from podium.dag.plan import Plan, StepNode
 from podium.db.schema import output, run, step_run
 from podium.db.schema.execution import RUN_ENDED
 from podium.errors import Conflict
-from podium.execution import readiness, store
+from podium.execution import outputs, queries, readiness, store
+from podium.execution.items import parse_item
 from podium.execution.rerun import RerunStep
 
 
@@ -17,8 +18,10 @@ def reset(connection: sa.Connection, run_id: str, plan: Plan, steps: Sequence[Re
     """Make an ended run and those of its steps that are to run again as they were before; the others stay.
 
     Of a mapped step that does not run afresh the items that succeeded stay as well. What a step that runs afresh had
-    stored is forgotten as its output. Raises Conflict if another run of the interval is open, or if this one is.
+    stored is forgotten as its output. Raises Conflict if another run of the interval is open, or if this one is, or if
+    what a step that stays had made was removed.
     """
+    _require_outputs(connection, run_id, steps)
     again = [step for step in steps if step.action == "run"]
     try:
         reopened = connection.execute(
@@ -70,6 +73,23 @@ def waits_on_nothing(plan: Plan, steps: Sequence[RerunStep]) -> Iterator[StepNod
     """Yield the steps that are to run again and wait on none that is."""
     waits = _waits(plan, steps)
     return (plan.step(step.name) for step in steps if step.action == "run" and waits[step.name] == 0)
+
+
+def _require_outputs(connection: sa.Connection, run_id: str, steps: Sequence[RerunStep]) -> None:
+    """Raise Conflict where an output that is kept was removed; keep a collection from removing it now."""
+    afresh = {step.name for step in steps if step.action == "run" and step.afresh}
+    succeeded = {
+        step_run_id: label
+        for step_run_id, label in queries.step_runs_that_succeeded(connection, run_id).items()
+        if parse_item(label)[0] not in afresh
+    }
+    removed = set(succeeded) - outputs.kept(connection, list(succeeded))
+    if removed:
+        names = ", ".join(sorted(succeeded[step_run_id] for step_run_id in removed))
+        raise Conflict(
+            f"The run {run_id} cannot go on: `podium gc` removed what its steps made ({names}), when nothing had "
+            "needed it for as long as the setting artifact_retention says. Start anew with `podium run … --again`."
+        )
 
 
 def _waits(plan: Plan, steps: Sequence[RerunStep]) -> dict[str, int]:

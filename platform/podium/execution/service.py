@@ -11,7 +11,7 @@ from podium.clock import Clock
 from podium.dag.interval import Interval, check_grain
 from podium.dag.plan import Plan
 from podium.db.engine import Database
-from podium.errors import ConfigurationError, Conflict, NotFound, Refused, UsageError
+from podium.errors import Conflict, NotFound, Refused, UsageError
 from podium.execution import deadlines, plans, queries, skipping, store
 from podium.execution.approvals import Choice
 from podium.execution.entities import Actor, Run
@@ -53,7 +53,6 @@ class ExecutionService:
         that has not ended goes on with the code of today if its graph is the same, else Refused says what to do.
         """
         check_grain(interval, plan.grain, plan.pipeline)
-        _refuse_gpus(plan)
         now = self._clock.now()
         key = f"person:{ids.digest_json([plan.pipeline, interval.to_document(), parameters])}"
         with self._database.write() as connection:
@@ -91,7 +90,6 @@ class ExecutionService:
         actor: Actor,
     ) -> Run:
         """Make a new run of an earlier one's interval, linked to it; `parameters` are bound ones."""
-        _refuse_gpus(plan)
         now = self._clock.now()
         with self._database.write() as connection:
             before = queries.get_run(connection, run_id)
@@ -268,15 +266,6 @@ def _refuse_open(run: Run, from_step: str | None) -> None:
         raise Conflict(
             f"The run {run.run_id} is {run.state}; let it end, or cancel it, before a part of it is done again."
         )
-
-
-def _refuse_gpus(plan: Plan) -> None:
-    for node in plan.steps:
-        if node.resources.gpu:
-            raise ConfigurationError(
-                f"The step {node.name} of {plan.pipeline} reserves {node.resources.gpu} GPU, but this version of "
-                "Podium hands out none, so it would bill what nobody holds; remove gpu=… from the step."
-            )
 
 
 def _shape(plan: Plan) -> dict[str, Any]:

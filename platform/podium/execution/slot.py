@@ -27,7 +27,7 @@ from podium.dag.authoring import Step
 from podium.dag.references import ITEM_LIMIT
 from podium.errors import DefinitionError, InternalError, NoCodec, PodiumError
 from podium.execution import meter, wire
-from podium.execution.artifacts import ArtifactStore
+from podium.execution.artifacts import ArtifactStore, open_blobs
 from podium.execution.channel import Channel, ChannelClosed, Message
 from podium.execution.codecs import Codecs
 from podium.execution.context import AttemptContext, Cancelled, Snooze, entered
@@ -61,7 +61,8 @@ class Slot:
         self._channel = channel
         self._process_id = os.getpid()
         self._root = Path(configuration["root"])
-        self._store = ArtifactStore(Path(configuration["artifacts"]), Codecs(tuple(configuration["trusted_types"])))
+        blobs = open_blobs(configuration["artifacts"], Path(configuration["home"]))
+        self._store = ArtifactStore(blobs, Codecs(tuple(configuration["trusted_types"])))
         self._configuration = configuration
         self._work: queue.Queue[Message] = queue.Queue()
         self._answers: queue.Queue[Message] = queue.Queue()
@@ -150,12 +151,14 @@ class Slot:
             "type": "result",
             "attempt_id": work["attempt_id"],
             "usage": wire.usage_to_document(usage),
-            "recycle": bool(leftovers or running_on)
+            "recycle": bool(leftovers or running_on or work.get("gpus"))
             or self._interrupted == work["attempt_id"]  # in the middle of an import, maybe
             or _own_memory_bytes() - self._first_memory_bytes > _GROWTH_BYTES,
         }
 
     def _run(self, work: Message) -> Message:
+        if "gpus" in work:  # before the first use of CUDA; a process that has used it is not used for another attempt
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(work["gpus"])
         os.chdir(self._root)  # wherever the worker was started, and whereto the attempt before went
         with self._interrupts(work["attempt_id"]):
             result = self._call(work)
