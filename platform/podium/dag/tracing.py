@@ -10,6 +10,7 @@ from podium.dag.annotations import is_named_tuple, named_outputs, parameter_type
 from podium.dag.authoring import Pipeline
 from podium.dag.handles import Handle, Origin
 from podium.dag.interval import Interval
+from podium.dag.options import duration
 from podium.dag.parameter_types import declared_parameters
 from podium.dag.plan import Plan, Resources, StepNode
 from podium.dag.recording import Call, StepDefinition, Trace, recording
@@ -51,6 +52,7 @@ def trace_calls(
     from podium.ids import digest_json
 
     options = pipeline.options
+    _check_waits(recorded, options.deadline_seconds)
     plan = Plan(
         pipeline=pipeline.name,
         model=options.model,
@@ -110,6 +112,18 @@ def _interval_parameter(label: str, function: Callable[..., Any]) -> str:
     raise DefinitionError(
         f"{label} takes no interval; make its first parameter one, as def {function.__name__}(month: Interval)."
     )
+
+
+def _check_waits(recorded: Trace, deadline_seconds: float | None) -> None:
+    """Raise DefinitionError for a step that may wait for longer than the whole run may take."""
+    for name, call in recorded.calls.items():
+        terms, options = call.approval, call.step.options
+        waits_seconds = terms.within_seconds if terms else options.timeout_seconds if options.every_seconds else None
+        if deadline_seconds is not None and waits_seconds is not None and waits_seconds > deadline_seconds:
+            raise DefinitionError(
+                f"{call.location}: {name} may wait for {duration(waits_seconds)}, but the deadline of the pipeline is "
+                f"{duration(deadline_seconds)} after a run is asked for; make one of them fit the other."
+            )
 
 
 def _node(name: str, call: Call, recorded: Trace, module_files: Mapping[str, str]) -> StepNode:

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from podium.dag.plan import Plan, Reference, StepNode
 from podium.db.schema import run, step_run
-from podium.db.schema.execution import STEP_ENDED
 from podium.errors import InternalError
 from podium.execution import approvals, caching, fan_out, outputs, queries, readiness, stops, store
 from podium.execution.artifacts import Artifact
@@ -52,7 +51,7 @@ class Moving:
             name = self.ended.popleft()
             told += 1
             for node in map(self.plan.step, self.plan.dependents(name)):
-                if store.count_down(self.connection, self.run_id, node.name) == 0:
+                if store.count_down(self.connection, self.run_id, node.name).are_over:
                     self.settle(node)
         if told:
             self._close_steps(told)
@@ -61,15 +60,13 @@ class Moving:
         """Take note that a step run ended; a mapped step has ended when its last item has."""
         if map_index == WHOLE:
             self.ended.append(node.name)
-        elif store.count_down(self.connection, self.run_id, node.name) == 0:
+        elif store.count_down(self.connection, self.run_id, node.name).are_over:
             self._close_items(node)
 
     def settle(self, node: StepNode) -> None:
         """Decide about a step that waits on nothing any more."""
-        states = queries.step_states(self.connection, self.run_id, (node.name, *node.dependencies))
-        if states[node.name] in STEP_ENDED:
-            return
-        decision = readiness.decide(node, {name: states[name] for name in node.dependencies}, self._value)
+        states = queries.step_states(self.connection, self.run_id, node.dependencies)
+        decision = readiness.decide(node, states, self._value)
         if decision.state == "skipped":
             self._skip(node, decision.reason)
         elif node.kind == "approval":
@@ -96,7 +93,7 @@ class Moving:
         self.ended.extend(ended)
         items = cancelled.where(step_run.c.map_index > WHOLE).returning(step_run.c.name)
         for name in self.connection.execute(items).scalars().all():
-            if name not in ended and store.count_down(self.connection, self.run_id, name) == 0:
+            if name not in ended and store.count_down(self.connection, self.run_id, name).are_over:
                 self._close_items(self.plan.step(name))
 
     def end_run(self) -> None:

@@ -252,13 +252,24 @@ def of_step(run_id: str, step: str) -> sa.Update:
     return step_run.update().where(step_run.c.run_id == run_id, step_run.c.name == step, step_run.c.map_index == WHOLE)
 
 
-def count_down(connection: sa.Connection, run_id: str, step: str) -> int:
+class Waits(NamedTuple):
+    """On how many a step still waits, and its state: one that ended early is counted down all the same."""
+
+    left: int
+    state: str
+
+    @property
+    def are_over(self) -> bool:
+        """Whether it is to be decided about, or closed, now."""
+        return self.left == 0 and self.state == "waiting"
+
+
+def count_down(connection: sa.Connection, run_id: str, step: str) -> Waits:
     """Count one less that a step waits on; return how many are left."""
     row = _COUNT_DOWN.first(connection, {"of_run": run_id, "of_step": step})
     if row is None:
         raise InternalError(f"The run {run_id} has no step {step} to count down.")
-    left: int = row[0]
-    return left
+    return Waits(*row)
 
 
 def close_steps(connection: sa.Connection, run_id: str, count: int) -> int:
@@ -404,7 +415,10 @@ _ADD_ARTIFACT = {
 }
 _ADD_OUTPUT = Prepared(_insert(output, "step_run_id", "name", "digest", "attempt_id"))
 _COUNT_DOWN = Prepared(
-    step_run.update().where(*_OF_STEP).values(waiting_on=step_run.c.waiting_on - 1).returning(step_run.c.waiting_on)
+    step_run.update()
+    .where(*_OF_STEP)
+    .values(waiting_on=step_run.c.waiting_on - 1)
+    .returning(step_run.c.waiting_on, step_run.c.state)
 )
 _CLOSE_STEPS = Prepared(
     run.update()

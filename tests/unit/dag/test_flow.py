@@ -177,6 +177,19 @@ def test_an_approval_that_cannot_be_asked_for_is_refused(function: object, compl
         traced(function)
 
 
+def test_nothing_waits_for_longer_than_the_whole_run_may_take() -> None:
+    def asking(day: Interval) -> None:
+        wait_for_approval(message="Good?", within="3d")
+
+    def waiting(day: Interval) -> None:
+        train(delivered(day))
+
+    for function, complaint in ((asking, "approval may wait for 3d"), (waiting, "delivered may wait for 6h")):
+        late = pipeline(model="m", team="t", environment="dev", deadline="2h")(function)
+        with pytest.raises(DefinitionError, match=f"{complaint}, but the deadline of the pipeline is 2h"):
+            trace(late)
+
+
 def test_outside_a_pipeline_nobody_is_asked() -> None:
     with pytest.raises(DefinitionError, match="is for pipelines; outside of one, ask the person"):
         wait_for_approval(message="Good?")
