@@ -126,14 +126,18 @@ class HandWorker:
     def claim(self, run: Run, worker_id: str = "w", limit: int = 100) -> list[Claim]:
         """Claim what may start."""
         with self.database.write() as connection:
+            store.lock_run(connection, run.run_id)
+            plan, now = self.plan(connection, run), self.clock.now()
+            found = queries.get_run(connection, run.run_id)
             return store.claim(
                 connection,
                 worker_id,
                 run_id=run.run_id,
                 limit=limit,
-                plan=self.plan(connection, run),
+                plan=plan,
+                settle=lambda rows, most: self.progress.settle_claimable(connection, found, plan, rows, most, now),
                 lease_seconds=self.lease_seconds,
-                now=self.clock.now(),
+                now=now,
             )
 
     def end(

@@ -136,6 +136,7 @@ def graph(run_id: RunId, *, as_json: Json = False) -> None:
 def resume(
     run_id: RunId,
     reason: Reason = "resumed by a person",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Take over no result of an earlier run.")] = False,  # noqa: FBT002
     *,
     as_json: Json = False,
 ) -> None:
@@ -157,7 +158,8 @@ def resume(
     with preparation(project) as prepared:
         plan = load_plans(project, before_tracing=prepared.slots).plan(found.pipeline)
         start = execution.Start(
-            found.interval.name, lambda: project.execution.resume(found.run_id, plan, reason=reason).run_id
+            found.interval.name,
+            lambda: project.execution.resume(found.run_id, plan, reason=reason, uses_cache=not no_cache).run_id,
         )
         documents = execution.execute(project, plan, [start], prepared)
     execution.report(plan, documents, many=False, as_json=as_json)

@@ -4,7 +4,7 @@ import fcntl
 import hashlib
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -102,7 +102,7 @@ class Database:
 
     @contextmanager
     def _advisory_lock(self, name: str, timeout_seconds: float) -> Iterator[None]:
-        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+        key = _lock_key(name)
         with self._connect() as connection:
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             deadline = time.monotonic() + timeout_seconds
@@ -114,6 +114,23 @@ class Database:
                 yield
             finally:
                 connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+
+
+def try_locks(connection: sa.Connection, names: Collection[str]) -> set[str]:
+    """Hold locks until the write transaction ends; return, at once, those of `names` that no other transaction has.
+
+    On SQLite a write transaction excludes every other, so all are free.
+    """
+    if connection.dialect.name == "sqlite" or not names:
+        return set(names)
+    by_key = {_lock_key(name): name for name in names}
+    key = sa.func.unnest(sa.bindparam("keys", list(by_key), type_=postgresql.ARRAY(sa.BigInteger))).column_valued("key")
+    held = connection.scalars(sa.select(key).where(sa.func.pg_try_advisory_xact_lock(key)))
+    return {by_key[each] for each in held}
+
+
+def _lock_key(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
 def _postgresql(url: sa.URL, shown: str) -> sa.Engine:

@@ -38,6 +38,7 @@ class Run:
     outcome: str | None
     reason: str | None
     actor: Actor
+    uses_cache: bool = True
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,17 @@ from podium.errors import Conflict, InternalError
 from podium.execution import caching, fan_out, outputs, plans, queries, readiness, store
 from podium.execution.artifacts import Artifact
 from podium.execution.codecs import decode_json
-from podium.execution.entities import AttemptEnd, AttemptUsage
+from podium.execution.entities import AttemptEnd, AttemptUsage, Run
 from podium.execution.items import WHOLE
 from podium.execution.reads import Read, read_by
 from podium.execution.transitions import StepMove, after_attempt
 
+_SETTLED_AT_ONCE = 500
+"""So many claimable step runs are looked at together where some were taken over."""
 
-class LedgerPort(Protocol):
-    """Where each attempt's usage is posted, inside the transaction that ends the attempt."""
+
+class LedgerPort(caching.SavingsPort, Protocol):
+    """Where each attempt's usage is posted, inside the transaction that ends it, and what was taken over."""
 
     def post(self, connection: sa.Connection, usage: AttemptUsage) -> None:
         """Post the cost of one attempt; posting the same attempt again adds nothing."""
@@ -86,6 +89,36 @@ class Progress:
         if locked.cancel_reason is not None:
             self.cancel(connection, attempt.run_id, locked.cancel_reason, now)
         return move
+
+    def settle_claimable(
+        self,
+        connection: sa.Connection,
+        run: Run,
+        plan: Plan,
+        rows: list[queries.Claimable],
+        limit: int,
+        now: datetime,
+    ) -> list[queries.Claimable]:
+        """Let a run's claimable step runs that have an equal result by now succeed with it, and what follows from that.
+
+        Returns up to `limit` others, of equal ones no more than one, that this transaction may begin.
+        """
+        moving = self._moving(connection, run.run_id, plan, now)
+        execute: list[queries.Claimable] = []
+        passed_over: set[str] = set()
+        while rows:
+            settled = caching.settle_claimable(connection, self.ledger, run, plan, rows, limit - len(execute), now)
+            execute += settled.execute
+            passed_over |= set(settled.passed_over)
+            for row in settled.taken_over:
+                moving.end(plan.step(row.name), row.map_index)
+            moving.advance()
+            if len(execute) == limit or len(settled.execute) == len(rows):
+                break
+            rows = queries.claimable_rows(connection, run.run_id, _SETTLED_AT_ONCE, now, besides=passed_over)
+            chosen = {row.step_run_id for row in execute}
+            rows = [row for row in rows if row.step_run_id not in chosen]
+        return execute
 
     def cancel(self, connection: sa.Connection, run_id: str, reason: str, now: datetime) -> None:
         """Cancel an open run: now, or while attempts of it run, with the end of the last of them.
@@ -194,7 +227,7 @@ class _Moving:
         upstream = {name: states[name] for name in node.dependencies}
         decision = readiness.decide(node, upstream, self._value)
         if decision.state == "ready" and node.over is not None:
-            if fan_out.open_items(self.connection, self.run_id, self.plan, node, self.now) == 0:
+            if fan_out.open_items(self.connection, self.ledger, self.run_id, self.plan, node, self.now) == 0:
                 self._close_items(node)
             return
         if decision.state == "ready" and node.cache and self._take_over(node):
@@ -219,10 +252,9 @@ class _Moving:
         found = outputs.stored(self.connection, self.run_id, self.plan, reads)
         (key,) = caching.keys_of(run, self.plan, node, found)
         step_run_id = queries.step_run_id(self.connection, self.run_id, node.name)
-        source = caching.take_over(self.connection, {step_run_id: key}, self.now).get(step_run_id)
-        if source is None:
+        mine = {(step_run_id, WHOLE): key.digest}
+        if not caching.settle_ready(self.connection, self.ledger, run, node, mine, self.now):
             return False
-        store.record_cached(self.connection, self.run_id, {node.name: source}, self.now)
         self.ended.append(node.name)
         return True
 

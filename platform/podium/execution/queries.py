@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
@@ -84,12 +84,61 @@ def claimable(connection: sa.Connection, now: datetime, *, run_id: str | None = 
     return {row.run_id: row.step_runs for row in connection.execute(query)}
 
 
+class Claimable(NamedTuple):
+    """A step run that may start now."""
+
+    step_run_id: str
+    name: str
+    map_index: int
+    cache_key: str | None
+
+
+def claimable_rows(
+    connection: sa.Connection, run_id: str, limit: int, now: datetime, *, besides: Collection[str] = ()
+) -> list[Claimable]:
+    """Return up to `limit` step runs of a run that may start now, in order; `besides` are cache keys to leave out."""
+    query = (
+        sa.select(step_run.c.step_run_id, step_run.c.name, step_run.c.map_index, step_run.c.cache_key)
+        .where(step_run.c.run_id == run_id, may_start(now))
+        .order_by(step_run.c.position, step_run.c.map_index)
+        .limit(limit)
+    )
+    if besides:
+        query = query.where(sa.or_(step_run.c.cache_key.is_(None), step_run.c.cache_key.not_in(besides)))
+    return [Claimable(*row) for row in connection.execute(query)]
+
+
 def may_start(now: datetime) -> sa.ColumnElement[bool]:
-    """Return the condition under which a step run may start: ready, or its back-off or snooze is over."""
+    """Return the condition under which a step run may start: ready, or its back-off or snooze is over.
+
+    One whose equal is running waits for what that comes to.
+    """
     return sa.and_(
         sa.text("step_run.state IN ('ready', 'waiting')"),  # word for word the index': what has ended is not looked at
         sa.or_(step_run.c.state == "ready", sa.and_(step_run.c.state == "waiting", step_run.c.not_before <= now)),
+        sa.or_(step_run.c.cache_key.is_(None), ~_equal_runs()),
     )
+
+
+def _equal_runs() -> sa.Exists:
+    runs = sa.text("equal.state = 'running'")  # word for word the index' again
+    return sa.exists().select_from(_equal).where(_equal.c.cache_key == step_run.c.cache_key, runs)
+
+
+_equal = step_run.alias("equal")
+
+
+def waits_for_equal(connection: sa.Connection, run_id: str) -> dict[str, str]:
+    """Return for what those step runs of a run wait whose equal is running elsewhere, by step run."""
+    query = (
+        sa.select(step_run.c.step_run_id, _equal.c.name, _equal.c.map_index, _equal.c.run_id)
+        .join(_equal, sa.and_(_equal.c.cache_key == step_run.c.cache_key, sa.text("equal.state = 'running'")))
+        .where(step_run.c.run_id == run_id, step_run.c.state.in_(("ready", "waiting")))
+    )
+    return {
+        row.step_run_id: f"waits for the equal step {item_name(row.name, row.map_index)} of run {row.run_id}"
+        for row in connection.execute(query)
+    }
 
 
 def cancel_reasons(connection: sa.Connection, run_ids: Collection[str]) -> dict[str, str]:
@@ -288,4 +337,5 @@ def _run_of(row: sa.Row[Any]) -> Run:
         outcome=row.outcome,
         reason=row.reason,
         actor=Actor(row.actor, row.actor_verified),
+        uses_cache=row.uses_cache,
     )

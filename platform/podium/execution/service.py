@@ -33,11 +33,13 @@ class ExecutionService:
         parameters: Mapping[str, Any],
         actor: Actor,
         again: bool = False,
+        uses_cache: bool = True,
     ) -> Run:
         """Return the run of a pipeline for an interval, made now if there is none; `parameters` are bound ones.
 
         The newest run with the same parameters is the answer, finished or not; `again` asks for another one. A run
         that has not ended goes on with the code of today if its graph is the same, else Refused says what to do.
+        Without `uses_cache` it computes what others computed before it; they may take over what it computes.
         """
         check_grain(interval, plan.grain, plan.pipeline)
         _refuse_gpus(plan)
@@ -50,6 +52,8 @@ class ExecutionService:
                 found = _locked(connection, existing.run_id)
                 if found.state in ("queued", "running"):
                     self._adopt(connection, found, plan)
+                    if not uses_cache:
+                        store.leave_cache(connection, found.run_id)
                 return queries.get_run(connection, found.run_id)
             faults.reach("run.before_create")
             run_id, created = store.create_run(
@@ -61,6 +65,7 @@ class ExecutionService:
                 idempotency_key=f"{key}:{ids.new_id(now)}" if again else key,
                 actor=actor,
                 now=now,
+                uses_cache=uses_cache,
             )
             if created:
                 self._progress.begin(connection, run_id, plan, now)
@@ -68,8 +73,11 @@ class ExecutionService:
         faults.reach("run.after_create")
         return run
 
-    def resume(self, run_id: str, plan: Plan, *, reason: str) -> Run:
-        """Make a failed or cancelled run run again where it stopped; one that is open is returned as it is."""
+    def resume(self, run_id: str, plan: Plan, *, reason: str, uses_cache: bool = True) -> Run:
+        """Make a failed or cancelled run run again where it stopped; one that is open is returned as it is.
+
+        Without `uses_cache` it computes from now on what others computed before it.
+        """
         with self._database.write() as connection:
             run = _locked(connection, run_id)
             if run.state in ("succeeded", "refused"):
@@ -79,6 +87,8 @@ class ExecutionService:
                 )
             plans.store(connection, plan, self._clock.now())
             self._adopt(connection, run, plan)
+            if not uses_cache:
+                store.leave_cache(connection, run.run_id)
             if run.state in ("failed", "cancelled"):
                 self._progress.reopen(connection, run.run_id, plan, self._clock.now(), reason)
             return queries.get_run(connection, run.run_id)

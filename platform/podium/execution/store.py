@@ -4,7 +4,7 @@ Every function takes the open connection of its caller's transaction, so that st
 what becomes ready next commit together.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -21,6 +21,9 @@ from podium.execution import queries, readiness
 from podium.execution.artifacts import Artifact
 from podium.execution.entities import Actor, AttemptEnd
 from podium.execution.items import WHOLE, item_name
+
+Settle = Callable[[list[queries.Claimable], int], list[queries.Claimable]]
+"""Takes over what has an equal result, and returns up to so many step runs that are to be executed."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ def create_run(
     idempotency_key: str,
     actor: Actor,
     now: datetime,
+    uses_cache: bool = True,
 ) -> tuple[str, bool]:
     """Create a queued run with its waiting step runs; return its id, and False if the key already had one.
 
@@ -71,6 +75,7 @@ def create_run(
             "actor": actor.name,
             "actor_verified": actor.verified,
             "created_at": now,
+            "uses_cache": uses_cache,
         },
     )
     if not created:
@@ -163,17 +168,18 @@ def claim(
     plan: Plan,
     lease_seconds: float,
     now: datetime,
+    settle: Settle | None = None,
 ) -> list[Claim]:
-    """Claim up to `limit` step runs of a run that may start now, each with a new running attempt."""
+    """Claim up to `limit` step runs of a run that may start now, each with a new running attempt.
+
+    `settle` is asked where one of them is cached; without it, these are executed as they are.
+    """
     state, _, cancel_reason = lock_run(connection, run_id)
     if state not in ("queued", "running") or cancel_reason is not None:
         return []
-    claimable = connection.execute(
-        sa.select(step_run.c.step_run_id, step_run.c.name, step_run.c.map_index)
-        .where(step_run.c.run_id == run_id, queries.may_start(now))
-        .order_by(step_run.c.position, step_run.c.map_index)
-        .limit(limit)
-    ).all()
+    claimable = queries.claimable_rows(connection, run_id, limit, now)
+    if settle is not None and any(plan.step(row.name).cache for row in claimable):
+        claimable = settle(claimable, limit)
     claims = []
     for row in claimable:
         connection.execute(
@@ -335,17 +341,6 @@ def record(
     )
 
 
-def record_cached(connection: sa.Connection, run_id: str, sources: Mapping[str, str], now: datetime) -> None:
-    """Append an event for each step that was taken over, with the run that its outputs are from."""
-    kind = "step.cached"
-    rows = [
-        {"run_id": run_id, "step": step, "kind": kind, "reason": f"the same as in run {source}", "at": now}
-        for step, source in sources.items()
-    ]
-    if rows:
-        connection.execute(event.insert(), rows)
-
-
 def change_plan(connection: sa.Connection, run_id: str, before: Plan, after: Plan, now: datetime) -> None:
     """Let a run go on under another plan of the same shape."""
     connection.execute(run.update().where(run.c.run_id == run_id).values(plan_digest=after.digest))
@@ -355,6 +350,11 @@ def change_plan(connection: sa.Connection, run_id: str, before: Plan, after: Pla
     )
     reason = f"code {before.code_digest[:12]} → {after.code_digest[:12]}"
     record(connection, run_id, "run.code_changed", now, reason=reason)
+
+
+def leave_cache(connection: sa.Connection, run_id: str) -> None:
+    """Let a run compute from now on what others computed before it."""
+    connection.execute(run.update().where(run.c.run_id == run_id).values(uses_cache=False))
 
 
 def request_cancel(connection: sa.Connection, run_id: str, reason: str, now: datetime) -> None:

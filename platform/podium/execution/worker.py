@@ -167,6 +167,7 @@ class Worker:
                 run_id=run_id,
                 limit=limit,
                 plan=plan,
+                settle=lambda rows, limit: self.progress.settle_claimable(connection, run, plan, rows, limit, now),
                 lease_seconds=self.options.lease_seconds,
                 now=now,
             )
