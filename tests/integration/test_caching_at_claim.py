@@ -24,7 +24,18 @@ from podium.finops.costs import run_cost
 from podium.finops.reconciliation import reconcile
 from podium.finops.reports import report
 from podium.wiring.documents import run_document
-from tests.execution_world import USED, HandWorker, check_books, days, json_artifact, node, plan_of
+from tests.execution_world import (
+    ACTOR,
+    USED,
+    FlowProject,
+    HandWorker,
+    check_books,
+    days,
+    everything,
+    json_artifact,
+    node,
+    plan_of,
+)
 
 DAYS = days(4)
 
@@ -383,3 +394,58 @@ def test_a_database_refuses_two_equal_steps_that_run(world: HandWorker) -> None:
     of_second = step_run.update().where(step_run.c.run_id == second.run_id, step_run.c.name == "train")
     with pytest.raises(sa.exc.IntegrityError), world.database.write() as connection:
         connection.execute(of_second.values(state="running"))
+
+
+def test_a_claim_that_is_cut_short_took_nothing_over(world: HandWorker) -> None:
+    first, second = started(world), started(world, day=1)
+    (train,) = world.claim(first)
+    assert world.claim(second) == []
+    world.end(train)
+    before = everything(world.database)
+    with world.database.engine.connect() as connection:
+        plan, found = world.plan(connection, second), queries.get_run(connection, second.run_id)
+        rows = queries.claimable_rows(connection, second.run_id, 1, world.clock.now())
+        settled = world.progress.settle_claimable(connection, found, plan, rows, 1, world.clock.now())
+        assert [row.name for row in settled] == ["report"]
+        connection.rollback()
+    assert everything(world.database) == before
+    assert names(world.claim(second)) == ["report"]
+    check_books(world.database)
+
+
+FLOW = """
+import helpers
+LIMIT = 3
+
+@step(cache=True)
+def train(rows: list[int]) -> list[int]:
+    Path("computed").open("a").write("train ")
+    return [helpers.scale(row) for row in rows if row < LIMIT]
+
+@step
+def report(rows: list[int]) -> str:
+    return f"{len(rows)} rows"
+---
+def flow(day: Interval) -> None:
+    report(train([1, 2, 3]))
+"""
+
+
+def test_a_step_is_computed_again_when_its_code_changed_and_not_when_another_did(tmp_path: Path) -> None:
+    flow = FlowProject(tmp_path)
+
+    def cached_then(source: str, helper: str = "def scale(row): return 2 * row") -> tuple[bool, Any]:
+        (tmp_path / "pipelines" / "helpers.py").write_text(f"{helper}\n")
+        flow.write(source)
+        run = flow.project.execution.start(flow.plan(), DAYS[0], parameters={}, actor=ACTOR, again=True)
+        document = flow.execute(run)
+        assert document["state"] == "succeeded"
+        return document["steps"][0]["cached"], flow.value(document, "train")
+
+    assert cached_then(FLOW) == (False, [2, 4])
+    assert cached_then(FLOW) == (True, [2, 4])
+    assert cached_then(FLOW.replace('rows"', 'of them"')) == (True, [2, 4])
+    assert cached_then(FLOW, "def scale(row): return 2 * row  # doubled") == (True, [2, 4])
+    assert cached_then(FLOW, "def scale(row): return 3 * row") == (False, [3, 6])
+    assert cached_then(FLOW.replace("LIMIT = 3", "LIMIT = 2")) == (False, [2])
+    assert (tmp_path / "computed").read_text() == "train " * 3
