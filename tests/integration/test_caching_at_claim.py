@@ -351,7 +351,7 @@ class TestWhatWasSaved:
             connection.execute(saving.delete())
         with world.database.read() as connection:
             (check,) = [check for check in reconcile(connection).checks if not check.ok]
-        assert (check.name, check.left, check.right) == ("cached steps with a saving", 1, 0)
+        assert (check.name, int(check.left), int(check.right)) == ("cached steps with a saving", 1, 0)
 
     def test_a_period_counts_what_was_saved_in_it(self, world: HandWorker) -> None:
         computed(world)
