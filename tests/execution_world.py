@@ -16,8 +16,9 @@ from podium.dag.parameters import bind_parameters
 from podium.dag.plan import RESULT, Input, Plan, Reference, Resources, StepNode
 from podium.db.engine import Database
 from podium.db.schema import attempt, ledger_entry, metadata
-from podium.execution import outputs, plans, queries, store
+from podium.execution import claims, outputs, plans, queries, store
 from podium.execution.artifacts import Artifact, ArtifactStore
+from podium.execution.claims import Claim
 from podium.execution.codecs import Codecs
 from podium.execution.entities import Actor, AttemptEnd, AttemptEndState, AttemptError, Run
 from podium.execution.items import WHOLE, item_name, parse_item
@@ -25,7 +26,6 @@ from podium.execution.meter import Usage
 from podium.execution.progress import Progress
 from podium.execution.reads import Read
 from podium.execution.service import ExecutionService
-from podium.execution.store import Claim
 from podium.execution.transitions import StepMove
 from podium.finops.book import load_book
 from podium.finops.ledger import Ledger
@@ -124,21 +124,41 @@ class HandWorker:
         return worker_id
 
     def claim(self, run: Run, worker_id: str = "w", limit: int = 100) -> list[Claim]:
-        """Claim what may start."""
+        """Claim what may start; what of it has an equal result is taken over."""
         with self.database.write() as connection:
-            store.lock_run(connection, run.run_id)
             plan, now = self.plan(connection, run), self.clock.now()
-            found = queries.get_run(connection, run.run_id)
-            return store.claim(
+            if any(each.cache for each in plan.steps):
+                return self._claim_one_by_one(connection, worker_id, run, plan, limit, now)
+            return claim_of(
                 connection,
                 worker_id,
                 run_id=run.run_id,
                 limit=limit,
-                plan=plan,
-                settle=lambda rows, most: self.progress.settle_claimable(connection, found, plan, rows, most, now),
+                plan=self.plan(connection, run),
                 lease_seconds=self.lease_seconds,
-                now=now,
+                now=self.clock.now(),
             )
+
+    def _claim_one_by_one(
+        self, connection: sa.Connection, worker_id: str, run: Run, plan: Plan, limit: int, now: datetime
+    ) -> list[Claim]:
+        made: list[Claim] = []
+        busy: set[str] = set()
+        locked = claims.lock(connection, run.run_id, plan)
+        while locked is not None and len(made) < limit:
+            wanted = claims.candidates(connection, run.run_id, now, 1, besides=busy)
+            if not wanted:
+                break
+            cached = plan.step(wanted[0].step).cache
+            settled = self.progress.settle_claimable(connection, plan, wanted[0], now) if cached else "execute"
+            if settled == "execute":
+                made += claims.claim(
+                    connection, worker_id, locked, wanted, plan, lease_seconds=self.lease_seconds, now=now
+                )
+                locked = claims.lock(connection, run.run_id, plan)
+            elif settled == "busy":
+                busy.add(wanted[0].step)
+        return made
 
     def end(
         self,
@@ -200,6 +220,24 @@ class HandWorker:
         with self.database.read() as connection:
             rows = queries.event_rows(connection, run.run_id)
         return [f"{row.kind} {row.step}" if row.step else row.kind for row in rows]
+
+
+def claim_of(
+    connection: sa.Connection,
+    worker_id: str,
+    *,
+    run_id: str,
+    limit: int,
+    plan: Plan,
+    lease_seconds: float,
+    now: datetime,
+) -> list[Claim]:
+    """Claim up to `limit` step runs of a run that may start."""
+    locked = claims.lock(connection, run_id, plan)
+    if locked is None:
+        return []
+    wanted = claims.candidates(connection, run_id, now, limit)
+    return claims.claim(connection, worker_id, locked, wanted, plan, lease_seconds=lease_seconds, now=now)
 
 
 def everything(database: Database) -> dict[str, list[Any]]:

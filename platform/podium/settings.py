@@ -64,11 +64,18 @@ class Settings(BaseSettings):
     artifact_url: str = ""
     user: Annotated[str, Field(min_length=1)] = Field(default_factory=_system_user)
     slots: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    cpu: Annotated[float | None, Field(gt=0)] = None
+    memory: str = ""
+    gpu: Annotated[int | None, Field(ge=0)] = None
+    labels: Annotated[tuple[str, ...], NoDecode] = ()
+    pools: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    pipeline_limits: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    model_limits: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     lease_seconds: Annotated[float, Field(gt=0)] = 30.0
     trace_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
     trusted_types: Annotated[tuple[str, ...], NoDecode] = REVIEWED_TYPES
 
-    @field_validator("trusted_types", mode="before")
+    @field_validator("trusted_types", "labels", mode="before")
     @classmethod
     def _separated_by_commas(cls, names: Any) -> Any:
         return names.split(",") if isinstance(names, str) else names

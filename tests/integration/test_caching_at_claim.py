@@ -13,12 +13,12 @@ import sqlalchemy as sa
 from podium.dag.plan import RESULT, Constant, Plan, Reference, StepNode
 from podium.db.engine import Database
 from podium.db.schema import artifact, saving, step_run
-from podium.execution import outputs, queries
+from podium.execution import claims, outputs, queries
 from podium.execution.artifacts import Artifact
+from podium.execution.claims import Claim
 from podium.execution.entities import AttemptEnd, Run
 from podium.execution.reads import Read
 from podium.execution.rescuer import rescue
-from podium.execution.store import Claim
 from podium.finops import savings
 from podium.finops.costs import run_cost
 from podium.finops.reconciliation import reconcile
@@ -85,7 +85,7 @@ class TestEqualStepsAtOnce:
         assert world.claim(second, "v") == []
         assert steps(world, second)["train"]["reason"] == f"waits for the equal step train of run {first.run_id}"
         with world.database.read() as connection:
-            assert queries.claimable(connection, world.clock.now()) == {}  # nobody is handed a slot to wait in
+            assert claims.open_runs(connection, world.clock.now(), 10) == []  # nobody is handed a slot to wait in
         world.end(train)
         assert names(world.claim(second, "v")) == ["report"]  # at once: in the claim that takes over
         assert steps(world, second)["train"]["cached"]
@@ -172,9 +172,9 @@ class TestEqualStepsAtOnce:
         if world.database.is_sqlite:  # where a claim waits for the other's commit
             return
         with world.database.write() as connection:
-            plan, found = world.plan(connection, first), queries.get_run(connection, first.run_id)
-            rows = queries.claimable_rows(connection, first.run_id, 1, world.clock.now())
-            assert world.progress.settle_claimable(connection, found, plan, rows, 1, world.clock.now()) == rows
+            plan = world.plan(connection, first)
+            (wanted,) = claims.candidates(connection, first.run_id, world.clock.now(), 1)
+            assert world.progress.settle_claimable(connection, plan, wanted, world.clock.now()) == "execute"
             assert world.claim(second, "v") == []
         assert names(world.claim(second, "v")) == ["train"]
 
@@ -205,6 +205,7 @@ class TestHowOldAResultMayBe:
 class TestWithoutCache:
     def test_a_run_without_cache_computes_and_later_ones_take_over_what_it_made(self, world: HandWorker) -> None:
         computed(world)
+        world.clock.advance(1)
         anew = computed(world, uses_cache=False)
         assert not steps(world, anew)["train"]["cached"]
         assert steps(world, anew)["train"]["cache_miss"]["differs"] == ["no cache"]
@@ -267,7 +268,7 @@ class TestTheDeclaredEnvironment:
         self, world: HandWorker, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("REGION", "north")
-        monkeypatch.setattr("podium.execution.progress._SETTLED_AT_ONCE", 5)
+        monkeypatch.setattr("podium.execution.caching._TOGETHER", 5)
         fit = replace(node("fit", over=Constant([*range(12)])), cache=True, cache_environment=("$REGION",))
         plan = plan_of(fit)
         first = started(world, plan)
@@ -378,16 +379,6 @@ def test_a_miss_names_the_inputs_that_differ(world: HandWorker) -> None:
     assert steps(world, hit)["train"]["cache_key"] == steps(world, second)["train"]["cache_key"]
 
 
-def test_a_claim_without_cached_steps_costs_no_statement_more(
-    world: HandWorker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def never(*_: object) -> None:
-        raise AssertionError("asked about a step that is not cached")
-
-    monkeypatch.setattr(type(world.progress), "settle_claimable", never)
-    assert names(world.claim(started(world, plan_of(node("load"))))) == ["load"]
-
-
 def test_a_database_refuses_two_equal_steps_that_run(world: HandWorker) -> None:
     first, second = started(world), started(world, day=1)
     world.claim(first)
@@ -403,10 +394,9 @@ def test_a_claim_that_is_cut_short_took_nothing_over(world: HandWorker) -> None:
     world.end(train)
     before = everything(world.database)
     with world.database.engine.connect() as connection:
-        plan, found = world.plan(connection, second), queries.get_run(connection, second.run_id)
-        rows = queries.claimable_rows(connection, second.run_id, 1, world.clock.now())
-        settled = world.progress.settle_claimable(connection, found, plan, rows, 1, world.clock.now())
-        assert [row.name for row in settled] == ["report"]
+        (wanted,) = claims.candidates(connection, second.run_id, world.clock.now(), 1)
+        plan = world.plan(connection, second)
+        assert world.progress.settle_claimable(connection, plan, wanted, world.clock.now()) == "taken over"
         connection.rollback()
     assert everything(world.database) == before
     assert names(world.claim(second)) == ["report"]

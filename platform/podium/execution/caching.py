@@ -12,23 +12,28 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 import sqlalchemy as sa
 
 from podium import ids
 from podium.dag import environment, values
 from podium.dag.plan import Constant, IntervalInput, ParameterInput, Plan, StepNode
-from podium.db.engine import try_locks
+from podium.db.engine import try_lock
 from podium.db.schema import artifact, attempt, event, output, step_run
-from podium.execution import outputs, queries
+from podium.db.schema import run as run_table
+from podium.execution import claims, outputs
 from podium.execution.artifacts import Artifact
+from podium.execution.claims import Candidate
 from podium.execution.entities import Run
 from podium.execution.items import item_name
 from podium.execution.reads import Stored, digest_of, items_of, read_by
 
 _WITHOUT_CODE = ("arrow", "numpy")
 """Codecs whose values bring no class of their own."""
+
+_TOGETHER = 500
+"""So many items of a mapped step are looked at together where one was taken over."""
 
 
 class SavingsPort(Protocol):
@@ -88,26 +93,40 @@ def keys_of(run: Run, plan: Plan, node: StepNode, stored: Stored) -> list[Key]:
     return [_key(plan, node, {**alike, node.over: item}, known) for item in each]
 
 
+class Open(Protocol):
+    """A step run that waits on nothing; of a mapped step, an item."""
+
+    @property
+    def step_run_id(self) -> str:
+        """Its row."""
+
+    @property
+    def map_index(self) -> int:
+        """The item's number; WHOLE for a step that is not mapped."""
+
+
+AnyOpen = TypeVar("AnyOpen", bound=Open)
+
+
 def settle_ready(
     connection: sa.Connection,
     savings: SavingsPort,
     run: Run,
     node: StepNode,
-    keys: Mapping[tuple[str, int], str],
+    keys: Mapping[AnyOpen, str],
     now: datetime,
-) -> set[str]:
-    """Note the keys of a step's step runs that wait on nothing, and take over what has an equal result.
+) -> list[AnyOpen]:
+    """Note the keys of a step's open step runs, and take over what has an equal result; return those that succeeded.
 
-    `keys` are by step run and item number. Returns the step runs that succeeded; the others are as before. Where the
-    environment counts that is left to the worker that claims them. The statements are as many for ten thousand as
-    for one.
+    Where the environment counts that is left to the worker that claims them. The statements are as many for ten
+    thousand as for one.
     """
     _note(connection, keys)
-    return set() if node.cache_environment else _take_over(connection, savings, run, node, keys, now)
+    return [] if node.cache_environment else _take_over(connection, savings, run, node, keys, now)
 
 
-def _note(connection: sa.Connection, keys: Mapping[tuple[str, int], str]) -> None:
-    noted = [{"mine": mine, "key": key} for (mine, _), key in keys.items()]
+def _note(connection: sa.Connection, keys: Mapping[AnyOpen, str]) -> None:
+    noted = [{"mine": each.step_run_id, "key": key} for each, key in keys.items()]
     if noted:
         connection.execute(_OF_MINE.values(cache_key=sa.bindparam("key")), noted)
 
@@ -120,20 +139,20 @@ def _take_over(
     savings: SavingsPort,
     run: Run,
     node: StepNode,
-    keys: Mapping[tuple[str, int], str],
+    keys: Mapping[AnyOpen, str],
     now: datetime,
-) -> set[str]:
+) -> list[AnyOpen]:
     """Let those step runs succeed that have an equal result, with its outputs; return them."""
     if not keys:
-        return set()
+        return []
     results = _results(connection, run, node, set(keys.values()), now)
-    taken = {mine: (item_name(node.name, index), results[key]) for (mine, index), key in keys.items() if key in results}
+    taken = {each: results[key] for each, key in keys.items() if key in results}
     if taken:
         columns = (sa.bindparam("mine", type_=sa.String), output.c.name, output.c.digest, output.c.attempt_id)
         theirs = sa.select(*columns).where(output.c.step_run_id == sa.bindparam("theirs"))
         connection.execute(
             output.insert().from_select(["step_run_id", "name", "digest", "attempt_id"], theirs),
-            [{"mine": mine, "theirs": result.step_run_id} for mine, (_, result) in taken.items()],
+            [{"mine": each.step_run_id, "theirs": result.step_run_id} for each, result in taken.items()],
         )
         succeeded = {
             "state": "succeeded",
@@ -143,78 +162,67 @@ def _take_over(
             "ready_at": sa.func.coalesce(step_run.c.ready_at, now, type_=step_run.c.ready_at.type),
             "ended_at": now,
         }
-        connection.execute(_OF_MINE.values(succeeded), [{"mine": mine} for mine in taken])
-        rows = [
+        connection.execute(_OF_MINE.values(succeeded), [{"mine": each.step_run_id} for each in taken])
+        events = [
             {
                 "run_id": run.run_id,
-                "step": label,
+                "step": item_name(node.name, each.map_index),
                 "kind": "step.cached",
                 "reason": f"the same as in run {result.run_id}",
                 "at": now,
             }
-            for label, result in taken.values()
+            for each, result in taken.items()
         ]
-        connection.execute(event.insert(), rows)
-        savings.save(connection, {mine: result.attempt_id for mine, (_, result) in taken.items()}, now)
-    return set(taken)
+        connection.execute(event.insert(), events)
+        savings.save(connection, {each.step_run_id: result.attempt_id for each, result in taken.items()}, now)
+    return list(taken)
 
 
-@dataclass(frozen=True)
-class Settled:
-    """What is to be done with step runs that may start: execute some, leave others; some were taken over."""
-
-    execute: list[queries.Claimable]
-    taken_over: list[queries.Claimable]
-    passed_over: Collection[str]  # keys of which nothing more is to be executed now
+Settled = Literal["execute", "taken over", "busy"]
 
 
 def settle_claimable(
-    connection: sa.Connection,
-    savings: SavingsPort,
-    run: Run,
-    plan: Plan,
-    rows: Sequence[queries.Claimable],
-    limit: int,
-    now: datetime,
-) -> Settled:
-    """Take over what of a run's claimable step runs has an equal result by now; choose up to `limit` to be executed.
+    connection: sa.Connection, savings: SavingsPort, run: Run, plan: Plan, wanted: Candidate, now: datetime
+) -> tuple[Settled, list[Candidate]]:
+    """Say what is to be done with a cached step's candidate, and return what was taken over: of a mapped step, many.
 
-    Of equal ones, here or in other runs, one is executed at a time: nobody else can begin one of those chosen before
-    this transaction ends.
+    What is to be `execute`d nobody else can begin an equal of before this transaction ends; `busy` is what somebody
+    else is about to begin, or has begun.
     """
-    cached = {row: key for name in {row.name for row in rows} for row, key in _keys(connection, run, plan, name, rows)}
-    keys = set(cached.values())
-    held = try_locks(connection, [f"cache:{key}" for key in sorted(keys)])
-    free = {key for key in keys if f"cache:{key}" in held}
-    running = connection.scalars(
-        sa.select(step_run.c.cache_key).where(step_run.c.cache_key.in_(keys), sa.text("step_run.state = 'running'"))
+    keys = _keys(connection, run, plan, [wanted])
+    key = keys[wanted]
+    if not try_lock(connection, f"cache:{key}"):
+        return "busy", []
+    _note(connection, keys)
+    node = plan.step(wanted.step)
+    taken = _take_over(connection, savings, run, node, keys, now)
+    if taken:
+        if node.over is not None:
+            others = claims.candidates_of_step(connection, run.run_id, node.name, now, _TOGETHER)
+            keys = _keys(connection, run, plan, others)
+            _note(connection, keys)
+            taken += _take_over(connection, savings, run, node, keys, now)
+        return "taken over", taken
+    running = sa.select(step_run.c.step_run_id).where(
+        step_run.c.cache_key == key, sa.text("step_run.state = 'running' AND step_run.cache_key IS NOT NULL")
     )
-    busy = (keys - free) | set(running)
-    _note(connection, {(row.step_run_id, row.map_index): key for row, key in cached.items() if row.cache_key != key})
-    taken: set[str] = set()
-    for name in {row.name for row in cached}:
-        mine = {(row.step_run_id, row.map_index): key for row, key in cached.items() if row.name == name}
-        taken |= _take_over(connection, savings, run, plan.step(name), mine, now)
-    execute: list[queries.Claimable] = []
-    for row in rows:
-        if row.step_run_id in taken or cached.get(row) in busy or len(execute) == limit:
-            continue
-        execute.append(row)
-        busy |= {cached[row]} if row in cached else set()
-    return Settled(execute, [row for row in rows if row.step_run_id in taken], busy)
+    return "execute" if connection.execute(running).first() is None else "busy", []
 
 
-def _keys(
-    connection: sa.Connection, run: Run, plan: Plan, name: str, rows: Sequence[queries.Claimable]
-) -> list[tuple[queries.Claimable, str]]:
-    """Return the keys of a cached step's claimable step runs: as noted, or as this process' environment makes them."""
-    node = plan.step(name)
-    of_step = [row for row in rows if row.name == name] if node.cache else []
-    if not node.cache_environment and all(row.cache_key is not None for row in of_step):
-        return [(row, row.cache_key) for row in of_step if row.cache_key is not None]
+def _keys(connection: sa.Connection, run: Run, plan: Plan, wanted: Sequence[Candidate]) -> dict[Candidate, str]:
+    """Return the keys of candidates of one step: as noted, or as this process' environment makes them."""
+    noted = {each: each.cache_key for each in wanted if each.cache_key is not None}
+    node = plan.step(wanted[0].step) if wanted else None
+    if node is None or (len(noted) == len(wanted) and not node.cache_environment):
+        return noted
     stored = outputs.stored(connection, run.run_id, plan, set(read_by(plan, node, None).values()))
     keys = keys_of(run, plan, node, stored)
-    return [(row, keys[max(row.map_index, 0)].digest) for row in of_step]
+    return {each: keys[max(each.map_index, 0)].digest for each in wanted}
+
+
+def leave(connection: sa.Connection, run_id: str) -> None:
+    """Let a run compute from now on what other runs computed before it."""
+    connection.execute(run_table.update().where(run_table.c.run_id == run_id).values(uses_cache=False))
 
 
 def _results(

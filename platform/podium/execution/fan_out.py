@@ -36,9 +36,9 @@ def open_items(
     left = [row for row in rows if row.state != "succeeded"]
     if node.cache:
         keys = caching.keys_of(run, plan, node, stored)
-        of_left = {(row.step_run_id, row.map_index): keys[row.map_index].digest for row in left}
-        taken = caching.settle_ready(connection, savings, run, node, of_left, now)
-        left = [row for row in left if row.step_run_id not in taken]
+        keys_of_left = {row: keys[row.map_index].digest for row in left}
+        taken = set(caching.settle_ready(connection, savings, run, node, keys_of_left, now))
+        left = [row for row in left if row not in taken]
     connection.execute(
         step_run.update()
         .where(*_of_items(run_id, node.name), step_run.c.state == "waiting")

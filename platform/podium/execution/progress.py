@@ -2,10 +2,10 @@
 ready or is skipped downstream, and the run's own end."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
@@ -14,14 +14,19 @@ from podium.db.schema import run, step_run
 from podium.errors import Conflict, InternalError
 from podium.execution import caching, fan_out, outputs, plans, queries, readiness, store
 from podium.execution.artifacts import Artifact
+from podium.execution.claims import Candidate
 from podium.execution.codecs import decode_json
-from podium.execution.entities import AttemptEnd, AttemptUsage, Run
+from podium.execution.entities import AttemptEnd, AttemptUsage
 from podium.execution.items import WHOLE
 from podium.execution.reads import Read, read_by
 from podium.execution.transitions import StepMove, after_attempt
 
-_SETTLED_AT_ONCE = 500
-"""So many claimable step runs are looked at together where some were taken over."""
+
+class _Whole(NamedTuple):
+    """A step's own row."""
+
+    step_run_id: str
+    map_index: int = WHOLE
 
 
 class LedgerPort(caching.SavingsPort, Protocol):
@@ -81,7 +86,7 @@ class Progress:
         move = after_attempt(end, failures=attempt.failures, retries=node.retries, now=now)
         if move.state == "succeeded":
             store.store_outputs(connection, attempt.step_run_id, attempt.attempt_id, end.outputs, now)
-        _move_step(connection, attempt.run_id, attempt.step_run_id, attempt.label, move, now)
+        store.move_step(connection, attempt.run_id, attempt.step_run_id, attempt.label, move, now)
         if move.state in ("succeeded", "failed"):
             moving = self._moving(connection, attempt.run_id, plan, now)
             moving.end(node, attempt.map_index)
@@ -91,34 +96,19 @@ class Progress:
         return move
 
     def settle_claimable(
-        self,
-        connection: sa.Connection,
-        run: Run,
-        plan: Plan,
-        rows: list[queries.Claimable],
-        limit: int,
-        now: datetime,
-    ) -> list[queries.Claimable]:
-        """Let a run's claimable step runs that have an equal result by now succeed with it, and what follows from that.
+        self, connection: sa.Connection, plan: Plan, wanted: Candidate, now: datetime
+    ) -> caching.Settled:
+        """Let a cached step's candidate, of a locked run, take over an equal result, and do what follows from that.
 
-        Returns up to `limit` others, of equal ones no more than one, that this transaction may begin.
+        Or say that this transaction may `execute` it, or that an equal one of somebody else is just begun: `busy`.
         """
-        moving = self._moving(connection, run.run_id, plan, now)
-        execute: list[queries.Claimable] = []
-        passed_over: set[str] = set()
-        while rows:
-            settled = caching.settle_claimable(connection, self.ledger, run, plan, rows, limit - len(execute), now)
-            execute += settled.execute
-            passed_over |= set(settled.passed_over)
-            for row in settled.taken_over:
-                moving.end(plan.step(row.name), row.map_index)
-            moving.advance()
-            if len(execute) == limit or len(settled.execute) == len(rows):
-                break
-            rows = queries.claimable_rows(connection, run.run_id, _SETTLED_AT_ONCE, now, besides=passed_over)
-            chosen = {row.step_run_id for row in execute}
-            rows = [row for row in rows if row.step_run_id not in chosen]
-        return execute
+        run = queries.get_run(connection, wanted.run_id)
+        settled, taken = caching.settle_claimable(connection, self.ledger, run, plan, wanted, now)
+        moving = self._moving(connection, wanted.run_id, plan, now)
+        for each in taken:
+            moving.end(plan.step(wanted.step), each.map_index)
+        moving.advance()
+        return settled
 
     def cancel(self, connection: sa.Connection, run_id: str, reason: str, now: datetime) -> None:
         """Cancel an open run: now, or while attempts of it run, with the end of the last of them.
@@ -223,8 +213,7 @@ class _Moving:
 
     def settle(self, node: StepNode) -> None:
         """Decide about a step that waits on nothing any more."""
-        states = queries.final_step_states(self.connection, self.run_id)
-        upstream = {name: states[name] for name in node.dependencies}
+        upstream = queries.step_states(self.connection, self.run_id, node.dependencies)
         decision = readiness.decide(node, upstream, self._value)
         if decision.state == "ready" and node.over is not None:
             if fan_out.open_items(self.connection, self.ledger, self.run_id, self.plan, node, self.now) == 0:
@@ -232,19 +221,9 @@ class _Moving:
             return
         if decision.state == "ready" and node.cache and self._take_over(node):
             return
-        if decision.state == "ready":
-            values: Mapping[str, Any] = {"state": "ready", "ready_at": self.now}
-        else:
-            values = {"state": "skipped", "reason": decision.reason, "ended_at": self.now}
+        if decision.state == "skipped":
             self.ended.append(node.name)
-        waiting = store.of_step(self.run_id, node.name).where(step_run.c.state == "waiting")
-        moved = self.connection.execute(waiting.values(**values))
-        if moved.rowcount != 1:
-            raise InternalError(
-                f"The step {node.name} of run {self.run_id} was not waiting when all it waits on had ended."
-            )
-        kind = f"step.{decision.state}"
-        store.record(self.connection, self.run_id, kind, self.now, step=node.name, reason=decision.reason)
+        store.settle_step(self.connection, self.run_id, node.name, decision.state, decision.reason, self.now)
 
     def _take_over(self, node: StepNode) -> bool:
         run = queries.get_run(self.connection, self.run_id)
@@ -252,7 +231,7 @@ class _Moving:
         found = outputs.stored(self.connection, self.run_id, self.plan, reads)
         (key,) = caching.keys_of(run, self.plan, node, found)
         step_run_id = queries.step_run_id(self.connection, self.run_id, node.name)
-        mine = {(step_run_id, WHOLE): key.digest}
+        mine = {_Whole(step_run_id): key.digest}
         if not caching.settle_ready(self.connection, self.ledger, run, node, mine, self.now):
             return False
         self.ended.append(node.name)
@@ -275,12 +254,7 @@ class _Moving:
 
     def _close_step(self) -> None:
         """Count one open step less; end the run with the last."""
-        left = self.connection.execute(
-            run.update()
-            .where(run.c.run_id == self.run_id)
-            .values(open_steps=run.c.open_steps - 1)
-            .returning(run.c.open_steps)
-        ).scalar_one()
+        left = store.close_step(self.connection, self.run_id)
         if left:
             return
         failed = self.connection.execute(
@@ -302,27 +276,6 @@ class _Moving:
         reason = values.get("reason") or values.get("outcome")
         store.record(self.connection, self.run_id, f"run.{values['state']}", self.now, reason=reason)
         self.ledger.close(self.connection, self.run_id, self.now)
-
-
-def _move_step(
-    connection: sa.Connection, run_id: str, step_run_id: str, step: str, move: StepMove, now: datetime
-) -> None:
-    ended = move.state in ("succeeded", "failed")
-    moved = connection.execute(
-        step_run.update()
-        .where(step_run.c.step_run_id == step_run_id, step_run.c.state == "running")
-        .values(
-            state=move.state,
-            failures=move.failures,
-            reason=move.reason,
-            not_before=move.not_before,
-            ready_at=now if move.state == "ready" else step_run.c.ready_at,
-            ended_at=now if ended else None,
-        )
-    )
-    if moved.rowcount != 1:
-        raise InternalError(f"The step {step} of run {run_id} was not running while an attempt of it was.")
-    store.record(connection, run_id, move.event, now, step=step, reason=move.told)
 
 
 def _usage_of(attempt: queries.AttemptRow, end: AttemptEnd) -> AttemptUsage:

@@ -11,7 +11,7 @@ from podium.dag.interval import Interval, check_grain
 from podium.dag.plan import Plan
 from podium.db.engine import Database
 from podium.errors import ConfigurationError, Refused, UsageError
-from podium.execution import plans, queries, store
+from podium.execution import caching, plans, queries, store
 from podium.execution.entities import Actor, Run
 from podium.execution.progress import Progress
 from podium.execution.rescuer import rescue
@@ -53,7 +53,7 @@ class ExecutionService:
                 if found.state in ("queued", "running"):
                     self._adopt(connection, found, plan)
                     if not uses_cache:
-                        store.leave_cache(connection, found.run_id)
+                        caching.leave(connection, found.run_id)
                 return queries.get_run(connection, found.run_id)
             faults.reach("run.before_create")
             run_id, created = store.create_run(
@@ -88,7 +88,7 @@ class ExecutionService:
             plans.store(connection, plan, self._clock.now())
             self._adopt(connection, run, plan)
             if not uses_cache:
-                store.leave_cache(connection, run.run_id)
+                caching.leave(connection, run.run_id)
             if run.state in ("failed", "cancelled"):
                 self._progress.reopen(connection, run.run_id, plan, self._clock.now(), reason)
             return queries.get_run(connection, run.run_id)

@@ -9,6 +9,7 @@ from podium.dag.catalogue import pipeline_files
 from podium.dag.loading import imported_names
 from podium.dag.plan import Plan
 from podium.errors import PodiumError
+from podium.execution.claims import Limits
 from podium.execution.entities import Happening
 from podium.execution.slots import Slots
 from podium.execution.worker import Worker, WorkerOptions
@@ -99,10 +100,11 @@ def _worker(project: Project, observe: Observer, slots: Slots) -> Worker:
         backend=slots,
         services=supervisor_services(project),
         options=WorkerOptions(
-            slots=options.slots,
             lease_seconds=options.lease_seconds,
             log_folder=project.log_folder,
             lock_folder=options.home / "locks",
+            limits=Limits(options.pools, options.pipeline_limits, options.model_limits),
+            labels=frozenset(options.labels),
         ),
         clock=project.clock,
         observe=observe,
