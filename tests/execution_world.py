@@ -280,10 +280,10 @@ PIPELINE = '\n\n@pipeline(model="model", team="research", environment="dev")\n'
 class FlowProject:
     """A project in a folder with one pipeline, `flow`, of plain Python; steps run in the folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, settings: str = "") -> None:
         self.root = root
         (root / "pipelines").mkdir(parents=True)
-        (root / "podium.toml").write_text('project = "flows"\nslots = 2\n')
+        (root / "podium.toml").write_text(f'project = "flows"\nslots = 2\n{settings}')
         self.project = open_project(root)
 
     def another(self) -> Project:

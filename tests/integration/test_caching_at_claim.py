@@ -24,6 +24,7 @@ from podium.finops.costs import run_cost
 from podium.finops.reconciliation import reconcile
 from podium.finops.reports import report
 from podium.wiring.documents import run_document
+from podium.wiring.runs import serving
 from tests.execution_world import (
     ACTOR,
     USED,
@@ -439,3 +440,33 @@ def test_a_step_is_computed_again_when_its_code_changed_and_not_when_another_did
     assert cached_then(FLOW, "def scale(row): return 3 * row") == (False, [3, 6])
     assert cached_then(FLOW.replace("LIMIT = 3", "LIMIT = 2")) == (False, [2])
     assert (tmp_path / "computed").read_text() == "train " * 3
+
+
+def test_a_worker_goes_on_with_a_waiting_run_at_once_and_computes_equal_items_once(tmp_path: Path) -> None:
+    flow = FlowProject(tmp_path)
+    flow.write("""
+@step(cache=True)
+def fit(item: int) -> int:
+    with Path("computed").open("a") as file:
+        file.write(f"{item} ")
+    return 10 * item
+
+@step
+def total(fitted: list[int]) -> int:
+    return sum(fitted)
+---
+def flow(day: Interval) -> None:
+    total(fit.map([1, 2, 1, 2, 2]))
+""")
+    runs = [flow.project.execution.start(flow.plan(), day, parameters={}, actor=ACTOR) for day in DAYS[:3]]
+    with serving(flow.project, lambda _: None) as worker:
+        worker.serve(lambda: all(is_ended(flow, run) for run in runs))
+    documents = [flow.document(run) for run in runs]
+    assert [document["state"] for document in documents] == ["succeeded"] * 3
+    assert [flow.value(document, "total") for document in documents] == [80] * 3
+    assert sorted((tmp_path / "computed").read_text().split()) == ["1", "2"]
+
+
+def is_ended(flow: FlowProject, run: Run) -> bool:
+    with flow.project.database.read() as connection:
+        return not queries.is_open(connection, run.run_id)

@@ -49,7 +49,7 @@ class Claimer:
     lease_seconds: float
     limits: Limits
     labels: frozenset[str]
-    capacity: Capacity
+    capacity: Callable[[], Capacity]
     settle: Settle
     clock: Clock
     observe: Callable[[Happening], None]
@@ -93,7 +93,7 @@ class Claimer:
         `locked` are the runs whose lock this transaction has. Where somebody else has that of a run, `again` is set:
         another transaction, which holds no lock, is to wait for it.
         """
-        room, self._locked, self.again = _Room(self.capacity, running), set(locked), False
+        room, self._locked, self.again = _Room(self.capacity(), running), set(locked), False
         claimed: list[Assignment] = []
         passed_over: set[str] = set()
         while room.slots and (run_id := self._turns.next(room.held, passed_over)) is not None:

@@ -20,7 +20,7 @@ from podium.clock import Clock
 from podium.db.engine import Database, Session
 from podium.errors import PodiumError, ServiceUnavailable
 from podium.execution import assignments, liveness, plans, queries, store
-from podium.execution.backend import Backend, SeatEnded, SeatMessage
+from podium.execution.backend import Backend, SeatEnded, SeatLost, SeatNews, SeatWaits
 from podium.execution.channel import Message
 from podium.execution.claiming import Claimer, ClaimFailed
 from podium.execution.claims import Limits
@@ -136,7 +136,7 @@ class Worker:
             options.lease_seconds,
             options.limits,
             options.labels,
-            self.backend.capacity,
+            lambda: self.backend.capacity,
             self.progress.settle_claimable,
             self.clock,
             self.observe,
@@ -262,11 +262,7 @@ class Worker:
         timeout = _NOTICE_SECONDS if self._is_free else _TICK_SECONDS
         if self._executions:
             timeout = min(timeout, max(0.0, self._next_tick - now))
-        ends = [
-            ended
-            for happening in self.backend.wait(timeout)
-            if (ended := self._seat_ended(happening) if isinstance(happening, SeatEnded) else self._hear(happening))
-        ]
+        ends = [ended for news in self.backend.wait(timeout) if (ended := self._take_in(news)) is not None]
         if ends:
             self._write(ends)
         now = self.clock.monotonic()
@@ -276,29 +272,49 @@ class Worker:
         if now >= self._next_rescue:
             self._rescue()
 
-    def _hear(self, said: SeatMessage) -> _Ended | None:
-        """Take in what an attempt said; return its end, if that is what it told."""
-        execution = self._executions.get(said.seat.attempt_id or "")
+    def _take_in(self, news: SeatNews) -> _Ended | None:
+        """Take in what is new of a seat; return the end of its attempt, if that is what it means."""
+        execution = self._executions.get(news.seat.attempt_id or "")
         if execution is None:
             return None  # of an attempt this worker no longer holds
-        if said.message["type"] == "service":
-            self._threads.submit(self._answer, execution, said.message)
+        now = self.clock.monotonic()
+        if isinstance(news, SeatEnded):
+            return execution, execution.end_of_dead_process(news.status, now)
+        if isinstance(news, SeatLost):
+            return execution, execution.end_lost(news.reason, now - news.silent_seconds)
+        if isinstance(news, SeatWaits):
+            self._record_wait(execution.assignment, news.reason)
             return None
-        if said.message["attempt_id"] != said.seat.attempt_id:
+        return self._hear(execution, news.message)
+
+    def _hear(self, execution: Execution, said: Message) -> _Ended | None:
+        if said["type"] == "service":
+            self._threads.submit(self._answer, execution, said)
+            return None
+        if said["attempt_id"] != execution.seat.attempt_id:
             return None  # of an attempt that ended before, told by a process it had forked
-        if said.message["recycle"]:
-            said.seat.end()
-        return execution, execution.end_told(said.message)
+        if said["recycle"]:
+            execution.seat.end()
+        return execution, execution.end_told(said)
 
     def _answer(self, execution: Execution, question: Message) -> None:
         """Answer a stage's question, in a thread."""
         execution.seat.answer(self._answers.answer(execution.assignment, question))
 
-    def _seat_ended(self, ended: SeatEnded) -> _Ended | None:
-        execution = self._executions.get(ended.seat.attempt_id or "")
-        if execution is None:
-            return None
-        return execution, execution.end_of_dead_process(ended.status, self.clock.monotonic())
+    def _record_wait(self, assignment: Assignment, reason: str) -> None:
+        run_id = assignment.run.run_id
+        with self._session.write() as connection:
+            store.record(
+                connection,
+                run_id,
+                "attempt.waiting",
+                self.clock.now(),
+                step=assignment.label,
+                number=assignment.number,
+                reason=reason,
+            )
+            happened = self._news.read(connection, [run_id])
+        self._news.show(happened)
 
     def _forget(self, execution: Execution) -> None:
         del self._executions[execution.assignment.attempt_id]
