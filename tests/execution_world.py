@@ -17,9 +17,8 @@ from podium.dag.plan import RESULT, Input, Plan, Reference, Resources, StepNode
 from podium.db.engine import Database
 from podium.db.schema import attempt, ledger_entry, metadata
 from podium.execution import claims, outputs, plans, queries, store
-from podium.execution.artifacts import Artifact, ArtifactStore
+from podium.execution.artifacts import Artifact
 from podium.execution.claims import Claim
-from podium.execution.codecs import Codecs
 from podium.execution.entities import Actor, AttemptEnd, AttemptEndState, AttemptError, Run
 from podium.execution.items import WHOLE, item_name, parse_item
 from podium.execution.meter import Usage
@@ -119,9 +118,19 @@ class HandWorker:
     def worker(self, worker_id: str, host: str = "elsewhere") -> str:
         """Record a worker; `elsewhere` is a host whose locks cannot be looked at."""
         with self.database.write() as connection:
-            path = str(self.folder / f"{worker_id}.lock")
-            store.start_worker(connection, worker_id, host, 4242, path, self.clock.now())
+            self.worker_in(connection, worker_id, host)
         return worker_id
+
+    def worker_in(self, connection: sa.Connection, worker_id: str, host: str = "elsewhere") -> None:
+        """Record a worker in an open transaction."""
+        path = str(self.folder / f"{worker_id}.lock")
+        store.start_worker(connection, worker_id, host, 4242, path, self.clock.now())
+
+    def attempt(self, connection: sa.Connection, attempt_id: str) -> queries.AttemptRow:
+        """A running attempt's row."""
+        row = queries.running_attempt(connection, attempt_id)
+        assert row is not None
+        return row
 
     def claim(self, run: Run, worker_id: str = "w", limit: int = 100) -> list[Claim]:
         """Claim what may start; what of it has an equal result is taken over."""
@@ -252,10 +261,13 @@ def everything(database: Database) -> dict[str, list[Any]]:
 def check_books(database: Database) -> None:
     """Every ended attempt has exactly one entry per resource, and the books agree."""
     with database.read() as connection:
-        ended = connection.scalars(sa.select(attempt.c.attempt_id).where(attempt.c.ended_at.is_not(None))).all()
+        columns = attempt.c.attempt_id, attempt.c.reserved_gpu
+        ended = connection.execute(sa.select(*columns).where(attempt.c.ended_at.is_not(None))).all()
         entries = connection.execute(sa.select(ledger_entry.c.attempt_id, ledger_entry.c.resource)).all()
         checks = reconcile(connection).checks
-    expected = sorted((attempt_id, resource) for attempt_id in ended for resource in ("cpu", "memory"))
+    expected = sorted(
+        (attempt_id, resource) for attempt_id, gpu in ended for resource in ("cpu", "memory", *(["gpu"] if gpu else []))
+    )
     assert sorted(tuple(entry) for entry in entries) == expected
     assert [check for check in checks if not check.ok] == []
 
@@ -328,8 +340,7 @@ class FlowProject:
 
     def value(self, document: Mapping[str, Any], step: str) -> Any:
         """What a step of a run returned; of a list that is stored item by item, the list."""
-        options = self.project.settings
-        artifacts = ArtifactStore(options.artifact_folder, Codecs(options.trusted_types))
+        artifacts = self.project.artifacts
         with self.project.database.read() as connection:
             plan = plans.load(connection, queries.get_run(connection, document["run_id"]).plan_digest)
             name, index = parse_item(step)

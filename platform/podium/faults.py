@@ -26,6 +26,8 @@ POINTS = frozenset(
         "slot.before_result",
         "artifact.before_rename",
         "artifact.after_rename",
+        "gc.before_delete",
+        "gc.after_delete",
         "registry.before_log_model",
         "registry.after_log_model",
         "registry.before_create_version",

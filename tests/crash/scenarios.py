@@ -43,6 +43,9 @@ CANARY_POINTS = (
     "canary.after_end",
 )
 
+# No run comes to these: tests/integration/test_collection_command.py kills `podium gc` there.
+COLLECTION_POINTS = ("gc.before_delete", "gc.after_delete")
+
 
 class Crashes:
     """One project's story: what had ended at each kill, and what did not go as it must."""

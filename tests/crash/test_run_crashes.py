@@ -15,7 +15,7 @@ from podium import faults
 from tests.crash import projects, scenarios
 from tests.crash.kills import Part
 from tests.crash.projects import Template
-from tests.crash.scenarios import CANARY_POINTS, MODEL_POINTS, RUN_POINTS
+from tests.crash.scenarios import CANARY_POINTS, COLLECTION_POINTS, MODEL_POINTS, RUN_POINTS
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +28,8 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Template:
     return projects.tried(tmp_path_factory.mktemp("tried"))
 
 
-def test_every_point_is_one_that_a_run_dies_at() -> None:
-    assert {*RUN_POINTS, *MODEL_POINTS, *CANARY_POINTS} == faults.POINTS
+def test_every_point_is_one_that_something_dies_at() -> None:
+    assert {*RUN_POINTS, *MODEL_POINTS, *CANARY_POINTS, *COLLECTION_POINTS} == faults.POINTS
 
 
 def test_a_run_that_dies_at_every_point_ends_as_if_nothing_had_happened(

@@ -228,6 +228,7 @@ class TestWithoutCache:
     def test_an_open_run_that_is_asked_for_again_without_cache_computes(self, world: HandWorker) -> None:
         plan = plan_of(node("load"), cached("train", "load"))
         computed(world, plan)
+        world.clock.advance(1)
         run = started(world, plan)
         world.start(plan, DAYS[0], uses_cache=False)
         world.end(world.claim(run)[0])

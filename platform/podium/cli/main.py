@@ -9,7 +9,21 @@ from typing import Annotated, NoReturn
 import typer
 
 from podium import __version__
-from podium.cli import canary, costs, database, models, output, pipelines, project, run, runs, server, worker
+from podium.cli import (
+    artifacts,
+    canary,
+    collect,
+    costs,
+    database,
+    models,
+    output,
+    pipelines,
+    project,
+    run,
+    runs,
+    server,
+    worker,
+)
 from podium.errors import PodiumError
 
 app = typer.Typer(
@@ -30,6 +44,8 @@ app.add_typer(canary.app, name="canary")
 app.add_typer(costs.app, name="costs")
 app.command("worker")(worker.worker)
 app.command("server")(server.server)
+app.add_typer(artifacts.app, name="artifacts")
+app.command("gc")(collect.collect)
 app.add_typer(database.app, name="db")
 
 

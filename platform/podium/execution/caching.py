@@ -146,6 +146,10 @@ def _take_over(
     if not keys:
         return []
     results = _results(connection, run, node, set(keys.values()), now)
+    if not results:
+        return []
+    kept = outputs.kept(connection, [each.step_run_id for each in results.values()])
+    results = {key: each for key, each in results.items() if each.step_run_id in kept}
     taken = {each: results[key] for each, key in keys.items() if key in results}
     if taken:
         columns = (sa.bindparam("mine", type_=sa.String), output.c.name, output.c.digest, output.c.attempt_id)

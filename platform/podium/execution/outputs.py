@@ -2,6 +2,7 @@
 over it, or under the items of a mapped step; read by address, so that nobody pays for what others made."""
 
 from collections.abc import Collection
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -40,6 +41,38 @@ def stored(connection: sa.Connection, run_id: str, plan: Plan, reads: Collection
             name = item_name(read.output, read.index)
             raise InternalError(f"The run {run_id} has no output {name} of its step {read.step}.") from None
     return answer
+
+
+def restore(connection: sa.Connection, made: Collection[Artifact], now: datetime) -> None:
+    """Keep a collection from taking for waste what was just recorded as made: its mark is undone, or it waits."""
+    digests = {each.digest for each in made if each.inline is None}
+    if not digests:
+        return
+    rows = connection.execute(
+        sa.select(artifact.c.digest, artifact.c.removed_at)
+        .where(artifact.c.digest.in_(digests))
+        .order_by(artifact.c.digest)
+        .with_for_update(key_share=True)
+    )
+    removed = [row.digest for row in rows if row.removed_at is not None]
+    if removed:
+        back = artifact.update().where(artifact.c.digest.in_(removed))
+        connection.execute(back.values(removed_at=None, stored_at=now))
+
+
+def kept(connection: sa.Connection, step_run_ids: Collection[str]) -> set[str]:
+    """Return those step runs of which no output was removed, and keep it so until the transaction ends.
+
+    Whoever goes on from outputs of an ended run, as a cache or a resume does, asks this in the transaction that does.
+    """
+    rows = connection.execute(
+        sa.select(output.c.step_run_id, artifact.c.removed_at)
+        .join(artifact, artifact.c.digest == output.c.digest)
+        .where(output.c.step_run_id.in_(step_run_ids), artifact.c.inline.is_(None))
+        .order_by(artifact.c.digest)
+        .with_for_update(read=True, of=artifact)
+    )
+    return set(step_run_ids) - {row.step_run_id for row in rows if row.removed_at is not None}
 
 
 def read_before(connection: sa.Connection, run_id: str, plan: Plan, read: Read) -> list[str]:
@@ -99,7 +132,7 @@ def _found(
         )
         for row in connection.execute(query):
             name, index = parse_item(row.name)
-            made = Artifact(row.digest, row.codec, row.size_bytes, row.inline)
+            made = Artifact(row.digest, row.codec, row.size_bytes, row.inline, row.removed_at)
             found.setdefault((row.step, name), {})[max(index, row.map_index)] = made
     return found
 

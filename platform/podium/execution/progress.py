@@ -86,6 +86,7 @@ class Progress:
         move = after_attempt(end, failures=attempt.failures, retries=node.retries, now=now)
         if move.state == "succeeded":
             store.store_outputs(connection, attempt.step_run_id, attempt.attempt_id, end.outputs, now)
+            outputs.restore(connection, end.outputs.values(), now)
         store.move_step(connection, attempt.run_id, attempt.step_run_id, attempt.label, move, now)
         if move.state in ("succeeded", "failed"):
             moving = self._moving(connection, attempt.run_id, plan, now)
@@ -128,6 +129,7 @@ class Progress:
         store.lock_run(connection, run_id)
         states = queries.final_step_states(connection, run_id)
         kept = {name: state for name, state in states.items() if state == "succeeded"}
+        _require_outputs(connection, run_id)
         waits = readiness.waiting_counts(plan, kept)
         try:
             reopened = connection.execute(
@@ -276,6 +278,18 @@ class _Moving:
         reason = values.get("reason") or values.get("outcome")
         store.record(self.connection, self.run_id, f"run.{values['state']}", self.now, reason=reason)
         self.ledger.close(self.connection, self.run_id, self.now)
+
+
+def _require_outputs(connection: sa.Connection, run_id: str) -> None:
+    """Raise Conflict where what finished steps of a run made was removed; keep it from being so."""
+    succeeded = queries.step_runs_that_succeeded(connection, run_id)
+    removed = set(succeeded) - outputs.kept(connection, list(succeeded))
+    if removed:
+        names = ", ".join(sorted(succeeded[step_run_id] for step_run_id in removed))
+        raise Conflict(
+            f"The run {run_id} cannot go on: `podium gc` removed what its steps made ({names}), when nothing had "
+            "needed it for as long as the setting artifact_retention says. Start anew with `podium run … --again`."
+        )
 
 
 def _usage_of(attempt: queries.AttemptRow, end: AttemptEnd) -> AttemptUsage:

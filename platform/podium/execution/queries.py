@@ -224,6 +224,16 @@ def final_step_states(connection: sa.Connection, run_id: str) -> dict[str, str]:
     return {row.name: row.state for row in rows}
 
 
+def step_runs_that_succeeded(connection: sa.Connection, run_id: str) -> dict[str, str]:
+    """Return the labels of a run's step runs that succeeded, items included, by id."""
+    rows = connection.execute(
+        sa.select(step_run.c.step_run_id, step_run.c.name, step_run.c.map_index).where(
+            step_run.c.run_id == run_id, step_run.c.state == "succeeded"
+        )
+    )
+    return {row.step_run_id: item_name(row.name, row.map_index) for row in rows}
+
+
 def step_run_id(connection: sa.Connection, run_id: str, step: str) -> str:
     """Return the id of a step's own row; of a mapped step, of the whole."""
     found: str = connection.execute(
@@ -271,7 +281,7 @@ def artifact_of(connection: sa.Connection, digest: str) -> Artifact:
     row = connection.execute(sa.select(artifact).where(artifact.c.digest == digest)).first()
     if row is None:
         raise NotFound(f"No artifact is stored under {digest}.")
-    return Artifact(row.digest, row.codec, row.size_bytes, row.inline)
+    return Artifact(row.digest, row.codec, row.size_bytes, row.inline, row.removed_at)
 
 
 def _runs() -> sa.Select[Any]:

@@ -10,7 +10,7 @@ from podium.clock import Clock
 from podium.dag.interval import Interval, check_grain
 from podium.dag.plan import Plan
 from podium.db.engine import Database
-from podium.errors import ConfigurationError, Refused, UsageError
+from podium.errors import Refused, UsageError
 from podium.execution import caching, plans, queries, store
 from podium.execution.entities import Actor, Run
 from podium.execution.progress import Progress
@@ -42,7 +42,6 @@ class ExecutionService:
         Without `uses_cache` it computes what others computed before it; they may take over what it computes.
         """
         check_grain(interval, plan.grain, plan.pipeline)
-        _refuse_gpus(plan)
         now = self._clock.now()
         key = f"person:{ids.digest_json([plan.pipeline, interval.to_document(), parameters])}"
         with self._database.write() as connection:
@@ -127,15 +126,6 @@ def _locked(connection: sa.Connection, run_id: str) -> Run:
     found = queries.get_run(connection, run_id).run_id  # `run_id` may be a part of it
     store.lock_run(connection, found)
     return queries.get_run(connection, found)
-
-
-def _refuse_gpus(plan: Plan) -> None:
-    for node in plan.steps:
-        if node.resources.gpu:
-            raise ConfigurationError(
-                f"The step {node.name} of {plan.pipeline} reserves {node.resources.gpu} GPU, but this version of "
-                "Podium hands out none, so it would bill what nobody holds; remove gpu=… from the step."
-            )
 
 
 def _shape(plan: Plan) -> dict[str, Any]:

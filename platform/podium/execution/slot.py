@@ -25,7 +25,7 @@ from podium.dag import complaints, loading, values
 from podium.dag.references import ITEM_LIMIT
 from podium.errors import DefinitionError, InternalError, NoCodec, PodiumError
 from podium.execution import meter, wire
-from podium.execution.artifacts import ArtifactStore
+from podium.execution.artifacts import ArtifactStore, open_blobs
 from podium.execution.channel import Channel, ChannelClosed, Message
 from podium.execution.codecs import Codecs
 from podium.execution.context import AttemptContext, Snooze, entered
@@ -57,7 +57,8 @@ class Slot:
         self._channel = channel
         self._process_id = os.getpid()
         self._root = Path(configuration["root"])
-        self._store = ArtifactStore(Path(configuration["artifacts"]), Codecs(tuple(configuration["trusted_types"])))
+        blobs = open_blobs(configuration["artifacts"], Path(configuration["home"]))
+        self._store = ArtifactStore(blobs, Codecs(tuple(configuration["trusted_types"])))
         self._configuration = configuration
         self._work: queue.Queue[Message] = queue.Queue()
         self._answers: queue.Queue[Message] = queue.Queue()
@@ -118,10 +119,13 @@ class Slot:
             "type": "result",
             "attempt_id": work["attempt_id"],
             "usage": wire.usage_to_document(usage),
-            "recycle": bool(leftovers or running_on) or _own_memory_bytes() - self._first_memory_bytes > _GROWTH_BYTES,
+            "recycle": bool(leftovers or running_on or work.get("gpus"))
+            or _own_memory_bytes() - self._first_memory_bytes > _GROWTH_BYTES,
         }
 
     def _run(self, work: Message) -> Message:
+        if "gpus" in work:  # before the first use of CUDA; a process that has used it is not used for another attempt
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(work["gpus"])
         os.chdir(self._root)  # wherever the worker was started, and whereto the attempt before went
         function = self._load_function(work)
         arguments = {name: self._argument(source) for name, source in work["inputs"].items()}

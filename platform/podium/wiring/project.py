@@ -18,6 +18,9 @@ from podium.db import migrate
 from podium.db.engine import Database, file_lock
 from podium.errors import ConfigurationError
 from podium.execution import queries
+from podium.execution.artifacts import ArtifactStore, open_blobs
+from podium.execution.blobs import Blobs
+from podium.execution.codecs import Codecs
 from podium.execution.entities import Actor, AttemptUsage
 from podium.execution.progress import Progress
 from podium.execution.service import ExecutionService
@@ -141,6 +144,16 @@ class Project:
             promoter=self.promotions,
             run_is_open=self._run_is_open,
         )
+
+    @cached_property
+    def blobs(self) -> Blobs:
+        """Where the bytes of artifacts lie."""
+        return open_blobs(self.settings.artifact_location, self.settings.home)
+
+    @cached_property
+    def artifacts(self) -> ArtifactStore:
+        """What steps stored."""
+        return ArtifactStore(self.blobs, Codecs(self.settings.trusted_types))
 
     @property
     def actor(self) -> Actor:

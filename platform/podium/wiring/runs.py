@@ -1,15 +1,16 @@
 """Workers of a project: one for a run in the foreground, or one for every run; the same engine."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from podium.dag.catalogue import pipeline_files
 from podium.dag.loading import imported_names
 from podium.dag.plan import Plan
-from podium.errors import PodiumError
+from podium.errors import ConfigurationError, PodiumError
 from podium.execution.backend import Backend
+from podium.execution.capacity import Capacity, this_machine
 from podium.execution.claims import Limits
 from podium.execution.entities import Happening
 from podium.execution.ray_backend import RayBackend
@@ -64,13 +65,28 @@ def foreground(
 ) -> Iterator[Worker]:
     """Open a worker for runs of `plan`, with the backend that was prepared; nothing of it outlives the block.
 
-    Raises ConfigurationError where something that the plan reserves has no price: open it before a run is on
-    record that could not be paid for.
+    Raises ConfigurationError where something that the plan reserves has no price, or is more than there is: open it
+    before a run is on record that could not be paid for, or would wait for ever.
     """
     prepared = prepared or Preparation(project)
     project.require_prices(plan)
-    with _worker(project, observe, prepared.backend(project.settings.root / file for file in plan.modules)) as worker:
+    backend = prepared.backend(project.settings.root / file for file in plan.modules)
+    _require_capacity(plan, backend.capacity, project.settings.labels)
+    with _worker(project, observe, backend) as worker:
         yield worker
+
+
+def _require_capacity(plan: Plan, capacity: Capacity, labels: Collection[str]) -> None:
+    for node in plan.steps:
+        lacking = capacity.lacks(node.resources)
+        missing = sorted(set(node.labels) - set(labels))
+        if lacking or missing:
+            what = lacking or f"wants a worker with the label {missing[0]}, which this one has not"
+            raise ConfigurationError(
+                f"The step {node.name} of {plan.pipeline} {what}. Leave the run to a `podium worker` that can do it, "
+                "with --detach, or change what the step reserves; podium.toml can say what this machine has (cpu, "
+                "memory_gib, gpu, labels)."
+            )
 
 
 @contextmanager
@@ -99,7 +115,12 @@ def _backend(project: Project, names: Iterable[str], *, has_stages: bool) -> Bac
         host_log=project.log_folder / "slot-host.log",
         preload_later=STAGE_PRELOADS if has_stages else (),
         count=options.slots,
+        machine=this_machine(options.cpu, _bytes(options.memory_gib), options.gpu),
     )
+
+
+def _bytes(gib: float | None) -> int | None:
+    return None if gib is None else int(gib * 2**30)
 
 
 def _worker(project: Project, observe: Observer, backend: Backend) -> Worker:

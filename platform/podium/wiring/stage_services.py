@@ -231,12 +231,13 @@ def _promote(project: Project, assignment: Assignment, arguments: Mapping[str, A
 
 
 def slot_configuration(project: Project) -> dict[str, Any]:
-    """Return what every slot is told once."""
+    """Return what every slot is told once; ConfigurationError where no slot could store anything."""
     options = project.settings
+    _ = project.blobs  # opened here as well, so that a wrong URL is told before a step has failed of it
     return {
         "root": str(options.root),
         "home": str(options.home),
-        "artifacts": str(options.artifact_folder),
+        "artifacts": options.artifact_location,
         "trusted_types": list(options.trusted_types),
         "settings": options.model_dump(mode="json", exclude={"database_url"}),
         "services": f"{SlotStageServices.__module__}:{SlotStageServices.__qualname__}",
