@@ -136,8 +136,11 @@ class HandWorker:
         return row
 
     def claim(self, run: Run, worker_id: str = "w", limit: int = 100) -> list[Claim]:
-        """Claim what may start."""
+        """Claim what may start; what of it has an equal result is taken over."""
         with self.database.write() as connection:
+            plan, now = self.plan(connection, run), self.clock.now()
+            if any(each.cache for each in plan.steps):
+                return self._claim_one_by_one(connection, worker_id, run, plan, limit, now)
             return claim_of(
                 connection,
                 worker_id,
@@ -147,6 +150,27 @@ class HandWorker:
                 lease_seconds=self.lease_seconds,
                 now=self.clock.now(),
             )
+
+    def _claim_one_by_one(
+        self, connection: sa.Connection, worker_id: str, run: Run, plan: Plan, limit: int, now: datetime
+    ) -> list[Claim]:
+        made: list[Claim] = []
+        busy: set[str] = set()
+        locked = claims.lock(connection, run.run_id, plan)
+        while locked is not None and len(made) < limit:
+            wanted = claims.candidates(connection, run.run_id, now, 1, besides=busy)
+            if not wanted:
+                break
+            cached = plan.step(wanted[0].step).cache
+            settled = self.progress.settle_claimable(connection, plan, wanted[0], now) if cached else "execute"
+            if settled == "execute":
+                made += claims.claim(
+                    connection, worker_id, locked, wanted, plan, lease_seconds=self.lease_seconds, now=now
+                )
+                locked = claims.lock(connection, run.run_id, plan)
+            elif settled == "busy":
+                busy.add(wanted[0].step)
+        return made
 
     def end(
         self,

@@ -390,6 +390,7 @@ def test_every_counter_is_born_at_zero_for_every_known_owner(database: Database)
         assert {name for name, _ in of_model} == {
             "podium_cost_usd_total",
             "podium_cost_credits_usd_total",
+            "podium_avoided_cost_usd_total",
             "podium_run_cost_usd_bucket",
             "podium_run_cost_usd_sum",
             "podium_run_cost_usd_count",

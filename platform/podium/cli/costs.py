@@ -44,6 +44,7 @@ def report(
         [(*(output.safe(row[key]) for key in keys), output.money(row["amount"], currency)) for row in document["rows"]],
         total=("total", *[""] * (len(keys) - 1), output.money(document["total"], currency)) if keys else None,
     )
+    _print_saved(document["saved"], currency)
     _note_unpriced(document)
 
 
@@ -91,6 +92,7 @@ def run(run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.
         ],
         total=("total", *[""] * 4, output.money(document["total"], document["currency"])),
     )
+    _print_saved(document["saved"], document["currency"])
     _note_unpriced(document)
 
 
@@ -158,6 +160,16 @@ def reconcile(*, as_json: Json = False) -> None:
         )
     if not document["ok"]:
         raise typer.Exit(1)
+
+
+def _print_saved(saved: dict[str, Any], currency: str) -> None:
+    """Print what was not computed again; nothing where all was."""
+    from podium.cli import output
+
+    if saved["step_runs"]:
+        steps = f"{saved['step_runs']:,} step{'' if saved['step_runs'] == 1 else 's'}"
+        unpriced = f", {saved['unpriced']} of them without a price" if saved["unpriced"] and saved["amount"] else ""
+        output.print_lines([f"saved by cache: {output.money(saved['amount'], currency)} ({steps}{unpriced})"])
 
 
 def _note_unpriced(document: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from podium.dag import complaints, location
+from podium.dag import complaints, environment, location
 from podium.dag.annotations import is_named_tuple, named_outputs, parameter_types
 from podium.dag.authoring import Pipeline
 from podium.dag.handles import Handle, Origin
@@ -146,6 +146,7 @@ def _node(name: str, call: Call, recorded: Trace, module_files: Mapping[str, str
         run_if=options.run_if,
         retry=options.retry,
         cache_ttl_seconds=options.cache_ttl_seconds,
+        cache_environment=_declared(name, call),
         pool=options.pool,
         labels=options.labels,
         every_seconds=options.every_seconds,
@@ -161,6 +162,17 @@ def _node(name: str, call: Call, recorded: Trace, module_files: Mapping[str, str
         default=terms.otherwise,
         resources=Resources(cpu=0.0, memory_bytes=0, gpu=0),  # nothing of it is executed
     )
+
+
+def _declared(name: str, call: Call) -> tuple[str, ...]:
+    """Return what a cached step's result depends on beside code and inputs; DefinitionError for no such package."""
+    declared = call.step.options.cache_environment
+    for missing in environment.missing_packages(declared):
+        raise DefinitionError(
+            f"{call.step.location}: step {name} declares in its Cache(environment=…) the package {missing!r}, which is "
+            f"not installed here; install it, correct its name, or write '${missing}' for an environment variable."
+        )
+    return declared
 
 
 def _outputs(name: str, call: Call, recorded: Trace) -> tuple[str, ...]:

@@ -102,6 +102,12 @@ def candidates(
     return [Candidate(*row) for row in connection.execute(query, parameters)]
 
 
+def candidates_of_step(connection: sa.Connection, run_id: str, step: str, now: datetime, limit: int) -> list[Candidate]:
+    """Return up to `limit` step runs of one step, a mapped one's items, that may start now."""
+    query = _candidates(step_run.c.name == step)
+    return [Candidate(*row) for row in connection.execute(query, {"of_run": run_id, "now": now, "count": limit})]
+
+
 class RunIsBusy(Exception):
     """Another transaction moves the run right now."""
 
@@ -316,9 +322,17 @@ _NEXT_NUMBER = (
 )
 # The states word for word as in the indexes: SQLite uses a partial index only where it sees the constants.
 _IS_OPEN = sa.text("run.state IN ('queued', 'running')")
+_equal = step_run.alias("equal")
+_EQUAL_RUNS = (
+    sa.exists()
+    .select_from(_equal)
+    .where(_equal.c.cache_key == step_run.c.cache_key, sa.text("equal.state = 'running'"))
+    .correlate(step_run)
+)
 _STEP_MAY_START = sa.and_(
     sa.text("step_run.state IN ('ready', 'waiting')"),
     sa.or_(step_run.c.state == "ready", step_run.c.not_before <= sa.bindparam("now")),
+    sa.or_(step_run.c.cache_key.is_(None), ~_EQUAL_RUNS),  # else it waits for what its equal comes to
 )
 _OPEN_RUNS = Prepared(_open_runs())
 _OPEN_RUN = Prepared(_open_runs(run.c.run_id == sa.bindparam("of_run")))

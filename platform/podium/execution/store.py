@@ -39,6 +39,7 @@ def create_run(
     actor: Actor,
     now: datetime,
     rerun_of: str | None = None,
+    uses_cache: bool = True,
 ) -> tuple[str, bool]:
     """Create a queued run with its waiting step runs; return its id, and False if the key already had one.
 
@@ -69,6 +70,7 @@ def create_run(
             "rank_at": now - timedelta(seconds=plan.priority * PRIORITY_SECONDS),
             "deadline_at": deadline_of(plan, now),
             "rerun_of": rerun_of,
+            "uses_cache": uses_cache,
         },
     )
     if not created:
@@ -327,17 +329,6 @@ def record(
     _ADD_EVENT.run(
         connection, {"run_id": run_id, "step": step, "attempt": number, "kind": kind, "reason": reason, "at": now}
     )
-
-
-def record_cached(connection: sa.Connection, run_id: str, sources: Mapping[str, str], now: datetime) -> None:
-    """Append an event for each step that was taken over, with the run that its outputs are from."""
-    kind = "step.cached"
-    rows = [
-        {"run_id": run_id, "step": step, "kind": kind, "reason": f"the same as in run {source}", "at": now}
-        for step, source in sources.items()
-    ]
-    if rows:
-        connection.execute(event.insert(), rows)
 
 
 def change_plan(connection: sa.Connection, run_id: str, before: Plan, after: Plan, now: datetime) -> None:

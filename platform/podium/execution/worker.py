@@ -145,6 +145,7 @@ class Worker:
             options.limits,
             options.labels,
             lambda: self.backend.capacity,
+            self.progress.settle_claimable,
             self.clock,
             self.observe,
             only,
@@ -251,6 +252,8 @@ class Worker:
         move = self.progress.end(connection, row, assignment.plan, end, self.clock.now())
         if move is not None:
             self._claimer.went_on(assignment.run.run_id)
+            if assignment.node.cache:
+                self._next_look = 0.0  # equal steps of other runs may have waited for this one
             if move.not_before is not None:
                 wait_seconds = (move.not_before - self.clock.now()).total_seconds()
                 heapq.heappush(self._due, self.clock.monotonic() + wait_seconds)

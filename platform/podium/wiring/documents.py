@@ -2,17 +2,20 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
 
 from podium.canary import documents as canaries
-from podium.execution import approvals, queries
+from podium.execution import approvals, cache_misses, queries
+from podium.execution.cache_misses import Miss
 from podium.execution.claims import Limits
 from podium.execution.situations import waits_of_run
 from podium.execution.waiting import Waiting
 from podium.finops.costs import cost_of_attempts, cost_of_runs
 from podium.finops.money import decimal_text
+from podium.finops.savings import saved_by_step_runs
 from podium.finops.sums import Cost
 from podium.registry import store as registry_store
 from podium.registry.entities import RecordedEvidence
@@ -115,6 +118,9 @@ def _steps(connection: sa.Connection, run_id: str) -> list[dict[str, Any]]:
     `map_index` is the item's number from 0, and null where an entry is a whole step.
     """
     costs = cost_of_attempts(connection, run_id)
+    saved = saved_by_step_runs(connection, run_id)
+    waits = queries.waits_for_equal(connection, run_id)
+    misses = cache_misses.of_run(connection, run_id)
     attempts: dict[str, list[dict[str, Any]]] = {}
     for row in queries.attempt_rows(connection, run_id):
         attempts.setdefault(row.step_run_id, []).append(
@@ -138,8 +144,11 @@ def _steps(connection: sa.Connection, run_id: str) -> list[dict[str, Any]]:
             "name": row.name,
             "map_index": None if row.map_index < 0 else row.map_index,
             "state": row.state,
-            "reason": row.reason,
+            "reason": waits.get(row.step_run_id, row.reason),
             "cached": row.cached,
+            "cache_key": row.cache_key,
+            "cache_miss": _miss(misses.get(row.step_run_id)),
+            "saved_usd": _decimal(saved.get(row.step_run_id)),
             "not_before": _instant(row.not_before),
             "decide_by": _instant(row.decide_by),
             "decided_by": row.decided_by,
@@ -173,6 +182,14 @@ def _cost(cost: Cost) -> dict[str, Any]:
         "cost_usd": None if cost.complete is None else decimal_text(cost.complete),
         "unpriced_entries": cost.unpriced,
     }
+
+
+def _decimal(amount: Decimal | None) -> str | None:
+    return None if amount is None else decimal_text(amount)
+
+
+def _miss(miss: Miss | None) -> dict[str, Any] | None:
+    return None if miss is None else {"compared_with": miss.compared_with, "differs": list(miss.differs)}
 
 
 _NOT_POSTED = Cost(None, 0)

@@ -1,7 +1,7 @@
 """A project opened: its settings, its database, and every service, each built when first asked for."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +25,7 @@ from podium.execution.codecs import Codecs
 from podium.execution.entities import Actor, AttemptUsage
 from podium.execution.progress import Progress
 from podium.execution.service import ExecutionService
-from podium.finops import run_rollup
+from podium.finops import run_rollup, savings
 from podium.finops.ledger import Ledger
 from podium.finops.usage import UsageRecord, resources_of
 from podium.registry.port import ModelRegistry
@@ -38,13 +38,17 @@ if TYPE_CHECKING:  # heavy, and named in a signature only
 
 @dataclass(frozen=True)
 class LedgerAdapter:
-    """Posts what execution reports at an attempt's end."""
+    """Posts what execution reports at an attempt's end, and where it made none."""
 
     ledger: Ledger
 
     def post(self, connection: sa.Connection, usage: AttemptUsage) -> None:
         """Post the cost of one attempt in the caller's transaction."""
         self.ledger.post(connection, usage_record(usage))
+
+    def save(self, connection: sa.Connection, sources: Mapping[str, str], now: datetime) -> None:
+        """Note what step runs saved that took over results, in the caller's transaction."""
+        savings.record(connection, sources, now)
 
     def close(self, connection: sa.Connection, run_id: str, now: datetime) -> None:
         """Count a run that ended among the rollups of runs, in the caller's transaction."""

@@ -1,5 +1,7 @@
 """Priorities, deadlines, approvals, worker capacities, lineage, removed artifacts and savings."""
 
+from collections import defaultdict
+from decimal import Context, Decimal, Inexact
 from typing import Any
 
 import sqlalchemy as sa
@@ -111,6 +113,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("pipeline", "state", "waited", name=op.f("pk_attempt_rollup")),
     )
     _count_attempts()
+    _note_savings(op.get_bind())
 
 
 def _add_with_constraint(table: str, column: str, type_: sa.types.TypeEngine[Any], constraint: str) -> None:
@@ -149,3 +152,50 @@ def _forget_shared_keys_of_what_runs() -> None:
         "SELECT 1 FROM step_run other WHERE other.cache_key = step_run.cache_key AND other.state = 'running' "
         "AND other.step_run_id < step_run.step_run_id)"
     )
+
+
+# From here on a copy of what `finops/savings.py` did when this revision was written: that one may change.
+_EXACT = Context(prec=76, traps=[Inexact])
+_ENTRIES = sa.text("SELECT attempt_id, amount, currency FROM ledger_entry").columns(amount=Exact(18))
+_TAKEN_OVER = sa.text(
+    "SELECT step_run.step_run_id, step_run.run_id, step_run.name AS step, run.team, run.model, run.environment, "
+    "step_run.ended_at AS saved_at, attempt.attempt_id AS source_attempt_id, attempt.wall_seconds "
+    "FROM step_run JOIN run ON run.run_id = step_run.run_id JOIN attempt ON attempt.attempt_id = coalesce("
+    "(SELECT max(output.attempt_id) FROM output WHERE output.step_run_id = step_run.step_run_id), "
+    "(SELECT max(made.attempt_id) FROM step_run other JOIN attempt made ON made.step_run_id = other.step_run_id "
+    "WHERE other.cache_key = step_run.cache_key AND made.state = 'succeeded')) WHERE step_run.cached"
+).columns(saved_at=Instant())
+_SAVING = sa.table(
+    "saving",
+    *(sa.column(name) for name in ("step_run_id", "source_attempt_id", "reason", "run_id", "step")),
+    *(sa.column(name) for name in ("team", "model", "environment", "wall_seconds", "currency")),
+    sa.column("amount", Exact(18)),
+    sa.column("saved_at", Instant()),
+)
+
+
+def _note_savings(connection: sa.Connection) -> None:
+    """Note what each step run saved that took over an equal one's outputs before."""
+    taken_over = connection.execute(_TAKEN_OVER).mappings().all()
+    if not taken_over:
+        return
+    amounts: dict[str, Decimal] = defaultdict(Decimal)
+    currencies: dict[str, set[str | None]] = defaultdict(set)
+    made = {row["source_attempt_id"] for row in taken_over}
+    for entry in connection.execute(_ENTRIES):
+        if entry.attempt_id in made:
+            currencies[entry.attempt_id].add(entry.currency)
+            amounts[entry.attempt_id] = _EXACT.add(amounts[entry.attempt_id], entry.amount or Decimal(0))
+    rows = []
+    for row in taken_over:
+        attempt_id = row["source_attempt_id"]
+        known = len(currencies[attempt_id]) == 1 and None not in currencies[attempt_id]
+        rows.append(
+            {
+                **row,
+                "reason": "cache",
+                "amount": amounts[attempt_id] if known else None,
+                "currency": next(iter(currencies[attempt_id])) if known else "XXX",
+            }
+        )
+    connection.execute(_SAVING.insert(), rows)
