@@ -19,7 +19,7 @@ from podium.dag.parameters import bind_parameters
 from podium.dag.plan import RESULT, Input, Plan, Reference, Resources, StepNode
 from podium.db.engine import Database
 from podium.db.schema import attempt, ledger_entry, metadata
-from podium.execution import claims, outputs, plans, queries, store
+from podium.execution import claims, outputs, plans, queries, store, workers
 from podium.execution.artifacts import Artifact
 from podium.execution.claims import Claim
 from podium.execution.entities import Actor, AttemptEnd, AttemptEndState, AttemptError, Run
@@ -127,7 +127,7 @@ class HandWorker:
     def worker_in(self, connection: sa.Connection, worker_id: str, host: str = "elsewhere") -> None:
         """Record a worker in an open transaction."""
         path = str(self.folder / f"{worker_id}.lock")
-        store.start_worker(connection, worker_id, host, 4242, path, self.clock.now())
+        workers.start_worker(connection, worker_id, host, 4242, path, self.clock.now())
 
     def attempt(self, connection: sa.Connection, attempt_id: str) -> queries.AttemptRow:
         """A running attempt's row."""
@@ -315,7 +315,7 @@ class FlowProject:
         """A run's document, the books checked."""
         check_books(self.project.database)
         with self.project.database.read() as connection:
-            return run_document(connection, run.run_id)
+            return run_document(connection, run.run_id, self.project.clock.now())
 
     def value(self, document: Mapping[str, Any], step: str) -> Any:
         """What a step of a run returned; of a list that is stored item by item, the list."""

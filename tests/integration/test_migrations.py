@@ -16,7 +16,7 @@ from podium.dag.interval import Interval
 from podium.db import migrate
 from podium.db.engine import Database
 from podium.db.schema import attempt, metadata
-from podium.execution import queries
+from podium.execution import attempt_rollup, queries
 from podium.execution.entities import AttemptEndState
 from tests.e2e.command import Podium
 from tests.execution_world import CHAIN, HandWorker
@@ -115,6 +115,8 @@ def test_a_database_with_data_of_every_earlier_revision_is_upgraded(
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
         assert rows(connection, selected) == before
+        counted = sum(each.attempts for each in attempt_rollup.ended(connection).values())
+        assert counted == sum(row["state"] != "running" for row in life["attempt"]) > 0
     assert migrate.upgrade(empty) == migrate.HEAD
     world = HandWorker(empty, tmp_path)
     goes_on = world.start(CHAIN, NEXT_DAY)

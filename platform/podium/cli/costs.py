@@ -56,7 +56,7 @@ def run(run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.
     Example: podium costs run 0j9x3k
     """
     from podium.cli import output
-    from podium.cli.log_reader import name_of
+    from podium.cli.labels import label_of
     from podium.cli.tables import Column, print_table
     from podium.execution import queries
     from podium.finops.costs import run_cost
@@ -78,7 +78,7 @@ def run(run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.
         ],
         [
             (
-                name_of({**attempt, "name": step["name"]}),
+                label_of({**attempt, "name": step["name"]}),
                 str(attempt["number"]),
                 output.state(attempt["outcome"]),
                 resource["resource"],

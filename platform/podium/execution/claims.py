@@ -57,6 +57,7 @@ class Candidate(NamedTuple):
     ready_at: datetime | None
     cache_key: str | None
     generation: int
+    may_start_since: datetime | None  # when it became ready, or its back-off or snooze was over
 
 
 class OpenRun(NamedTuple):
@@ -163,7 +164,8 @@ def claim(
         )
         own = reads[each.step_run_id].items()
         digests = {name: digest_of(stored[read]) for name, read in own if read in stored}
-        _begin(connection, worker_id, made, plan, digests, lease_seconds, now)
+        waited = now - (each.may_start_since or now)
+        _begin(connection, worker_id, made, plan, digests, lease_seconds, now, max(0.0, waited.total_seconds()))
         claims.append(made)
     if locked.state == "queued":
         store.begin_run(connection, run_id, now)
@@ -183,6 +185,7 @@ def _begin(
     digests: Mapping[str, str],
     lease_seconds: float,
     now: datetime,
+    waited_seconds: float,
 ) -> None:
     """Add the running attempt of a step run that was taken."""
     node, label = plan.step(claim.step), item_name(claim.step, claim.map_index)
@@ -201,6 +204,7 @@ def _begin(
             "lease_expires_at": now + timedelta(seconds=lease_seconds),
             "heartbeat_at": now,
             "started_at": now,
+            "waited_seconds": waited_seconds,
             "log": store.log_name(claim.run_id, label, claim.number),
             "pool": node.pool,
             "reads": digests or None,
@@ -294,6 +298,7 @@ def _candidates(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
         step_run.c.ready_at,
         step_run.c.cache_key,
         step_run.c.generation,
+        sa.func.coalesce(step_run.c.not_before, step_run.c.ready_at, type_=step_run.c.ready_at.type),
     )
     return (
         sa.select(*columns)
@@ -344,6 +349,7 @@ _ADD_ATTEMPT = Prepared(
                 "lease_expires_at",
                 "heartbeat_at",
                 "started_at",
+                "waited_seconds",
                 "log",
                 "pool",
                 "reads",

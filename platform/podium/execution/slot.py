@@ -17,6 +17,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import podium.errors
@@ -124,7 +125,7 @@ class Slot:
                 sys.stderr.write(f"podium: the step {snooze}\n")
             except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, ends the attempt
                 result = {"state": "failed", "error": attempt.describe(error, self._root, self._worth_retrying)}
-                traceback.print_exception(error)
+                traceback.print_exception(type(error), error, _below_podium(error.__traceback__))
             if os.getpid() != self._process_id:  # a child that the step forked and let return: not an attempt's end
                 os._exit(0 if result["state"] == "succeeded" else 1)
             leftovers = descendants(os.getpid())
@@ -155,7 +156,11 @@ class Slot:
         with self._interrupts(work["attempt_id"]):
             step = self._load_step(work)
             self._worth_retrying = step.definition.options.worth_retrying
-            limited = _thread_limit(work["cpu"])(step.function)  # from the call on: what it reads may import numpy
+
+            def limited(**arguments: Any) -> Any:
+                with _thread_limit(work["cpu"]):  # not before: what the arguments are read from may import numpy
+                    return step.function(**arguments)
+
             result = attempt.call(limited, work, self._store, self.ask, self._services)
         return attempt.store_outputs(work, result, self._store)
 
@@ -203,6 +208,14 @@ def _thread_limit(cpu: float) -> Iterator[None]:
 
     with threadpoolctl.threadpool_limits(max(1, round(cpu))):
         yield
+
+
+def _below_podium(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the frames that every one begins with: those between here and the step."""
+    files = (__file__, attempt.__file__)
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename in files:
+        trace = trace.tb_next
+    return trace
 
 
 def _error_of(document: Message) -> PodiumError:

@@ -16,11 +16,10 @@ from podium.dag.interval import Interval
 from podium.dag.plan import Plan
 from podium.db.engine import insert_unless_present
 from podium.db.prepared import Prepared
-from podium.db.schema import artifact, attempt, event, output, run, step_run, worker
+from podium.db.schema import artifact, attempt, event, output, run, step_run
 from podium.errors import Conflict, InternalError
 from podium.execution import readiness
 from podium.execution.artifacts import Artifact
-from podium.execution.capacity import Capacity
 from podium.execution.entities import Actor, AttemptEnd
 from podium.execution.items import WHOLE
 from podium.execution.transitions import StepMove
@@ -153,39 +152,6 @@ def begin_run(connection: sa.Connection, run_id: str, now: datetime) -> None:
     """Note that the first step of a queued run begins."""
     connection.execute(run.update().where(run.c.run_id == run_id).values(state="running", started_at=now))
     record(connection, run_id, "run.started", now)
-
-
-def start_worker(
-    connection: sa.Connection,
-    worker_id: str,
-    host: str,
-    process_id: int,
-    lock_path: str,
-    now: datetime,
-    capacity: Capacity | None = None,
-    labels: Collection[str] = (),
-) -> None:
-    """Record a worker with what attempts may reserve of it, so that attempts can name it."""
-    connection.execute(
-        worker.insert().values(
-            worker_id=worker_id,
-            host=host,
-            process_id=process_id,
-            lock_path=lock_path,
-            started_at=now,
-            heartbeat_at=now,
-            labels=sorted(labels),
-            slots=capacity.slots if capacity else None,
-            cpu=capacity.cpu if capacity else None,
-            memory_bytes=capacity.memory_bytes if capacity else None,
-            gpu=capacity.gpu if capacity else None,
-        )
-    )
-
-
-def end_worker(connection: sa.Connection, worker_id: str, now: datetime) -> None:
-    """Record that a worker ended on its own accord."""
-    connection.execute(worker.update().where(worker.c.worker_id == worker_id).values(ended_at=now))
 
 
 def log_name(run_id: str, step: str, number: int) -> str:

@@ -19,7 +19,7 @@ from podium import faults, ids
 from podium.clock import Clock
 from podium.db.engine import Database, Session
 from podium.errors import PodiumError, ServiceUnavailable
-from podium.execution import approvals, assignments, deadlines, liveness, plans, queries, stops, store
+from podium.execution import approvals, assignments, deadlines, liveness, plans, queries, stops, store, workers
 from podium.execution.backend import Backend, SeatEnded, SeatLost, SeatNews, SeatWaits
 from podium.execution.channel import Message
 from podium.execution.claiming import Claimer, ClaimFailed
@@ -38,13 +38,14 @@ _LOOK_SECONDS = 0.25
 _NOTICE_SECONDS = 0.01
 """How soon a worker with a free slot notices that others made something ready."""
 _RESCUE_SECONDS = 1.0
+_SIGN_SECONDS = 20.0  # well below what others take for silence
 
 _Ended = tuple[Execution, AttemptEnd]
 
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How a worker works: lease length, what it may claim, and where logs and locks lie.
+    """How a worker works: lease length, what it may claim, where logs and locks lie, whether it takes up any run.
 
     A step whose run is stopped has `cancel_grace_seconds` to tidy up.
     """
@@ -55,6 +56,7 @@ class WorkerOptions:
     limits: Limits = field(default_factory=Limits)
     labels: frozenset[str] = frozenset()
     cancel_grace_seconds: float = 10.0
+    for_any_run: bool = True
 
 
 @dataclass
@@ -74,6 +76,7 @@ class Worker:
     _next_look: float = 0.0
     _next_tick: float = 0.0
     _next_rescue: float = 0.0
+    _next_sign: float = 0.0
 
     def __enter__(self) -> Self:
         require_linux()
@@ -83,7 +86,7 @@ class Worker:
         self._news = News(self.observe)
         self._lock = liveness.WorkerLock(self.options.lock_folder, self._worker_id)
         with self._session.write() as connection:
-            store.start_worker(
+            workers.start_worker(
                 connection,
                 self._worker_id,
                 liveness.host_name(),
@@ -92,6 +95,7 @@ class Worker:
                 now,
                 self.backend.capacity,
                 self.options.labels,
+                for_any_run=self.options.for_any_run,
             )
         self._answers = Answers(self.database, self.services, self._worker_id)
         self._threads = ThreadPoolExecutor(self.backend.capacity.slots, thread_name_prefix="service")
@@ -367,12 +371,17 @@ class Worker:
             with self._session.write() as connection:
                 self.progress.end(connection, row, plans.load(connection, row.plan_digest), end, now)
         with self._session.write() as connection:
-            store.end_worker(connection, self._worker_id, now)
+            workers.end_worker(connection, self._worker_id, now)
             happened = self._news.read(connection)
         self._news.show(happened)
 
     def _rescue(self) -> None:
-        self._next_rescue = self.clock.monotonic() + _RESCUE_SECONDS
+        now = self.clock.monotonic()
+        self._next_rescue = now + _RESCUE_SECONDS
+        if now >= self._next_sign:
+            self._next_sign = now + _SIGN_SECONDS
+            with self._session.write() as connection:
+                workers.show_alive(connection, self._worker_id, self.backend.capacity, self.clock.now())
         rescue(self.database, self.progress, self.clock, besides=self._worker_id)
         deadlines.enforce(self.database, self.progress, self.clock)
 

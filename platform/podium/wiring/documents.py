@@ -8,17 +8,27 @@ import sqlalchemy as sa
 
 from podium.canary import documents as canaries
 from podium.execution import approvals, queries
+from podium.execution.claims import Limits
+from podium.execution.situations import waits_of_run
+from podium.execution.waiting import Waiting
 from podium.finops.costs import cost_of_attempts, cost_of_runs
 from podium.finops.money import decimal_text
 from podium.finops.sums import Cost
 from podium.registry import store as registry_store
 from podium.registry.entities import RecordedEvidence
+from podium.wiring.failures import failure_of
 
 
-def run_document(connection: sa.Connection, run_id: str) -> dict[str, Any]:
-    """Return one run with its steps and attempts."""
+def run_document(connection: sa.Connection, run_id: str, now: datetime, limits: Limits | None = None) -> dict[str, Any]:
+    """Return one run with its steps and attempts, why it failed, and what it waits for at `now` under `limits`."""
     (document,) = run_documents(connection, [run_id])
-    return {**document, "steps": _steps(connection, run_id)}
+    steps = _steps(connection, run_id)
+    return {
+        **document,
+        "failure": failure_of(steps),
+        "waiting": [_waiting(each) for each in waits_of_run(connection, run_id, now, limits)],
+        "steps": steps,
+    }
 
 
 def run_documents(connection: sa.Connection, run_ids: Sequence[str]) -> list[dict[str, Any]]:
@@ -27,6 +37,21 @@ def run_documents(connection: sa.Connection, run_ids: Sequence[str]) -> list[dic
     costs = cost_of_runs(connection, run_ids)
     held = approvals.held(connection, run_ids)
     return [_run(connection, rows[run_id], costs[run_id], held.get(run_id, [])) for run_id in run_ids]
+
+
+def event_documents(connection: sa.Connection, run_id: str, after: int = 0) -> list[dict[str, Any]]:
+    """Return a run's events behind the one numbered `after`, in order."""
+    return [
+        {
+            "event_id": row.event_id,
+            "at": _instant(row.at),
+            "kind": row.kind,
+            "step": row.step,
+            "attempt": row.attempt,
+            "reason": row.reason,
+        }
+        for row in queries.event_rows(connection, run_id, after)
+    ]
 
 
 def _run(connection: sa.Connection, row: sa.Row[Any], cost: Cost, held: list[str]) -> dict[str, Any]:
@@ -118,10 +143,24 @@ def _steps(connection: sa.Connection, run_id: str) -> list[dict[str, Any]]:
             "not_before": _instant(row.not_before),
             "decide_by": _instant(row.decide_by),
             "decided_by": row.decided_by,
+            "ready_at": _instant(row.ready_at),
+            "ended_at": _instant(row.ended_at),
             "attempts": attempts.get(row.step_run_id, []),
         }
         for row in queries.step_rows(connection, run_id)
     ]
+
+
+def _waiting(each: Waiting) -> dict[str, Any]:
+    """Return what one step run waits for; `step` and `map_index` are as among the steps."""
+    return {
+        "step": each.step,
+        "map_index": None if each.map_index < 0 else each.map_index,
+        "state": each.state,
+        "reason": each.reason,
+        "until": _instant(each.until),
+        "since": _instant(each.since),
+    }
 
 
 def _instant(at: datetime | None) -> str | None:

@@ -17,9 +17,10 @@ from podium.dag.plan import Plan
 from podium.db import migrate
 from podium.db.engine import Database, file_lock
 from podium.errors import ConfigurationError
-from podium.execution import queries
+from podium.execution import attempt_rollup, queries
 from podium.execution.artifacts import ArtifactStore, open_blobs
 from podium.execution.blobs import Blobs
+from podium.execution.claims import Limits
 from podium.execution.codecs import Codecs
 from podium.execution.entities import Actor, AttemptUsage
 from podium.execution.progress import Progress
@@ -47,6 +48,7 @@ class LedgerAdapter:
 
     def close(self, connection: sa.Connection, run_id: str, now: datetime) -> None:
         """Count a run that ended among the rollups of runs, in the caller's transaction."""
+        attempt_rollup.add(connection, run_id)
         run_rollup.add(connection, run_id, now)
 
 
@@ -155,6 +157,11 @@ class Project:
     def actor(self) -> Actor:
         """Who works here, as far as it is known."""
         return Actor(self.settings.user)
+
+    @property
+    def limits(self) -> Limits:
+        """How many attempts of a pool and runs of a pipeline or a model may go on at once."""
+        return Limits(self.settings.pools, self.settings.pipeline_limits, self.settings.model_limits)
 
     @property
     def log_folder(self) -> Path:

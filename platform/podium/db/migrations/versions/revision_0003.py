@@ -32,11 +32,13 @@ _COLUMNS: dict[str, tuple[sa.Column[Any], ...]] = {
         sa.Column("gpu", sa.Integer(), nullable=True),
         sa.Column("heartbeat_at", Instant(), nullable=True),
         sa.Column("draining_at", Instant(), nullable=True),
+        sa.Column("for_any_run", sa.Boolean(), nullable=False, server_default=sa.true()),
     ),
     "attempt": (
         sa.Column("pool", sa.String(length=64), nullable=True),
         sa.Column("reads", Document, nullable=True),
         sa.Column("made", Document, nullable=True),
+        sa.Column("waited_seconds", sa.Float(), nullable=True),
     ),
     "artifact": (sa.Column("removed_at", Instant(), nullable=True),),
 }
@@ -95,6 +97,20 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("step_run_id", "source_attempt_id", name=op.f("pk_saving")),
     )
     op.create_index("ix_saving_run_id", "saving", ["run_id"])
+    op.create_table(
+        "attempt_rollup",
+        sa.Column("pipeline", sa.String(length=200), nullable=False),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("waited", sa.String(length=20), nullable=False),
+        sa.Column("attempts", sa.BigInteger(), nullable=False),
+        sa.Column("waited_seconds", sa.Float(), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('succeeded', 'failed', 'timed_out', 'cancelled', 'lost', 'snoozed')",
+            name=op.f("ck_attempt_rollup_state_known"),
+        ),
+        sa.PrimaryKeyConstraint("pipeline", "state", "waited", name=op.f("pk_attempt_rollup")),
+    )
+    _count_attempts()
 
 
 def _add_with_constraint(table: str, column: str, type_: sa.types.TypeEngine[Any], constraint: str) -> None:
@@ -106,6 +122,24 @@ def _add_with_constraint(table: str, column: str, type_: sa.types.TypeEngine[Any
 def _create_index(name: str, table: str, columns: list[str], where: str, *, unique: bool = False) -> None:
     condition = sa.text(where)
     op.create_index(name, table, columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
+def _count_attempts() -> None:
+    """Count the attempts of runs that ended, and those that an open run had made before it was last resumed.
+
+    What they waited for a worker is not on record.
+    """
+    op.execute(
+        "INSERT INTO attempt_rollup (pipeline, state, waited, attempts, waited_seconds) "
+        "SELECT run.pipeline, attempt.state, 'unknown', count(*), 0 "
+        "FROM attempt JOIN step_run ON step_run.step_run_id = attempt.step_run_id "
+        "JOIN run ON run.run_id = step_run.run_id "
+        "LEFT JOIN (SELECT run_id, max(at) AS at FROM event WHERE kind = 'run.resumed' GROUP BY run_id) resumed "
+        "ON resumed.run_id = run.run_id "
+        "WHERE attempt.state <> 'running' "
+        "AND (run.state NOT IN ('queued', 'running') OR attempt.started_at < resumed.at) "
+        "GROUP BY run.pipeline, attempt.state"
+    )
 
 
 def _forget_shared_keys_of_what_runs() -> None:
