@@ -11,16 +11,19 @@ digest of its own, and that of the whole project stands for it: this may only er
 
 import ast
 import functools
+import importlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from podium.dag.imports import files_of, imports_of, searched
 from podium.dag.plan import Plan, StepNode
 from podium.ids import digest_json
+
+# By name: what the package names for type checkers lies on floors above this one.
+_PODIUM = importlib.import_module("podium")
 
 _NOT_TOLD = frozenset(
     {
@@ -73,8 +76,8 @@ class ProjectCode:
         One of Podium's own (a stage) is as its version; of any other installed package nobody can tell.
         """
         if file is None:
-            own = module.partition(".")[0] == podium.__name__
-            return digest_json([version("podium"), module, qualname]) if own else None
+            own = module.partition(".")[0] == _PODIUM.__name__
+            return digest_json([_PODIUM.__version__, module, qualname]) if own else None
         try:
             return digest_json(self._reached(self._root / file, qualname.partition(".")[0]))
         except (_NotToldError, RecursionError):
@@ -105,7 +108,7 @@ class ProjectCode:
         return {
             "statements": parts,
             "files": {self._shown(path): self._module(path).dumped for path in sorted(whole)},
-            "podium": version("podium") if uses_podium else None,
+            "podium": _PODIUM.__version__ if uses_podium else None,
         }
 
     def _with_imported(self, files: Collection[Path]) -> set[Path]:
@@ -309,9 +312,9 @@ def _bound_modules(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 def _imports_podium(tree: ast.AST) -> bool:
     """Tell whether something below a node imports more of Podium than what pipelines are written with."""
-    modules = {f"{podium.__name__}.{name}" for name in podium.__all__}
+    modules = {f"{_PODIUM.__name__}.{name}" for name in _PODIUM.__all__}
     return any(
-        level == 0 and name.startswith(f"{podium.__name__}.") and name not in modules
+        level == 0 and name.startswith(f"{_PODIUM.__name__}.") and name not in modules
         for level, name in imports_of(tree)
     )
 
@@ -327,7 +330,7 @@ def _drop_options(tree: ast.Module) -> None:
     names = {
         alias.asname or alias.name: alias.name
         for node in tree.body
-        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == podium.__name__
+        if isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == _PODIUM.__name__
         for alias in node.names
     }
     for statement in tree.body:  # whoever binds the name otherwise has decorators of their own
@@ -342,5 +345,5 @@ def _drop_options(tree: ast.Module) -> None:
 def _is_option(decorator: ast.expr, names: dict[str, str]) -> bool:
     function = decorator.func if isinstance(decorator, ast.Call) else decorator
     if isinstance(function, ast.Attribute):
-        return ast.unparse(function) in {f"{podium.__name__}.{name}" for name in _OPTIONS}
+        return ast.unparse(function) in {f"{_PODIUM.__name__}.{name}" for name in _OPTIONS}
     return isinstance(function, ast.Name) and names.get(function.id) in _OPTIONS

@@ -125,7 +125,7 @@ class Slot:
                 sys.stderr.write(f"podium: the step {snooze}\n")
             except BaseException as error:  # noqa: BLE001 - whatever user code raises, SystemExit too, ends the attempt
                 result = {"state": "failed", "error": attempt.describe(error, self._root, self._worth_retrying)}
-                traceback.print_exception(type(error), error, _below_this_file(error.__traceback__))
+                traceback.print_exception(type(error), error, _below_podium(error.__traceback__))
             if os.getpid() != self._process_id:  # a child that the step forked and let return: not an attempt's end
                 os._exit(0 if result["state"] == "succeeded" else 1)
             leftovers = descendants(os.getpid())
@@ -156,7 +156,11 @@ class Slot:
         with self._interrupts(work["attempt_id"]):
             step = self._load_step(work)
             self._worth_retrying = step.definition.options.worth_retrying
-            limited = _thread_limit(work["cpu"])(step.function)  # from the call on: what it reads may import numpy
+
+            def limited(**arguments: Any) -> Any:
+                with _thread_limit(work["cpu"]):  # not before: what the arguments are read from may import numpy
+                    return step.function(**arguments)
+
             result = attempt.call(limited, work, self._store, self.ask, self._services)
         return attempt.store_outputs(work, result, self._store)
 
@@ -206,9 +210,10 @@ def _thread_limit(cpu: float) -> Iterator[None]:
         yield
 
 
-def _below_this_file(trace: TracebackType | None) -> TracebackType | None:
-    """Return a traceback without the frames of this file that it begins with: they are in every one."""
-    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename == __file__:
+def _below_podium(trace: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the frames that every one begins with: those between here and the step."""
+    files = (__file__, attempt.__file__)
+    while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename in files:
         trace = trace.tb_next
     return trace
 
