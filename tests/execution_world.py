@@ -19,7 +19,7 @@ from podium.dag.parameters import bind_parameters
 from podium.dag.plan import RESULT, Input, Plan, Reference, Resources, StepNode
 from podium.db.engine import Database
 from podium.db.schema import attempt, ledger_entry, metadata
-from podium.execution import claims, outputs, plans, queries, store, workers
+from podium.execution import attempt_store, claims, outputs, plans, queries, workers
 from podium.execution.artifacts import Artifact
 from podium.execution.claims import Claim
 from podium.execution.entities import Actor, AttemptEnd, AttemptEndState, AttemptError, Run
@@ -353,7 +353,7 @@ class FlowProject:
 
     def log(self, document: Mapping[str, Any], step: str, number: int = 1) -> str:
         """The log of an attempt."""
-        name = store.log_name(document["run_id"], step, number)
+        name = attempt_store.log_name(document["run_id"], step, number)
         return (self.project.log_folder / name).read_text()
 
 

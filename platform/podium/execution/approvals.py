@@ -18,7 +18,7 @@ from podium.dag.plan import Plan, StepNode
 from podium.db.prepared import Prepared
 from podium.db.schema import step_run
 from podium.errors import InternalError
-from podium.execution import outputs, queries, store
+from podium.execution import attempt_store, outputs, queries, store
 from podium.execution.artifacts import Artifact
 from podium.execution.entities import Actor
 from podium.execution.items import WHOLE
@@ -71,7 +71,7 @@ def decide(connection: sa.Connection, run_id: str, plan: Plan, node: StepNode, c
     if decided.rowcount != 1:
         return False
     made = outputs_of(node, choice)
-    store.store_outputs(connection, queries.step_run_id(connection, run_id, node.name), None, made, now)
+    attempt_store.store_outputs(connection, queries.step_run_id(connection, run_id, node.name), None, made, now)
     reason = answer(choice, shown(connection, run_id, plan, node))
     store.record(connection, run_id, choice.event, now, step=node.name, reason=reason)
     return True

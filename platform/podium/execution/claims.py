@@ -15,7 +15,7 @@ from podium.dag.plan import Plan
 from podium.db.prepared import Prepared
 from podium.db.schema import attempt, run, step_run
 from podium.errors import ConfigurationError
-from podium.execution import outputs, store
+from podium.execution import attempt_store, outputs, store
 from podium.execution.items import item_name
 from podium.execution.reads import Stored, digest_of, read_by
 from podium.execution.store import LockedRun
@@ -211,7 +211,7 @@ def _begin(
             "heartbeat_at": now,
             "started_at": now,
             "waited_seconds": waited_seconds,
-            "log": store.log_name(claim.run_id, label, claim.number),
+            "log": attempt_store.log_name(claim.run_id, label, claim.number),
             "pool": node.pool,
             "reads": digests or None,
         },

@@ -9,7 +9,18 @@ import sqlalchemy as sa
 
 from podium.dag.options import duration
 from podium.dag.plan import Plan
-from podium.execution import approvals, caching, outputs, plans, queries, reopening, skipping, stops, store
+from podium.execution import (
+    approvals,
+    attempt_store,
+    caching,
+    outputs,
+    plans,
+    queries,
+    reopening,
+    skipping,
+    stops,
+    store,
+)
 from podium.execution.approvals import Choice
 from podium.execution.claims import Candidate
 from podium.execution.entities import Actor, AttemptEnd, AttemptError, AttemptUsage, Run
@@ -67,7 +78,7 @@ class Progress:
             retry=node.retry,
         )
         if move.state == "succeeded":
-            store.store_outputs(connection, attempt.step_run_id, attempt.attempt_id, end.outputs, now)
+            attempt_store.store_outputs(connection, attempt.step_run_id, attempt.attempt_id, end.outputs, now)
             outputs.restore(connection, end.outputs.values(), now)
         store.move_step(connection, attempt.run_id, attempt.step_run_id, attempt.label, move, now)
         moving = self._moving(connection, attempt.run_id, plan, now)
@@ -196,7 +207,7 @@ class Progress:
         self, connection: sa.Connection, attempt: queries.AttemptRow, end: AttemptEnd, now: datetime
     ) -> bool:
         """End an attempt, post it and record it; False, and nothing written, if its worker no longer holds it."""
-        if not store.end_attempt(connection, attempt.attempt_id, attempt.worker_id, end, now):
+        if not attempt_store.end_attempt(connection, attempt.attempt_id, attempt.worker_id, end, now):
             return False
         self.ledger.post(connection, _usage_of(attempt, end))
         reason = end.error.message if end.error else None

@@ -19,7 +19,18 @@ from podium import faults, ids
 from podium.clock import Clock
 from podium.db.engine import Database, Session
 from podium.errors import PodiumError, ServiceUnavailable
-from podium.execution import approvals, assignments, deadlines, liveness, plans, queries, stops, store, workers
+from podium.execution import (
+    approvals,
+    assignments,
+    attempt_store,
+    deadlines,
+    liveness,
+    plans,
+    queries,
+    stops,
+    store,
+    workers,
+)
 from podium.execution.backend import Backend, SeatEnded, SeatLost, SeatNews, SeatWaits
 from podium.execution.channel import Message
 from podium.execution.claiming import Claimer, ClaimFailed
@@ -336,7 +347,7 @@ class Worker:
         if not self._executions:
             return
         with self._session.write() as connection:
-            held = store.heartbeat(
+            held = attempt_store.heartbeat(
                 connection,
                 self._worker_id,
                 list(self._executions),
