@@ -70,6 +70,22 @@ class ArtifactStore:
             )
         return self._codecs.read(artifact.codec, path)
 
+    def fault(self, artifact: Artifact, *, deep: bool) -> str | None:
+        """Return what is wrong with an artifact's bytes, None where nothing is; `deep` reads them all."""
+        if artifact.inline is not None:
+            size = len(artifact.inline)
+            digest = hashlib.sha256(artifact.inline).hexdigest() if deep else artifact.digest
+        else:
+            path = self._place(artifact.digest)
+            try:
+                digest, size = _digest(path) if deep else (artifact.digest, path.stat().st_size)
+            except OSError as error:
+                return f"its file {path} cannot be read: {error.strerror}"
+        if (digest, size) == (artifact.digest, artifact.size_bytes):
+            return None
+        now = f"there are {size:,}" if size != artifact.size_bytes else f"their digest is {digest}"
+        return f"its {artifact.size_bytes:,} bytes were changed: {now}"
+
     def _place(self, digest: str) -> Path:
         return self._folder / digest[:2] / digest
 
