@@ -81,7 +81,10 @@ class ExecutionService:
             self._adopt(connection, run, plan)
             if run.state in ("failed", "cancelled"):
                 self._progress.reopen(connection, run.run_id, plan, self._clock.now(), reason)
-            return queries.get_run(connection, run.run_id)
+            run = queries.get_run(connection, run.run_id)
+            faults.reach("resume.before_commit")
+        faults.reach("resume.after_commit")
+        return run
 
     def cancel(self, run_id: str, *, reason: str) -> Run:
         """Cancel a run that has not ended, and return it: one that living workers execute is still open then.
@@ -94,7 +97,10 @@ class ExecutionService:
             if run.state not in ("queued", "running", "cancelled"):
                 raise UsageError(f"The run {run.run_id} {run.state} already; there is nothing to cancel.")
             self._progress.cancel(connection, run.run_id, reason, self._clock.now())
-            return queries.get_run(connection, run.run_id)
+            run = queries.get_run(connection, run.run_id)
+            faults.reach("cancel.before_commit")
+        faults.reach("cancel.after_commit")
+        return run
 
     def _adopt(self, connection: sa.Connection, run: Run, plan: Plan) -> None:
         """Let an unfinished run go on with today's code: the graph must be the same; both digests are recorded."""

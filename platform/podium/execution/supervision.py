@@ -14,7 +14,8 @@ from podium.execution.slots import SlotHandle
 class Execution:
     """An attempt in its slot; every `now` is of the monotonic clock, in seconds.
 
-    `ending` is an end that the supervisor has decided on; it is written when the slot is gone.
+    `ending` is an end that the supervisor has decided on; it is written when the slot is gone. `unwritten` is how it
+    ended, where the database did not take that yet.
     """
 
     assignment: Assignment
@@ -24,6 +25,7 @@ class Execution:
     last: Sample | None = None
     peak_memory_bytes: int | None = None
     ending: AttemptEnd | None = None
+    unwritten: AttemptEnd | None = None
 
     @classmethod
     def begin(cls, assignment: Assignment, slot: SlotHandle, now: float) -> Self:
@@ -79,7 +81,7 @@ class Execution:
 
     def end_cut_short(self, now: float) -> AttemptEnd:
         """Return the end of an attempt whose worker stops."""
-        return self.ending or AttemptEnd("cancelled", self.usage(now))
+        return self.unwritten or self.ending or AttemptEnd("cancelled", self.usage(now))
 
     def _past_its_limits(self, now: float) -> AttemptEnd | None:
         node, elapsed = self.assignment.node, now - self.started

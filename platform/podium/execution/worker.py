@@ -6,8 +6,9 @@ run in threads beside it. Only the supervisor writes runs, step runs and attempt
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from podium.execution import assignments, liveness, plans, queries, store
 from podium.execution.channel import ChannelClosed, Message
 from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Happening, Run
 from podium.execution.meter import Usage
+from podium.execution.outage import Outage
 from podium.execution.processes import require_linux
 from podium.execution.progress import Progress
 from podium.execution.questions import Answers, Service
@@ -65,6 +67,7 @@ class Worker:
     _put_off: dict[str, float] = field(default_factory=dict)  # run → when it is tried again
     _next_tick: float = 0.0
     _next_rescue: float = 0.0
+    _outage: Outage | None = None
 
     def __enter__(self) -> Self:
         require_linux()
@@ -75,6 +78,8 @@ class Worker:
             store.start_worker(
                 connection, self._worker_id, liveness.host_name(), os.getpid(), str(self._lock.path), now
             )
+            faults.reach("worker.before_start")
+        faults.reach("worker.after_start")
         self._answers = Answers(self.database, self.services, self._worker_id)
         self._threads = ThreadPoolExecutor(self.options.slots, thread_name_prefix="service")
         self.slots.start()
@@ -101,16 +106,16 @@ class Worker:
         self._told = {run_id: 0}
         self._rescue()
         while True:
-            with self.database.read() as connection:
-                run = queries.get_run(connection, run_id)
-                claimable = queries.claimable(connection, self.clock.now(), run_id=run_id)
-            if run.state not in ("queued", "running"):
-                break
-            for each, limit in self._shares(claimable).items():
-                self._start(self._claim(each, limit))
-            self._wait()
-        self._tell()
-        return run
+            with self._riding_out_outages():
+                with self.database.read() as connection:
+                    run = queries.get_run(connection, run_id)
+                    claimable = queries.claimable(connection, self.clock.now(), run_id=run_id)
+                if run.state not in ("queued", "running"):
+                    self._tell()
+                    return run
+                for each, limit in self._shares(claimable).items():
+                    self._start(self._claim(each, limit))
+                self._wait()
 
     def serve(self, stop: Callable[[], bool]) -> None:
         """Execute what may be executed of any run, until `stop`, which is asked several times a second, says so.
@@ -119,10 +124,44 @@ class Worker:
         tried again a minute later; the others go on.
         """
         while not stop():
-            self._claim_of_any()
-            self._wait()
-            held = self._held()
-            self._told = {run_id: event_id for run_id, event_id in self._told.items() if run_id in held}
+            with self._riding_out_outages():
+                self._claim_of_any()
+                self._wait()
+                held = self._held()
+                self._told = {run_id: event_id for run_id, event_id in self._told.items() if run_id in held}
+
+    @contextmanager
+    def _riding_out_outages(self) -> Iterator[None]:
+        """Let a pass of the loop fail because the database does not answer, for as long as a lease lasts at most.
+
+        Slots go on meanwhile, and how their attempts ended is kept. When the database is back, that is written, unless
+        somebody else has taken the attempt by then; and an attempt that the database has and this worker never
+        heard of, because the answer to its claim was cut off, is given back.
+        """
+        try:
+            if self._outage is not None:
+                self._make_up_for_the_outage()
+            yield
+        except ServiceUnavailable as error:
+            if self._outage is None:
+                self._outage = Outage(self.clock.monotonic())
+                self.observe(Happening("database.away", "", self.clock.now(), reason=str(error)))
+            if self._outage.seconds(self.clock.monotonic()) > self.options.lease_seconds:
+                raise
+            with suppress(ServiceUnavailable):
+                self._listen(self._outage.next_pause())
+
+    def _make_up_for_the_outage(self) -> None:
+        for execution in list(self._executions.values()):
+            if execution.unwritten is not None:
+                self._finish(execution, execution.unwritten)
+        with self.database.read() as connection:
+            rows = queries.running_attempts_of(connection, self._worker_id)
+        for row in rows:
+            if row.attempt_id not in self._executions:
+                self._end_unheard_of(row)
+        self._outage = None
+        self.observe(Happening("database.back", "", self.clock.now()))
 
     def _claim_of_any(self) -> None:
         now = self.clock.monotonic()
@@ -194,11 +233,7 @@ class Worker:
         timeout = _POLL_SECONDS
         if self._executions:
             timeout = min(timeout, max(0.0, self._next_tick - self.clock.monotonic()))
-        for happening in self.slots.wait(timeout):
-            if isinstance(happening, SlotEnded):
-                self._slot_ended(happening)
-            else:
-                self._hear(happening)
+        self._listen(timeout)
         now = self.clock.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + _TICK_SECONDS
@@ -206,6 +241,20 @@ class Worker:
             self._tell()
         if now >= self._next_rescue:
             self._rescue()
+
+    def _listen(self, timeout_seconds: float) -> None:
+        """Take note of all that slots say; an end that the database does not take is kept, and the others are heard."""
+        away: ServiceUnavailable | None = None
+        for happening in list(self.slots.wait(timeout_seconds)):
+            try:
+                if isinstance(happening, SlotEnded):
+                    self._slot_ended(happening)
+                else:
+                    self._hear(happening)
+            except ServiceUnavailable as error:
+                away = error
+        if away is not None:
+            raise away
 
     def _hear(self, said: SlotMessage) -> None:
         execution = self._executions.get(said.slot.attempt_id or "")
@@ -230,12 +279,13 @@ class Worker:
 
     def _slot_ended(self, ended: SlotEnded) -> None:
         execution = self._executions.get(ended.slot.attempt_id or "")
-        if execution is not None:
+        if execution is not None and execution.unwritten is None:
             self._finish(execution, execution.end_of_dead_slot(ended.status, self.clock.monotonic()))
 
     def _finish(self, execution: Execution, end: AttemptEnd) -> None:
-        """Write an attempt's end; the slot is free again."""
+        """Write an attempt's end; the slot is free again. It is kept where the database does not answer."""
         faults.reach("attempt.before_end")
+        execution.unwritten = end
         try:
             self._write_end(execution, end)
         except ServiceUnavailable:
@@ -271,6 +321,8 @@ class Worker:
                 self.clock.now(),
             )
             cancel_reasons = queries.cancel_reasons(connection, self._held().keys())
+            faults.reach("heartbeat.before_commit")
+        faults.reach("heartbeat.after_commit")
         for attempt_id, execution in list(self._executions.items()):
             if attempt_id not in held:
                 self.slots.end(execution.slot)
@@ -287,20 +339,30 @@ class Worker:
         """End what still runs by the database's account, which also knows a claim that an interrupt cut short."""
         with self.database.read() as connection:
             rows = queries.running_attempts_of(connection, self._worker_id)
-        now = self.clock.now()
         for row in rows:
             execution = self._executions.get(row.attempt_id)
-            if execution is not None:
-                end = execution.end_cut_short(self.clock.monotonic())
+            if execution is None:
+                self._end_unheard_of(row)
             else:
-                wall_seconds = max(0.0, (now - row.started_at).total_seconds())
-                end = AttemptEnd("cancelled", Usage(wall_seconds, None, None, source="clock", quality="missing"))
-            with self.database.write() as connection:
-                self.progress.end(connection, row, plans.load(connection, row.plan_digest), end, now)
+                self._interrupt(row, execution.end_cut_short(self.clock.monotonic()))
         with self.database.write() as connection:
-            store.end_worker(connection, self._worker_id, now)
+            store.end_worker(connection, self._worker_id, self.clock.now())
+            faults.reach("worker.before_end")
+        faults.reach("worker.after_end")
         if rows:
             self._tell()
+
+    def _end_unheard_of(self, row: queries.AttemptRow) -> None:
+        """End an attempt that was claimed and never begun, so that its step run is claimable again."""
+        wall_seconds = max(0.0, (self.clock.now() - row.started_at).total_seconds())
+        usage = Usage(wall_seconds, None, None, source="clock", quality="missing")
+        self._interrupt(row, AttemptEnd("cancelled", usage))
+
+    def _interrupt(self, row: queries.AttemptRow, end: AttemptEnd) -> None:
+        with self.database.write() as connection:
+            self.progress.end(connection, row, plans.load(connection, row.plan_digest), end, self.clock.now())
+            faults.reach("interrupt.before_commit")
+        faults.reach("interrupt.after_commit")
 
     def _rescue(self) -> None:
         self._next_rescue = self.clock.monotonic() + _RESCUE_SECONDS
