@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Interval", "__version__", "pipeline", "run_after", "step", "when"]
+__all__ = ["Cache", "Interval", "Retry", "__version__", "pipeline", "run_after", "step", "when"]
 
 if TYPE_CHECKING:
     from podium.dag.authoring import pipeline, run_after, step, when
     from podium.dag.interval import Interval
+    from podium.dag.options import Cache, Retry
 else:
 
     def __getattr__(name: str) -> Any:

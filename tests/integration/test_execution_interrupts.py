@@ -14,7 +14,7 @@ import pytest
 from podium.execution import queries
 from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Happening
 from podium.execution.meter import Usage
-from podium.execution.slots import Slots
+from podium.execution.slots import SlotHandle, Slots
 from podium.execution.worker import Worker, WorkerOptions
 from podium.wiring.runs import foreground
 from podium.wiring.stage_services import slot_configuration
@@ -107,7 +107,7 @@ class TestInterrupts:
     ) -> None:
         flow.write("@step(timeout='0.1s')\ndef it() -> None:\n    signal.pause()\n" + ONE_STEP)
         run = flow.start()
-        monkeypatch.setattr(Slots, "end", lambda *_: interrupt())
+        monkeypatch.setattr(SlotHandle, "end", lambda *_: interrupt())
         with pytest.raises(KeyboardInterrupt):
             flow.execute(run)
         assert only(flow.document(run))["state"] == "timed_out"
@@ -200,7 +200,7 @@ class TestServices:
         return Worker(
             database=project.database,
             progress=project.progress,
-            slots=Slots(configuration, (), home / "logs" / "slot-host.log"),
+            backend=Slots(configuration, (), home / "logs" / "slot-host.log"),
             services=services,
             options=WorkerOptions(2, 30.0, project.log_folder, home / "locks"),
             clock=project.clock,

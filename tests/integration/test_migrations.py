@@ -22,6 +22,7 @@ from tests.e2e.command import Podium
 from tests.execution_world import CHAIN, HandWorker
 from tests.postgresql_on_tcp import TcpServer
 
+EARLIER = ("0001", "0002")
 NEXT_DAY = Interval.parse("2026-11-03", "UTC")
 _numbers = itertools.count(1)
 Rows = dict[str, Sequence[Any]]
@@ -88,9 +89,12 @@ def a_life(folder: Path) -> Rows:
     return found
 
 
-def test_a_database_with_data_of_every_earlier_revision_is_upgraded(empty: Database, tmp_path: Path) -> None:
-    assert revisions(empty) == ["0001"], "a new revision: build databases of it here too"
-    build(empty, "0001")
+@pytest.mark.parametrize("start", EARLIER)
+def test_a_database_with_data_of_every_earlier_revision_is_upgraded(
+    empty: Database, tmp_path: Path, start: str
+) -> None:
+    assert tuple(revisions(empty)) == EARLIER, "a new revision: build databases of it here too"
+    build(empty, start)
     life = a_life(tmp_path)
     with empty.write() as connection:
         selected = {table.name: found for table in metadata.sorted_tables if (found := columns(connection, table))}
@@ -105,7 +109,7 @@ def test_a_database_with_data_of_every_earlier_revision_is_upgraded(empty: Datab
         before = rows(connection, selected)
     assert all(before[name] for name in ("run", "step_run", "attempt", "event", "ledger_entry", "price"))
 
-    assert migrate.upgrade(empty) == "0001"
+    assert migrate.upgrade(empty) == start
 
     with empty.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})

@@ -27,7 +27,7 @@ def test_mlflow_is_imported_by_its_adapter_alone() -> None:
 
 
 def test_the_public_api_is_what_it_says() -> None:
-    assert set(podium.__all__) == {"Interval", "__version__", "pipeline", "run_after", "step", "when"}
+    assert set(podium.__all__) == {"Cache", "Interval", "Retry", "__version__", "pipeline", "run_after", "step", "when"}
     for name in podium.__all__:
         assert getattr(podium, name) is not None
 

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Never, ParamSpec, TypeV
 
 from podium.dag import location
 from podium.dag.interval import Grain
-from podium.dag.options import OptionError, PipelineOptions, check_name, pipeline_options, step_options
+from podium.dag.options import (
+    Cache,
+    OptionError,
+    PipelineOptions,
+    Retry,
+    RunIf,
+    check_name,
+    pipeline_options,
+    step_options,
+)
 from podium.dag.recording import StepDefinition, Trace, current_trace, refuse_handles
 from podium.errors import DefinitionError
 
@@ -123,13 +132,16 @@ def step(function: Callable[Parameters, Returned], /) -> Step[Parameters, Return
 @overload
 def step(
     *,
-    retries: int = 0,
+    retries: int | Retry = 0,
     timeout: str | float | None = None,
     cpu: float = 1,
     memory: str | int = "1GiB",
     gpu: int = 0,
-    cache: bool = False,
+    cache: bool | Cache = False,
     tags: Sequence[str] = (),
+    run_if: RunIf = "all_succeeded",
+    pool: str | None = None,
+    labels: Sequence[str] = (),
 ) -> Callable[[Callable[Parameters, Returned]], Step[Parameters, Returned]]: ...
 
 
@@ -137,8 +149,10 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make a function a step, with or without options; a wrong option raises DefinitionError.
 
     An attempt reserves `cpu` cores, `memory` (bytes, or text as "2GiB") and `gpu` whole GPUs. It is killed
-    after `timeout` (seconds, or text as "10m") and tried again up to `retries` times. `cache` reuses the
-    result of an earlier attempt with equal code and inputs.
+    after `timeout` (seconds, or text as "10m") and tried again up to `retries` times; a `Retry` says when and on what.
+    `cache` reuses the result of an earlier attempt with equal code and inputs; a `Cache` says for how long. `run_if`
+    says how the steps before must have ended. At most as many attempts as its `pool` has places run at once, and
+    only on workers that have all of its `labels`.
 
     >>> @step(retries=2, timeout="10m")
     ... def double(number: int) -> int:
@@ -160,6 +174,8 @@ def pipeline(
     grain: Grain = "day",
     schedule: str | None = None,
     timezone: str = "UTC",
+    priority: int = 0,
+    deadline: str | float | None = None,
 ) -> Callable[[Callable[..., Any]], Pipeline]: ...
 
 
@@ -171,7 +187,9 @@ def pipeline(function: Callable[..., Any] | None = None, /, **options: Any) -> A
     """Make a function a pipeline that retrains `model`; `team` and `environment` own its cost.
 
     Its first parameter is the interval a run is about, as long as one `grain` in `timezone`; further ones
-    are run parameters. `schedule` is five fields of cron. A wrong or missing option raises DefinitionError.
+    are run parameters. `schedule` is five fields of cron. Of several runs, that of the higher `priority` gets slots
+    first. A run that has not ended `deadline` (seconds, or text as "2h") after it was asked for is stopped. A wrong or
+    missing option raises DefinitionError.
     """
     if function is not None:
         return _define_pipeline(function, {})  # without owners: refused there

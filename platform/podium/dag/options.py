@@ -3,9 +3,9 @@
 import difflib
 import math
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from podium.dag.interval import GRAINS, Grain, time_zone
 from podium.errors import DefinitionError, InvalidInterval
@@ -14,6 +14,7 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
 _OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)", re.ASCII)
+PRIORITY_LIMIT = 1_000
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _BYTES = {
     "B": 1,
@@ -37,15 +38,74 @@ class Resources:
     gpu: int
 
 
+RunIf = Literal["all_succeeded", "any_succeeded", "none_failed", "always"]
+"""When a step runs, by how the steps it waits for ended; `always` is for clean-up."""
+RUN_IF: tuple[RunIf, ...] = ("all_succeeded", "any_succeeded", "none_failed", "always")
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """How long a step run waits after its n-th failure: delay × factor^(n-1), at most `longest_seconds`.
+
+    `jitter` is the share of it by which the wait varies, so that what failed together does not come back together.
+    """
+
+    delay_seconds: float = 1.0
+    factor: float = 2.0
+    longest_seconds: float = 300.0
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How a step is tried again: `@step(retries=Retry(3, delay="10s", on=ConnectionError))`.
+
+    At most `limit` times; before the n-th time it waits delay × factor^(n-1), at most `longest`, more or less by the
+    share `jitter` (from 0 to 1), so that what failed together does not come back together. `on` names the errors that
+    are worth it: exception types, or a predicate that is handed the error. `give_up_on` names those that are not,
+    even so.
+    """
+
+    limit: int
+    delay: str | float = "1s"
+    factor: float = 2.0
+    longest: str | float = "5m"
+    jitter: float = 0.1
+    on: type[BaseException] | tuple[type[BaseException], ...] | Callable[[BaseException], bool] = Exception
+    give_up_on: type[BaseException] | tuple[type[BaseException], ...] = ()
+
+
+@dataclass(frozen=True)
+class Cache:
+    """What a step's result may be taken over for: `@step(cache=Cache(ttl="7d", environment=("scikit-learn",)))`.
+
+    An equal result that is older than `ttl` is made anew; None is never. `environment` names what it depends on beside
+    its code and its inputs: installed packages by their names, environment variables as `$NAME`.
+    """
+
+    ttl: str | float | None = None
+    environment: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True)
 class StepOptions:
-    """How a step is attempted."""
+    """How a step is attempted.
+
+    `worth_retrying` tells of an error whether another attempt could end otherwise; None is of every one.
+    """
 
     resources: Resources
     retries: int
     timeout_seconds: float | None
     cache: bool
     tags: tuple[str, ...]
+    run_if: RunIf = "all_succeeded"
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    worth_retrying: Callable[[BaseException], bool] | None = None
+    cache_ttl_seconds: float | None = None
+    cache_environment: tuple[str, ...] = ()
+    pool: str | None = None
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,6 +118,8 @@ class PipelineOptions:
     grain: Grain
     schedule: str | None
     timezone: str
+    priority: int = 0
+    deadline_seconds: float | None = None
 
 
 class OptionError(ValueError):
@@ -74,32 +136,52 @@ def step_options(given: Mapping[str, Any]) -> StepOptions:
         "gpu": 0,
         "cache": False,
         "tags": (),
+        "run_if": "all_succeeded",
+        "pool": None,
+        "labels": (),
     }
     _check_known(given, defaults)
     option = {**defaults, **given}
     timeout = option["timeout"]
-    if not isinstance(option["cache"], bool):
-        raise OptionError(f"cache={option['cache']!r} is neither True nor False.")
-    tags = option["tags"]
-    if not isinstance(tags, list | tuple) or not all(isinstance(tag, str) and tag for tag in tags):
-        raise OptionError(f"tags={tags!r} is no list of texts; write tags=('nightly',).")
+    if option["run_if"] not in RUN_IF:
+        raise OptionError(f"run_if={option['run_if']!r} is not one of {', '.join(RUN_IF)}.")
+    if option["pool"] is not None:
+        _check_label("pool", option["pool"])
+    labels = _texts("labels", option["labels"], "large-memory")
+    for label in labels:
+        _check_label("labels", label)
+    limit, policy, worth_retrying = _retry(option["retries"])
+    cache, ttl_seconds, environment = _cache(option["cache"])
     return StepOptions(
         resources=Resources(
             cpu=_cores(option["cpu"]),
             memory_bytes=_memory_bytes(option["memory"]),
             gpu=_count("gpu", option["gpu"]),
         ),
-        retries=_count("retries", option["retries"]),
-        timeout_seconds=None if timeout is None else _seconds(timeout),
-        cache=option["cache"],
-        tags=tuple(tags),
+        retries=limit,
+        timeout_seconds=None if timeout is None else _seconds("timeout", timeout),
+        cache=cache,
+        tags=_texts("tags", option["tags"], "nightly"),
+        run_if=option["run_if"],
+        retry=policy,
+        worth_retrying=worth_retrying,
+        cache_ttl_seconds=ttl_seconds,
+        cache_environment=environment,
+        pool=option["pool"],
+        labels=labels,
     )
 
 
 def pipeline_options(given: Mapping[str, Any]) -> PipelineOptions:
     """Return the options of one pipeline, defaults filled in; OptionError on an unknown or unusable one."""
     owners = ("model", "team", "environment")
-    defaults: dict[str, Any] = {"grain": "day", "schedule": None, "timezone": "UTC"}
+    defaults: dict[str, Any] = {
+        "grain": "day",
+        "schedule": None,
+        "timezone": "UTC",
+        "priority": 0,
+        "deadline": None,
+    }
     _check_known(given, (*owners, *defaults))
     missing = [owner for owner in owners if not given.get(owner)]
     if missing:
@@ -121,7 +203,13 @@ def pipeline_options(given: Mapping[str, Any]) -> PipelineOptions:
         raise OptionError(
             f"timezone={option['timezone']!r} is no time zone; use an IANA name, as America/New_York or UTC."
         ) from None
-    return PipelineOptions(**option)
+    priority, deadline = option["priority"], option.pop("deadline")
+    if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > PRIORITY_LIMIT:
+        raise OptionError(
+            f"priority={priority!r} is no whole number from -{PRIORITY_LIMIT} to {PRIORITY_LIMIT}; 0 is the default, "
+            "and more goes first."
+        )
+    return PipelineOptions(**option, deadline_seconds=None if deadline is None else _seconds("deadline", deadline))
 
 
 def check_name(kind: str, name: str, location: str) -> None:
@@ -156,11 +244,67 @@ def _count(name: str, value: Any) -> int:
     return value
 
 
-def _seconds(value: Any) -> float:
+def _retry(value: Any) -> tuple[int, RetryPolicy, Callable[[BaseException], bool] | None]:
+    """Return the limit, the waits, and what tells whether an error is worth another attempt (None: every one is)."""
+    if not isinstance(value, Retry):
+        return _count("retries", value), RetryPolicy(), None
+    if not _is_number(value.factor) or value.factor < 1:
+        raise OptionError(f"factor={value.factor!r} of Retry is no number from 1 on; 2 doubles each wait, 1 keeps it.")
+    if not _is_number(value.jitter) or not 0 <= value.jitter <= 1:
+        raise OptionError(f"jitter={value.jitter!r} of Retry is no share from 0 to 1; 0.1 varies a wait by a tenth.")
+    policy = RetryPolicy(
+        _seconds("delay", value.delay), float(value.factor), _seconds("longest", value.longest), float(value.jitter)
+    )
+    never = _error_types("give_up_on", value.give_up_on)
+    if isinstance(value.on, type | tuple):
+        on = _error_types("on", value.on)
+        return (
+            _count("limit", value.limit),
+            policy,
+            lambda error: isinstance(error, on) and not isinstance(error, never),
+        )
+    if not callable(value.on):
+        raise OptionError(
+            f"on={value.on!r} of Retry is neither exception types nor a function; write on=ConnectionError."
+        )
+    predicate = value.on
+    return _count("limit", value.limit), policy, lambda error: not isinstance(error, never) and bool(predicate(error))
+
+
+def _error_types(name: str, value: Any) -> tuple[type[BaseException], ...]:
+    types = value if isinstance(value, tuple) else (value,)
+    if not all(isinstance(each, type) and issubclass(each, BaseException) for each in types):
+        raise OptionError(
+            f"{name}={value!r} of Retry holds what is no exception type; write {name}=(OSError, KeyError)."
+        )
+    return types
+
+
+def _cache(value: Any) -> tuple[bool, float | None, tuple[str, ...]]:
+    if isinstance(value, bool):
+        return value, None, ()
+    if not isinstance(value, Cache):
+        raise OptionError(f"cache={value!r} is neither True nor False nor a Cache(ttl=…, environment=…).")
+    ttl_seconds = None if value.ttl is None else _seconds("ttl", value.ttl)
+    return True, ttl_seconds, _texts("environment", value.environment, "scikit-learn")
+
+
+def _texts(name: str, value: Any, example: str) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(text, str) and text for text in value):
+        raise OptionError(f"{name}={value!r} is no list of texts; write {name}=('{example}',).")
+    return tuple(value)
+
+
+def _check_label(name: str, value: Any) -> None:
+    if not isinstance(value, str) or not _OWNER.fullmatch(value):
+        raise OptionError(f"{name}={value!r} is no name; use at most 64 letters, digits, '_', '-' and '.'.")
+
+
+def _seconds(name: str, value: Any) -> float:
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
     seconds = float(match[1]) * _SECONDS[match[2]] if match else value
     if not _is_number(seconds) or seconds <= 0:
-        raise OptionError(f"timeout={value!r} is no duration; give seconds, or text as '90s', '10m' or '2h'.")
+        raise OptionError(f"{name}={value!r} is no duration; give seconds, or text as '90s', '10m' or '2h'.")
     return float(seconds)
 
 

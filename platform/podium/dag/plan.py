@@ -2,12 +2,12 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any, Literal, Self
 
 from podium.dag import graph
 from podium.dag.interval import Grain
-from podium.dag.options import Resources
+from podium.dag.options import Resources, RetryPolicy, RunIf
 from podium.dag.references import ITEM_LIMIT, RESULT, Constant, Input, IntervalInput, ParameterInput, Reference
 from podium.errors import DefinitionError
 
@@ -22,6 +22,8 @@ __all__ = [
     "Plan",
     "Reference",
     "Resources",
+    "RetryPolicy",
+    "RunIf",
     "StepNode",
 ]
 
@@ -42,7 +44,10 @@ class StepNode:
     `module_file` is relative to the project's root, None for a module that is imported from elsewhere.
     `outputs` are the names that an attempt stores: the fields of a NamedTuple, else `result` and the
     attributes somebody reads. The step runs only if every one of `conditions` is true. A mapped step is `over` one
-    of its inputs: a list, for each item of which it is executed once.
+    of its inputs: a list, for each item of which it is executed once. `run_if` says what the ends of the steps upstream
+    must be. `code_digest` is of the code that this step alone consists of, and equal ones may share results
+    (`cache`) for `cache_ttl_seconds`. An `approval` is no function: a person decides, or at `timeout_seconds` its
+    `default`. Only a worker with all of `labels` executes it, and at most as many at once as its `pool` allows.
     """
 
     name: str
@@ -59,6 +64,14 @@ class StepNode:
     cache: bool
     tags: tuple[str, ...]
     over: str | None = None
+    kind: Literal["step", "approval"] = "step"
+    run_if: RunIf = "all_succeeded"
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    cache_ttl_seconds: float | None = None
+    code_digest: str | None = None
+    pool: str | None = None
+    labels: tuple[str, ...] = ()
+    default: Literal["approve", "reject"] = "reject"
 
     @property
     def references(self) -> tuple[Reference, ...]:
@@ -92,6 +105,8 @@ class Plan:
     parameters: Mapping[str, Parameter]
     modules: Mapping[str, str]
     code_digest: str
+    priority: int = 0
+    deadline_seconds: float | None = None
 
     def __post_init__(self) -> None:
         by_name = {step.name: step for step in self.steps}
@@ -142,9 +157,14 @@ class Plan:
     def to_document(self) -> dict[str, Any]:
         """Return the plan as JSON-able lists and dicts."""
         document: dict[str, Any] = _adapter().dump_python(self, mode="json")
+        # What is said by default is left out, so that a plan keeps its digest when Podium learns to say more.
+        for name, default in _defaults(Plan).items():
+            if document[name] == default:
+                del document[name]
         for step in document["steps"]:
-            if step["over"] is None:  # a plan without mapped steps keeps the digest it had before there were any
-                del step["over"]
+            for name, default in _defaults(StepNode).items():
+                if step[name] == default:
+                    del step[name]
         return document
 
     @classmethod
@@ -200,6 +220,17 @@ class Plan:
                         f"{self._label}: step {step.name} reads output {reference.output!r} of "
                         f"{reference.step}, which stores only {', '.join(by_name[reference.step].outputs)}."
                     )
+
+
+@functools.cache
+def _defaults(kind: type[Plan] | type[StepNode]) -> dict[str, Any]:
+    """Return what each field that has a default is in JSON when nothing else was said."""
+    from pydantic import TypeAdapter
+
+    found = {each.name: each.default for each in fields(kind) if each.default is not MISSING}
+    found |= {each.name: each.default_factory() for each in fields(kind) if each.default_factory is not MISSING}
+    document: dict[str, Any] = TypeAdapter(dict[str, Any]).dump_python(found, mode="json")
+    return document
 
 
 @functools.cache

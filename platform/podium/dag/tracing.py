@@ -53,6 +53,8 @@ def trace(
         parameters=parameters,
         modules=modules or {},
         code_digest=digest_json(modules or {}),
+        priority=options.priority,
+        deadline_seconds=options.deadline_seconds,
     )
 
 
@@ -114,6 +116,11 @@ def _node(name: str, call: Call, recorded: Trace, module_files: Mapping[str, str
         cache=options.cache,
         tags=options.tags,
         over=call.over,
+        run_if=options.run_if,
+        retry=options.retry,
+        cache_ttl_seconds=options.cache_ttl_seconds,
+        pool=options.pool,
+        labels=options.labels,
     )
 
 

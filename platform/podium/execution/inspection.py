@@ -53,8 +53,8 @@ def violations(connection: sa.Connection) -> Iterator[Violation]:
 
 def artifact_violations(connection: sa.Connection, stored: StoredBytes, *, deep: bool) -> Iterator[Violation]:
     """Yield the artifacts whose bytes are gone or have another size; with `deep`, those that were changed as well."""
-    rows = connection.execute(sa.select(artifact), execution_options={"yield_per": _ARTIFACTS_AT_ONCE})
-    for row in rows:
+    kept = sa.select(artifact).where(artifact.c.removed_at.is_(None))
+    for row in connection.execute(kept, execution_options={"yield_per": _ARTIFACTS_AT_ONCE}):
         fault = stored.fault(Artifact(row.digest, row.codec, row.size_bytes, row.inline), deep=deep)
         if fault is not None:
             repair = "Bring it back from a backup, or make it anew: run what made it with `--again`."

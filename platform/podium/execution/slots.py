@@ -1,16 +1,22 @@
-"""A supervisor's view of its slots: start them, hand them attempts, hear from them, end them."""
+"""The backend on this host: start slots, hand them attempts, hear from them, end them."""
 
+import contextlib
 import os
 import selectors
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+from podium.dag.plan import Resources
 from podium.errors import InternalError
+from podium.execution import capacity, meter
+from podium.execution.backend import SeatEnded, SeatMessage
+from podium.execution.capacity import Capacity
 from podium.execution.channel import Channel, ChannelClosed, Message
 from podium.execution.processes import end_tree
 
@@ -27,26 +33,37 @@ class SlotHandle:
     number: int
     channel: Channel
     code_digest: str
+    tell_host: Callable[[Message], None]
     complete: bool = False
     process_id: int | None = None
     attempt_id: str | None = None
+    first_cpu_seconds: float = 0.0  # before its attempt
     ending: bool = False
 
+    @property
+    def begun(self) -> bool:
+        """Whether it is forked; before, the host still imports."""
+        return self.process_id is not None
 
-@dataclass(frozen=True)
-class SlotMessage:
-    """What a slot said."""
+    def answer(self, message: Message) -> None:
+        """Send the answer to what a stage asked, from any thread; nothing happens if the slot is gone."""
+        with contextlib.suppress(ChannelClosed, OSError):
+            self.channel.send(message)
 
-    slot: SlotHandle
-    message: Message
+    def sample(self) -> meter.Sample | None:
+        """Return what its attempt has used: CPU seconds since it was placed, bytes now."""
+        seen = None if self.process_id is None else meter.sample(self.process_id)
+        return seen and meter.Sample(seen.cpu_seconds - self.first_cpu_seconds, seen.memory_bytes)
 
+    def end(self) -> None:
+        """Have the host kill it with everything it started; its end is reported like any other."""
+        if not self.ending:
+            self.ending = True
+            self.tell_host({"type": "end_slot", "slot": self.number})
 
-@dataclass(frozen=True)
-class SlotEnded:
-    """A slot's process ended with this exit status (negative: the signal)."""
-
-    slot: SlotHandle
-    status: int
+    def release(self) -> None:
+        """Take note that its attempt is over."""
+        self.attempt_id = None
 
 
 @dataclass
@@ -55,12 +72,14 @@ class Slots:
 
     `configuration` goes to every slot; `preload` names the modules that the host imports before it forks, or
     functions in them (`module:function`) that it calls; `preload_later` names what only complete slots need.
+    `count` is how many attempts they are to execute at once.
     """
 
     configuration: Message
     preload: tuple[str, ...]
     host_log: Path
     preload_later: tuple[str, ...] = ()
+    count: int = 1
     _slots: dict[int, SlotHandle] = field(default_factory=dict)
     _numbers: int = 0
     _host: subprocess.Popen[bytes] | None = None
@@ -94,6 +113,22 @@ class Slots:
         preload = {"preload": list(self.preload), "preload_later": list(self.preload_later)}
         self._tell_host({**self.configuration, "type": "configure", **preload})
 
+    @cached_property
+    def capacity(self) -> Capacity:
+        """What this process may use of its machine."""
+        return capacity.of_this_machine(self.count)
+
+    def place(self, message: Message, resources: Resources, code_digest: str, *, complete: bool) -> SlotHandle:
+        """Have an idle slot execute an attempt; who places no more than `capacity` may hold, has what it reserved."""
+        del resources  # of this machine, and not of a slot
+        slot = self.idle(code_digest, complete=complete)
+        slot.attempt_id = message["attempt_id"]
+        before = None if slot.process_id is None else meter.sample(slot.process_id)
+        slot.first_cpu_seconds = before.cpu_seconds if before else 0.0
+        with contextlib.suppress(ChannelClosed):  # it died idle; its end is reported and ends the attempt
+            slot.channel.send(message)
+        return slot
+
     def idle(self, code_digest: str, *, complete: bool = False) -> SlotHandle:
         """Return a slot that executes nothing and holds no other code, `complete` if asked; a new one if need be.
 
@@ -104,16 +139,10 @@ class Slots:
             if slot.code_digest == code_digest and (slot.complete or not complete):
                 return slot
         if unused:
-            self.end(unused[0])
+            unused[0].end()
         return self._fork(code_digest, complete=complete)
 
-    def end(self, slot: SlotHandle) -> None:
-        """Have the host kill a slot with everything it started; its end is reported like any other."""
-        if not slot.ending:
-            slot.ending = True
-            self._tell_host({"type": "end_slot", "slot": slot.number})
-
-    def wait(self, timeout_seconds: float) -> Iterator[SlotMessage | SlotEnded]:
+    def wait(self, timeout_seconds: float) -> Iterator[SeatMessage | SeatEnded]:
         """Wait until something happens, at most so long, and yield what slots said and which ended."""
         for key, _ in self.selector.select(max(0.0, timeout_seconds)):
             if key.fileobj not in self._registered():
@@ -151,7 +180,7 @@ class Slots:
     def _fork(self, code_digest: str, *, complete: bool) -> SlotHandle:
         ours, theirs = socket.socketpair()
         self._numbers += 1
-        slot = SlotHandle(self._numbers, Channel(ours), code_digest, complete)
+        slot = SlotHandle(self._numbers, Channel(ours), code_digest, self._tell_host, complete)
         self._slots[slot.number] = slot
         self.selector.register(slot.channel, selectors.EVENT_READ, slot)
         self._tell_host({"type": "start_slot", "slot": slot.number, "complete": complete})
@@ -165,14 +194,14 @@ class Slots:
             theirs.close()
         return slot
 
-    def _hear(self, slot: SlotHandle) -> Iterator[SlotMessage]:
+    def _hear(self, slot: SlotHandle) -> Iterator[SeatMessage]:
         try:
             for message in slot.channel.arrived():
-                yield SlotMessage(slot, message)
+                yield SeatMessage(slot, message)
         except ChannelClosed:
             self.selector.unregister(slot.channel)  # the host reports how it ended
 
-    def _hear_host(self) -> Iterator[SlotMessage | SlotEnded]:
+    def _hear_host(self) -> Iterator[SeatMessage | SeatEnded]:
         try:
             for message in self._require_control().arrived():
                 slot = self._slots[message["slot"]]
@@ -181,7 +210,7 @@ class Slots:
                 else:
                     del self._slots[slot.number]
                     yield from self._rest_of(slot)
-                    yield SlotEnded(slot, message["status"])
+                    yield SeatEnded(slot, message["status"])
         except ChannelClosed:
             raise self._host_gone() from None
 
@@ -197,7 +226,7 @@ class Slots:
             "was finished is kept."
         )
 
-    def _rest_of(self, slot: SlotHandle) -> Iterator[SlotMessage]:
+    def _rest_of(self, slot: SlotHandle) -> Iterator[SeatMessage]:
         """Yield what an ended slot had still said, and forget it."""
         while slot.channel in self._registered():
             yield from self._hear(slot)  # until the end of the channel, which a dead process cannot delay

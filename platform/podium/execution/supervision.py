@@ -1,45 +1,36 @@
-"""One attempt in a slot as its supervisor watches it: sampled, held to its limits, and how it ended."""
+"""One attempt on its seat as its supervisor watches it: sampled, held to its limits, and how it ended."""
 
 from dataclasses import dataclass
-from typing import Self
 
 from podium.execution import wire
+from podium.execution.backend import Seat
 from podium.execution.channel import Message
 from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Wait
-from podium.execution.meter import Sample, Usage, sample, with_sampled_peak
-from podium.execution.slots import SlotHandle
+from podium.execution.meter import Sample, Usage, with_sampled_peak
 
 
 @dataclass
 class Execution:
-    """An attempt in its slot; every `now` is of the monotonic clock, in seconds.
+    """An attempt on its seat; every `now` is of the monotonic clock, in seconds.
 
-    `ending` is an end that the supervisor has decided on; it is written when the slot is gone. `unwritten` is how it
-    ended, where the database did not take that yet.
+    `ending` is an end that the supervisor has decided on; it is written when the seat's process is gone. `unwritten` is
+    how it ended, where the database did not take that yet.
     """
 
     assignment: Assignment
-    slot: SlotHandle
+    seat: Seat
     started: float
-    first_cpu_seconds: float  # of its slot, before it
     last: Sample | None = None
     peak_memory_bytes: int | None = None
     ending: AttemptEnd | None = None
     unwritten: AttemptEnd | None = None
 
-    @classmethod
-    def begin(cls, assignment: Assignment, slot: SlotHandle, now: float) -> Self:
-        """Put an attempt into a slot."""
-        slot.attempt_id = assignment.attempt_id
-        before = None if slot.process_id is None else sample(slot.process_id)
-        return cls(assignment, slot, now, before.cpu_seconds if before else 0.0)
-
     def look(self, now: float) -> None:
         """Sample what it uses; past its time or its memory, decide its end."""
-        if self.slot.process_id is None:  # the host still imports: the step's own time has not begun
+        if not self.seat.begun:
             self.started = now
             return
-        seen = sample(self.slot.process_id)
+        seen = self.seat.sample()
         if seen is not None:
             self.last = seen
             self.peak_memory_bytes = max(seen.memory_bytes, self.peak_memory_bytes or 0)
@@ -57,11 +48,10 @@ class Execution:
         wall = now - self.started
         if self.last is None:
             return Usage(wall, None, None, source="proc", quality="missing")
-        cpu = self.last.cpu_seconds - self.first_cpu_seconds
-        return Usage(wall, cpu, self.peak_memory_bytes, source="proc", quality="estimated")
+        return Usage(wall, self.last.cpu_seconds, self.peak_memory_bytes, source="proc", quality="estimated")
 
     def end_told(self, result: Message) -> AttemptEnd:
-        """Return the end that its slot told."""
+        """Return the end that it told."""
         usage = with_sampled_peak(wire.usage_from_document(result["usage"]), self.peak_memory_bytes)
         if result["state"] == "succeeded":
             outputs = {name: wire.artifact_from_document(document) for name, document in result["outputs"].items()}
@@ -70,8 +60,8 @@ class Execution:
             return AttemptEnd("snoozed", usage, wait=Wait(result["seconds"], result["reason"]))
         return AttemptEnd("failed", usage, error=AttemptError(**result["error"]))
 
-    def end_of_dead_slot(self, status: int, now: float) -> AttemptEnd:
-        """Return the end of an attempt whose slot's process is gone, with this exit status (negative: the signal)."""
+    def end_of_dead_process(self, status: int, now: float) -> AttemptEnd:
+        """Return the end of an attempt whose process is gone, with this exit status (negative: the signal)."""
         if self.ending is not None:
             return self.ending
         how = f"was killed by signal {-status}" if status < 0 else f"ended with exit status {status}"

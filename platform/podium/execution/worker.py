@@ -1,14 +1,14 @@
-"""The supervisor: claims step runs, has slots execute them, and writes down how they ended.
+"""The supervisor: claims step runs, has its backend execute them, and writes down how they ended.
 
-One thread does all of that; it waits on its slots and on timers, never on a step. Services that stages ask for
+One thread does all of that; it waits on its backend and on timers, never on a step. Services that stages ask for
 run in threads beside it. Only the supervisor writes runs, step runs and attempts.
 """
 
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,8 @@ from podium.dag.plan import Plan
 from podium.db.engine import Database
 from podium.errors import PodiumError, ServiceUnavailable
 from podium.execution import assignments, liveness, plans, queries, store
-from podium.execution.channel import ChannelClosed, Message
+from podium.execution.backend import Backend, SeatEnded, SeatMessage
+from podium.execution.channel import Message
 from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Happening, Run
 from podium.execution.meter import Usage
 from podium.execution.outage import Outage
@@ -29,7 +30,6 @@ from podium.execution.progress import Progress
 from podium.execution.questions import Answers, Service
 from podium.execution.rescuer import rescue
 from podium.execution.sharing import shares
-from podium.execution.slots import SlotEnded, SlotMessage, Slots
 from podium.execution.supervision import Execution
 
 _TICK_SECONDS = 0.5
@@ -55,7 +55,7 @@ class Worker:
 
     database: Database
     progress: Progress
-    slots: Slots
+    backend: Backend
     services: Mapping[str, Service]
     options: WorkerOptions
     clock: Clock
@@ -82,14 +82,14 @@ class Worker:
         faults.reach("worker.after_start")
         self._answers = Answers(self.database, self.services, self._worker_id)
         self._threads = ThreadPoolExecutor(self.options.slots, thread_name_prefix="service")
-        self.slots.start()
+        self.backend.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End every slot; an attempt that an error or an interrupt cut short becomes claimable again."""
-        self.slots.stop()
+        """End every seat; an attempt that an error or an interrupt cut short becomes claimable again."""
+        self.backend.stop()
         self._threads.shutdown(wait=True, cancel_futures=True)
         left_attempts = True
         try:
@@ -106,7 +106,8 @@ class Worker:
         self._told = {run_id: 0}
         self._rescue()
         while True:
-            with self._riding_out_outages():
+            try:
+                self._make_up_for_an_outage()
                 with self.database.read() as connection:
                     run = queries.get_run(connection, run_id)
                     claimable = queries.claimable(connection, self.clock.now(), run_id=run_id)
@@ -116,6 +117,8 @@ class Worker:
                 for each, limit in self._shares(claimable).items():
                     self._start(self._claim(each, limit))
                 self._wait()
+            except ServiceUnavailable as error:
+                self._sit_out(error)
 
     def serve(self, stop: Callable[[], bool]) -> None:
         """Execute what may be executed of any run, until `stop`, which is asked several times a second, says so.
@@ -124,34 +127,36 @@ class Worker:
         tried again a minute later; the others go on.
         """
         while not stop():
-            with self._riding_out_outages():
+            try:
+                self._make_up_for_an_outage()
                 self._claim_of_any()
                 self._wait()
                 held = self._held()
                 self._told = {run_id: event_id for run_id, event_id in self._told.items() if run_id in held}
+            except ServiceUnavailable as error:
+                self._sit_out(error)
 
-    @contextmanager
-    def _riding_out_outages(self) -> Iterator[None]:
-        """Let a pass of the loop fail because the database does not answer, for as long as a lease lasts at most.
+    def _sit_out(self, error: ServiceUnavailable) -> None:
+        """Wait a while for a database that does not answer; raise the error once it has not for as long as a lease.
 
-        Slots go on meanwhile, and how their attempts ended is kept. When the database is back, that is written, unless
-        somebody else has taken the attempt by then; and an attempt that the database has and this worker never
-        heard of, because the answer to its claim was cut off, is given back.
+        Steps go on meanwhile, and how their attempts ended is kept.
         """
-        try:
-            if self._outage is not None:
-                self._make_up_for_the_outage()
-            yield
-        except ServiceUnavailable as error:
-            if self._outage is None:
-                self._outage = Outage(self.clock.monotonic())
-                self.observe(Happening("database.away", "", self.clock.now(), reason=str(error)))
-            if self._outage.seconds(self.clock.monotonic()) > self.options.lease_seconds:
-                raise
-            with suppress(ServiceUnavailable):
-                self._listen(self._outage.next_pause())
+        if self._outage is None:
+            self._outage = Outage(self.clock.monotonic())
+            self.observe(Happening("database.away", "", self.clock.now(), reason=str(error)))
+        if self._outage.seconds(self.clock.monotonic()) > self.options.lease_seconds:
+            raise error
+        with suppress(ServiceUnavailable):
+            self._listen(self._outage.next_pause())
 
-    def _make_up_for_the_outage(self) -> None:
+    def _make_up_for_an_outage(self) -> None:
+        """Write the ends that were kept, unless somebody has taken the attempts by now.
+
+        An attempt that the database has and this worker never heard of, because the answer to its claim was cut off,
+        is given back.
+        """
+        if self._outage is None:
+            return
         for execution in list(self._executions.values()):
             if execution.unwritten is not None:
                 self._finish(execution, execution.unwritten)
@@ -219,17 +224,18 @@ class Worker:
     def _start(self, claimed: list[Assignment]) -> None:
         for assignment in claimed:
             from_elsewhere = assignment.node.module_file is None  # a stage, not a step of the project's own files
-            slot = self.slots.idle(assignment.plan.code_digest, complete=from_elsewhere)
-            self._executions[assignment.attempt_id] = Execution.begin(assignment, slot, self.clock.monotonic())
-            try:
-                slot.channel.send(assignments.to_message(assignment, self.options.log_folder))
-            except ChannelClosed:
-                continue  # the slot died idle; its end is reported and ends the attempt
+            seat = self.backend.place(
+                assignments.to_message(assignment, self.options.log_folder),
+                assignment.node.resources,
+                assignment.plan.code_digest,
+                complete=from_elsewhere,
+            )
+            self._executions[assignment.attempt_id] = Execution(assignment, seat, self.clock.monotonic())
         if claimed:
             self._tell()
 
     def _wait(self) -> None:
-        """Wait for slots, for timers, and for what others change."""
+        """Wait for what is executed, for timers, and for what others change."""
         timeout = _POLL_SECONDS
         if self._executions:
             timeout = min(timeout, max(0.0, self._next_tick - self.clock.monotonic()))
@@ -243,12 +249,12 @@ class Worker:
             self._rescue()
 
     def _listen(self, timeout_seconds: float) -> None:
-        """Take note of all that slots say; an end that the database does not take is kept, and the others are heard."""
+        """Take note of all that seats say; an end that the database does not take is kept, and the others are heard."""
         away: ServiceUnavailable | None = None
-        for happening in list(self.slots.wait(timeout_seconds)):
+        for happening in list(self.backend.wait(timeout_seconds)):
             try:
-                if isinstance(happening, SlotEnded):
-                    self._slot_ended(happening)
+                if isinstance(happening, SeatEnded):
+                    self._seat_ended(happening)
                 else:
                     self._hear(happening)
             except ServiceUnavailable as error:
@@ -256,34 +262,30 @@ class Worker:
         if away is not None:
             raise away
 
-    def _hear(self, said: SlotMessage) -> None:
-        execution = self._executions.get(said.slot.attempt_id or "")
+    def _hear(self, said: SeatMessage) -> None:
+        execution = self._executions.get(said.seat.attempt_id or "")
         if execution is None:
             return  # of an attempt this worker no longer holds
         if said.message["type"] == "service":
             self._threads.submit(self._answer, execution, said.message)
             return
-        if said.message["attempt_id"] != said.slot.attempt_id:
+        if said.message["attempt_id"] != said.seat.attempt_id:
             return  # of an attempt that ended before, told by a process it had forked
         if said.message["recycle"]:
-            self.slots.end(said.slot)
+            said.seat.end()
         self._finish(execution, execution.end_told(said.message))
 
     def _answer(self, execution: Execution, question: Message) -> None:
         """Answer a stage's question, in a thread."""
-        answer = self._answers.answer(execution.assignment, question)
-        try:
-            execution.slot.channel.send(answer)
-        except (ChannelClosed, OSError):
-            return  # the attempt was ended meanwhile; the next one asks again under the same key
+        execution.seat.answer(self._answers.answer(execution.assignment, question))
 
-    def _slot_ended(self, ended: SlotEnded) -> None:
-        execution = self._executions.get(ended.slot.attempt_id or "")
+    def _seat_ended(self, ended: SeatEnded) -> None:
+        execution = self._executions.get(ended.seat.attempt_id or "")
         if execution is not None and execution.unwritten is None:
-            self._finish(execution, execution.end_of_dead_slot(ended.status, self.clock.monotonic()))
+            self._finish(execution, execution.end_of_dead_process(ended.status, self.clock.monotonic()))
 
     def _finish(self, execution: Execution, end: AttemptEnd) -> None:
-        """Write an attempt's end; the slot is free again. It is kept where the database does not answer."""
+        """Write an attempt's end; its seat is free again. It is kept where the database does not answer."""
         faults.reach("attempt.before_end")
         execution.unwritten = end
         try:
@@ -306,7 +308,7 @@ class Worker:
 
     def _forget(self, execution: Execution) -> None:
         del self._executions[execution.assignment.attempt_id]
-        execution.slot.attempt_id = None
+        execution.seat.release()
 
     def _tick(self) -> None:
         """Renew leases, sample what runs, and end what is past its time or its memory, or of a cancelled run."""
@@ -325,7 +327,7 @@ class Worker:
         faults.reach("heartbeat.after_commit")
         for attempt_id, execution in list(self._executions.items()):
             if attempt_id not in held:
-                self.slots.end(execution.slot)
+                execution.seat.end()
                 self._forget(execution)
                 continue
             execution.look(self.clock.monotonic())
@@ -333,7 +335,7 @@ class Worker:
             if cancel_reason is not None:
                 execution.cancel(cancel_reason, self.clock.monotonic())
             if execution.ending is not None:
-                self.slots.end(execution.slot)
+                execution.seat.end()
 
     def _end_attempts(self) -> None:
         """End what still runs by the database's account, which also knows a claim that an interrupt cut short."""

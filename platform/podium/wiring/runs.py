@@ -38,6 +38,7 @@ class Preparation:
                 preload=tuple(name for name in names if name.partition(".")[0] != "podium"),
                 host_log=self._project.log_folder / "slot-host.log",
                 preload_later=STAGE_PRELOADS if has_stages else (),
+                count=self._project.settings.slots,
             )
             self._slots.start()
             if has_stages:
@@ -95,7 +96,7 @@ def _worker(project: Project, observe: Observer, slots: Slots) -> Worker:
     return Worker(
         database=project.database,
         progress=project.progress,
-        slots=slots,
+        backend=slots,
         services=supervisor_services(project),
         options=WorkerOptions(
             slots=options.slots,

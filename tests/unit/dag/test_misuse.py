@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from podium import Interval, pipeline, run_after, step, when
+from podium import Cache, Interval, Retry, pipeline, run_after, step, when
 from podium.dag.authoring import Pipeline
 from podium.dag.tracing import trace
 from podium.errors import DefinitionError
@@ -303,6 +303,21 @@ def test_a_pipeline_without_steps_is_refused() -> None:
         ({"tags": "nightly"}, "tags='nightly' is no list of texts"),
         ({"tags": 3}, "tags=3 is no list of texts"),
         ({"retry": 3}, "'retry' is no option; did you mean retries?"),
+        ({"retries": Retry(-1)}, "limit=-1 is no count"),
+        ({"retries": Retry(1, delay="soon")}, "delay='soon' is no duration"),
+        ({"retries": Retry(1, longest=0)}, "longest=0 is no duration"),
+        ({"retries": Retry(1, factor=0.5)}, "factor=0.5 of Retry is no number from 1 on"),
+        ({"retries": Retry(1, jitter=2)}, "jitter=2 of Retry is no share from 0 to 1"),
+        ({"retries": Retry(1, on="OSError")}, "on='OSError' of Retry is neither exception types nor a function"),
+        ({"retries": Retry(1, on=(OSError, 3))}, "of Retry holds what is no exception type"),
+        ({"retries": Retry(1, give_up_on=int)}, "of Retry holds what is no exception type"),
+        ({"cache": "7d"}, "cache='7d' is neither True nor False nor a Cache(ttl=…, environment=…)"),
+        ({"cache": Cache(ttl="never")}, "ttl='never' is no duration"),
+        ({"cache": Cache(environment="numpy")}, "environment='numpy' is no list of texts"),
+        ({"run_if": "sometimes"}, "run_if='sometimes' is not one of all_succeeded, any_succeeded, none_failed, always"),
+        ({"pool": "a b"}, "pool='a b' is no name"),
+        ({"labels": "gpu"}, "labels='gpu' is no list of texts"),
+        ({"labels": ["a b"]}, "labels='a b' is no name"),
     ],
 )
 def test_a_wrong_step_option_is_refused_at_definition(options: dict[str, Any], words: str) -> None:
@@ -326,6 +341,9 @@ def test_a_wrong_step_option_is_refused_at_definition(options: dict[str, Any], w
         ({"timezone": "New York"}, "timezone='New York' is no time zone"),
         ({"timezone": 3}, "timezone=3 is no time zone"),
         ({"cron": "* * * * *"}, "'cron' is no option"),
+        ({"priority": 0.5}, "priority=0.5 is no whole number from -1000 to 1000"),
+        ({"priority": 1001}, "priority=1001 is no whole number"),
+        ({"deadline": "soon"}, "deadline='soon' is no duration"),
     ],
 )
 def test_a_wrong_pipeline_option_is_refused_at_definition(options: dict[str, Any], words: str) -> None:

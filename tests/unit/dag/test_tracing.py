@@ -253,7 +253,7 @@ def test_tracing_is_over_when_a_trace_ends_even_by_an_error() -> None:
 
 
 def test_the_public_names_are_these_and_cost_nothing_until_used() -> None:
-    assert podium.__all__ == ["Interval", "__version__", "pipeline", "run_after", "step", "when"]
+    assert podium.__all__ == ["Cache", "Interval", "Retry", "__version__", "pipeline", "run_after", "step", "when"]
     assert podium.__version__ == version("podium")
     with pytest.raises(AttributeError, match="no attribute 'stop'"):
         _ = podium.stop  # type: ignore[attr-defined]  # what is tested

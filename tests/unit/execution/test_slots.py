@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from podium.errors import InternalError
+from podium.execution.backend import SeatEnded, SeatMessage
 from podium.execution.channel import Channel
-from podium.execution.slots import SlotEnded, SlotHandle, SlotMessage, Slots
+from podium.execution.slots import SlotHandle, Slots
 
 
 @dataclass
@@ -30,7 +31,7 @@ class FakeHost:
         assert self.heard() == []
         return slot, Channel(socket.socket(fileno=descriptor))
 
-    def heard(self) -> list[SlotMessage | SlotEnded]:
+    def heard(self) -> list[SeatMessage | SeatEnded]:
         """What the supervisor hears now."""
         return list(self.slots.wait(0.0))
 
@@ -74,7 +75,7 @@ def test_what_a_slot_said_before_it_died_is_heard_before_its_end(host: FakeHost)
     theirs.send({"type": "result"})
     host.control.send({"type": "slot_ended", "slot": slot.number, "status": -9})
     theirs.close()
-    assert host.heard() == [SlotMessage(slot, {"type": "result"}), SlotEnded(slot, -9)]
+    assert host.heard() == [SeatMessage(slot, {"type": "result"}), SeatEnded(slot, -9)]
     assert host.heard() == []
 
 
@@ -83,7 +84,7 @@ def test_a_slot_s_end_and_the_end_of_its_channel_may_be_noticed_in_either_order(
     theirs.close()
     assert host.heard() == []
     host.control.send({"type": "slot_ended", "slot": slot.number, "status": 1})
-    assert host.heard() == [SlotEnded(slot, 1)]
+    assert host.heard() == [SeatEnded(slot, 1)]
 
 
 @pytest.mark.parametrize("act", ["end", "fork", "wait"])
@@ -93,7 +94,7 @@ def test_a_host_that_died_is_reported_with_where_its_last_words_are(host: FakeHo
     host.control.close()
     host.descriptors.close()
     acts = {
-        "end": lambda: host.slots.end(slot),
+        "end": slot.end,
         "fork": lambda: host.slots.idle("code"),
         "wait": host.heard,
     }

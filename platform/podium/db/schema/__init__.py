@@ -3,7 +3,7 @@
 from podium.db.schema.canary import canary, canary_look
 from podium.db.schema.columns import metadata
 from podium.db.schema.execution import artifact, attempt, event, output, plan, run, step_run, worker
-from podium.db.schema.finops import cost_rollup, ledger_entry, price, run_cost, run_rollup, version_lineage
+from podium.db.schema.finops import cost_rollup, ledger_entry, price, run_cost, run_rollup, saving, version_lineage
 from podium.db.schema.registry import evidence, model_version, promotion, promotion_history
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "run",
     "run_cost",
     "run_rollup",
+    "saving",
     "step_run",
     "version_lineage",
     "worker",

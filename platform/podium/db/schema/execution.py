@@ -48,6 +48,10 @@ run = sa.Table(
     sa.Column("started_at", Instant),
     sa.Column("ended_at", Instant),
     sa.Column("cancel_requested_at", Instant),
+    sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("deadline_at", Instant),
+    sa.Column("rerun_of", sa.String(40), sa.ForeignKey("run.run_id")),
+    sa.Column("uses_cache", sa.Boolean, nullable=False, server_default=sa.true()),
     one_of("state", RUN_STATES),
     one_of("trigger", TRIGGERS),
     one_of("outcome", OUTCOMES),
@@ -66,6 +70,14 @@ run = sa.Table(
         postgresql_where=sa.text("state IN ('queued', 'running')"),
     ),
     sa.Index("ix_run_pipeline_interval", "pipeline", "interval_start", "interval_end", "created_at"),
+    sa.Index("ix_run_created_at", "created_at", "run_id"),
+    sa.Index(
+        "ix_run_open_model",
+        "model",
+        "state",
+        sqlite_where=sa.text("state IN ('queued', 'running')"),
+        postgresql_where=sa.text("state IN ('queued', 'running')"),
+    ),
 )
 
 step_run = sa.Table(
@@ -85,12 +97,15 @@ step_run = sa.Table(
     sa.Column("not_before", Instant),
     sa.Column("ready_at", Instant),
     sa.Column("ended_at", Instant),
+    sa.Column("decide_by", Instant),
+    sa.Column("decided_by", sa.String(200)),
     sa.UniqueConstraint("run_id", "name", "map_index"),
     one_of("state", STEP_STATES),
     exactly_when("ended_at IS NOT NULL", is_in("state", STEP_ENDED), "ended_when_final"),
     sa.CheckConstraint("not_before IS NULL OR state = 'waiting'", name="back_off_is_waiting"),
     sa.CheckConstraint("waiting_on >= 0 AND failures >= 0", name="counted"),
     sa.CheckConstraint("NOT cached OR state = 'succeeded'", name="cached_is_success"),
+    sa.CheckConstraint("decide_by IS NULL OR state = 'held'", name="held_until_decided"),
     sa.Index(
         "ix_step_run_cache_key",
         "cache_key",
@@ -104,6 +119,19 @@ step_run = sa.Table(
         sqlite_where=sa.text("state IN ('ready', 'waiting')"),
         postgresql_where=sa.text("state IN ('ready', 'waiting')"),
     ),
+    sa.Index(
+        "uq_step_run_running_cache_key",
+        "cache_key",
+        unique=True,
+        sqlite_where=sa.text("state = 'running' AND cache_key IS NOT NULL"),
+        postgresql_where=sa.text("state = 'running' AND cache_key IS NOT NULL"),
+    ),
+    sa.Index(
+        "ix_step_run_held",
+        "decide_by",
+        sqlite_where=sa.text("state = 'held'"),
+        postgresql_where=sa.text("state = 'held'"),
+    ),
 )
 
 worker = sa.Table(
@@ -115,6 +143,20 @@ worker = sa.Table(
     sa.Column("lock_path", sa.String(1000), nullable=False),
     sa.Column("started_at", Instant, nullable=False),
     sa.Column("ended_at", Instant),
+    sa.Column("backend", sa.String(20), nullable=False, server_default="local"),
+    sa.Column("labels", Document),
+    sa.Column("slots", sa.Integer),
+    sa.Column("cpu", sa.Float),
+    sa.Column("memory_bytes", sa.BigInteger),
+    sa.Column("gpu", sa.Integer),
+    sa.Column("heartbeat_at", Instant),
+    sa.Column("draining_at", Instant),
+    sa.Index(
+        "ix_worker_open",
+        "worker_id",
+        sqlite_where=sa.text("ended_at IS NULL"),
+        postgresql_where=sa.text("ended_at IS NULL"),
+    ),
 )
 
 attempt = sa.Table(
@@ -141,6 +183,9 @@ attempt = sa.Table(
     sa.Column("error_type", sa.String(200)),
     sa.Column("error", sa.Text),
     sa.Column("log", sa.String(1000), nullable=False),
+    sa.Column("pool", sa.String(64)),
+    sa.Column("reads", Document),
+    sa.Column("made", Document),
     sa.UniqueConstraint("step_run_id", "number"),
     one_of("state", ATTEMPT_STATES),
     one_of("meter_quality", ("measured", "estimated", "missing")),
@@ -170,6 +215,7 @@ artifact = sa.Table(
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("inline", sa.LargeBinary),
     sa.Column("stored_at", Instant, nullable=False),
+    sa.Column("removed_at", Instant),
 )
 
 output = sa.Table(

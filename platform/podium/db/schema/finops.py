@@ -131,3 +131,24 @@ run_cost = sa.Table(
     sa.Column("amount", Exact(AMOUNT_SCALE), nullable=False),
     sa.Column("ended_at", Instant, nullable=False),
 )
+
+# What equal work that was not done again would have cost: what it cost when it was done.
+saving = sa.Table(
+    "saving",
+    metadata,
+    sa.Column("step_run_id", sa.String(40), sa.ForeignKey("step_run.step_run_id"), primary_key=True),
+    sa.Column("source_attempt_id", sa.String(40), primary_key=True),
+    sa.Column("reason", sa.String(20), nullable=False),
+    sa.Column("run_id", sa.String(40), nullable=False),
+    sa.Column("step", sa.String(200), nullable=False),
+    sa.Column("team", sa.String(200), nullable=False),
+    sa.Column("model", sa.String(200), nullable=False),
+    sa.Column("environment", sa.String(200), nullable=False),
+    sa.Column("wall_seconds", sa.Float, nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("amount", Exact(AMOUNT_SCALE)),
+    sa.Column("saved_at", Instant, nullable=False),
+    one_of("reason", ("cache",)),
+    exactly_when("amount IS NULL", f"currency = '{NO_CURRENCY}'", "unpriced_has_no_currency"),
+    sa.Index("ix_saving_run_id", "run_id"),
+)
