@@ -39,6 +39,23 @@ def kill(supervisor: int, part: Part | Literal["slots"]) -> None:
             victim.send_signal(signal.SIGKILL)
 
 
+def freeze(supervisor: int) -> list[psutil.Process]:
+    """SIGSTOP a worker with its slot host and its slots, all of it at once; return the slot of a held step."""
+    root = psutil.Process(supervisor)
+    (host,) = [child for child in root.children() if "podium.execution.slot_host" in child.cmdline()]
+    slots = host.children()
+    for process in (root, host, *slots):
+        process.suspend()
+    return [slot for slot in slots if slot.children()]
+
+
+def thaw(supervisor: int) -> None:
+    """Let a frozen worker go on, and its slot host; its slots stay as they are."""
+    root = psutil.Process(supervisor)
+    for process in (root, *root.children()):
+        process.resume()
+
+
 def wait_for_line(process: "subprocess.Popen[str]", words: str) -> bool:
     """Read what `podium` says until a line holds `words`; False when it ended without."""
     assert process.stderr is not None
@@ -96,22 +113,29 @@ def at_barrier(home: Path, point: str, seconds: float = 60.0) -> Iterator[None]:
 
 @contextmanager
 def held(root: Path) -> Iterator["Hold"]:
-    """Have the pipeline `counting` stop inside a step, until the block ends."""
+    """Have the pipeline `counting` stop inside a step, until it is let go or the block ends."""
     (root / "hold").touch()
     os.mkfifo(root / "held")
     pipe = os.open(root / "held", os.O_RDONLY | os.O_NONBLOCK)
+    hold = Hold(pipe, root / "hold")
     try:
-        yield Hold(pipe)
+        yield hold
     finally:
         os.close(pipe)
-        (root / "hold").unlink()
+        (root / "held").unlink()
+        hold.let_go()
 
 
 class Hold:
-    """The pipe at which a held step says that it is there."""
+    """The pipe at which a held step says that it is there, and the file for as long as which it stays."""
 
-    def __init__(self, pipe: int) -> None:
+    def __init__(self, pipe: int, file: Path) -> None:
         self._pipe = pipe
+        self._file = file
+
+    def let_go(self) -> None:
+        """Let the step go on, and hold no other."""
+        self._file.unlink(missing_ok=True)
 
     def wait(self, seconds: float = 60.0) -> None:
         """Wait for the step."""

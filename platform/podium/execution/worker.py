@@ -286,8 +286,8 @@ class Worker:
 
     def _finish(self, execution: Execution, end: AttemptEnd) -> None:
         """Write an attempt's end; its seat is free again. It is kept where the database does not answer."""
-        faults.reach("attempt.before_end")
         execution.unwritten = end
+        faults.reach("attempt.before_end")
         try:
             self._write_end(execution, end)
         except ServiceUnavailable:
