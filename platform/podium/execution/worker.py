@@ -113,10 +113,12 @@ class Worker:
                     claimable = queries.claimable(connection, self.clock.now(), run_id=run_id)
                 if run.state not in ("queued", "running"):
                     self._tell()
+                    self._outage_is_over()
                     return run
                 for each, limit in self._shares(claimable).items():
                     self._start(self._claim(each, limit))
                 self._wait()
+                self._outage_is_over()
             except ServiceUnavailable as error:
                 self._sit_out(error)
 
@@ -133,6 +135,7 @@ class Worker:
                 self._wait()
                 held = self._held()
                 self._told = {run_id: event_id for run_id, event_id in self._told.items() if run_id in held}
+                self._outage_is_over()
             except ServiceUnavailable as error:
                 self._sit_out(error)
 
@@ -165,8 +168,12 @@ class Worker:
         for row in rows:
             if row.attempt_id not in self._executions:
                 self._end_unheard_of(row)
-        self._outage = None
-        self.observe(Happening("database.back", "", self.clock.now()))
+
+    def _outage_is_over(self) -> None:
+        """Take note, after a whole pass of the loop, that the database answers."""
+        if self._outage is not None:
+            self._outage = None
+            self.observe(Happening("database.back", "", self.clock.now()))
 
     def _claim_of_any(self) -> None:
         now = self.clock.monotonic()
