@@ -13,14 +13,15 @@ from typing import Literal
 import psutil
 
 Part = Literal["tree", "supervisor", "host", "supervisor and host", "slot"]
+Victims = Part | Literal["slots"]
 
 GONE_WITHIN_SECONDS = 2.0
 
 
-def kill(supervisor: int, part: Part | Literal["slots"]) -> None:
+def kill(supervisor: int, part: Victims) -> None:
     """SIGKILL a running `podium run`: all of it at once, or one part alone.
 
-    `slot` is the one in which a held step has started a process, `slots` are all.
+    `slot` is the one in which a held step has started a process, `slots` are all that there are.
     """
     root = psutil.Process(supervisor)
     if part == "tree":
@@ -33,7 +34,7 @@ def kill(supervisor: int, part: Part | Literal["slots"]) -> None:
         slots = host.children()
         at_work = [slot for slot in slots if slot.children()]
         victims = {"host": [host], "supervisor and host": [root, host], "slot": at_work, "slots": slots}[part]
-    assert victims
+    assert victims or part == "slots"
     for victim in victims:
         with suppress(psutil.NoSuchProcess):
             victim.send_signal(signal.SIGKILL)

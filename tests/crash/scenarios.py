@@ -74,15 +74,15 @@ class Crashes:
             self.problems.append(f"nothing died: the point {point} was not reached")
         self.look_around()
 
-    def at_a_random_moment(self, random: Random) -> bool:
-        """Kill everything between the start of the first step and the end of the run; False if the run was faster."""
+    def at_a_random_moment(self, random: Random, part: kills.Victims = "tree") -> bool:
+        """Kill a part between the start of the first step and the end of the run; False if the run was faster."""
         with self.project.go_on() as process:
             if not kills.wait_for_line(process, " started"):
                 self.problems.append(f"the run ended (exit {process.wait()}) before its first step started")
             elif kills.ended_within(process, random.uniform(0.0, self.project.template.seconds)):
                 return False
             else:
-                kills.kill(process.pid, "tree")
+                kills.kill(process.pid, part)
         self.look_around()
         return True
 
@@ -182,10 +182,13 @@ def one_after_the_other(project: CrashProject, points: Sequence[str]) -> list[st
     return crashes.end()
 
 
-def random_kill(project: CrashProject, random: Random) -> list[str] | None:
-    """Kill a whole run once at a random moment; None if it had ended before that."""
+RANDOM_PARTS: tuple[kills.Victims, ...] = ("tree", "supervisor", "host", "slots")
+
+
+def random_kill(project: CrashProject, random: Random, part: kills.Victims = "tree") -> list[str] | None:
+    """Kill a whole run, or a part of it, once at a random moment; None if it had ended before that."""
     crashes = Crashes(project)
-    return crashes.end() if crashes.at_a_random_moment(random) else None
+    return crashes.end() if crashes.at_a_random_moment(random, part) else None
 
 
 def part_killed(project: CrashProject, part: kills.Part) -> list[str]:
