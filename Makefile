@@ -54,6 +54,7 @@ soak: install
 
 bench: install
 	@for bench in benchmarks/bench_*.py; do echo "== $$bench"; $(BIN)/python $$bench || exit 1; done
+	@echo "== benchmarks/executor"; $(BIN)/python -m benchmarks.executor
 
 clean:
 	rm -rf $(VENV) .podium .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -16,8 +16,9 @@ from podium.dag.parameters import bind_parameters
 from podium.dag.plan import RESULT, Input, Plan, Reference, Resources, StepNode
 from podium.db.engine import Database
 from podium.db.schema import attempt, ledger_entry, metadata
-from podium.execution import inspection, outputs, plans, queries, store
+from podium.execution import claims, inspection, outputs, plans, queries, store
 from podium.execution.artifacts import Artifact, ArtifactStore
+from podium.execution.claims import Claim
 from podium.execution.codecs import Codecs
 from podium.execution.entities import Actor, AttemptEnd, AttemptEndState, AttemptError, Run
 from podium.execution.items import WHOLE, item_name, parse_item
@@ -25,7 +26,6 @@ from podium.execution.meter import Usage
 from podium.execution.progress import Progress
 from podium.execution.reads import Read
 from podium.execution.service import ExecutionService
-from podium.execution.store import Claim
 from podium.execution.transitions import StepMove
 from podium.finops import audit
 from podium.finops.book import load_book
@@ -128,7 +128,7 @@ class HandWorker:
     def claim(self, run: Run, worker_id: str = "w", limit: int = 100) -> list[Claim]:
         """Claim what may start."""
         with self.database.write() as connection:
-            return store.claim(
+            return claim_of(
                 connection,
                 worker_id,
                 run_id=run.run_id,
@@ -201,6 +201,24 @@ class HandWorker:
         return [f"{row.kind} {row.step}" if row.step else row.kind for row in rows]
 
 
+def claim_of(
+    connection: sa.Connection,
+    worker_id: str,
+    *,
+    run_id: str,
+    limit: int,
+    plan: Plan,
+    lease_seconds: float,
+    now: datetime,
+) -> list[Claim]:
+    """Claim up to `limit` step runs of a run that may start."""
+    locked = claims.lock(connection, run_id, plan)
+    if locked is None:
+        return []
+    wanted = claims.candidates(connection, run_id, now, limit)
+    return claims.claim(connection, worker_id, locked, wanted, plan, lease_seconds=lease_seconds, now=now)
+
+
 def everything(database: Database) -> dict[str, list[Any]]:
     """Every row of every table."""
     with database.read() as connection:
@@ -244,10 +262,10 @@ PIPELINE = '\n\n@pipeline(model="model", team="research", environment="dev")\n'
 class FlowProject:
     """A project in a folder with one pipeline, `flow`, of plain Python; steps run in the folder."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, settings: str = "") -> None:
         self.root = root
         (root / "pipelines").mkdir(parents=True)
-        (root / "podium.toml").write_text('project = "flows"\nslots = 2\n')
+        (root / "podium.toml").write_text(f'project = "flows"\nslots = 2\n{settings}')
         self.project = open_project(root)
 
     def another(self) -> Project:

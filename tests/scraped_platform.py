@@ -20,11 +20,11 @@ from podium.dag.interval import Interval
 from podium.dag.plan import Plan, Resources
 from podium.db.schema import ledger_entry
 from podium.execution import queries
+from podium.execution.claims import Claim
 from podium.execution.entities import AttemptEnd, AttemptEndState, AttemptError, AttemptUsage, Run
 from podium.execution.meter import Usage
 from podium.execution.progress import Progress
 from podium.execution.service import ExecutionService
-from podium.execution.store import Claim
 from podium.exporter.books import BooksWatch
 from podium.exporter.failures import Failures
 from podium.exporter.scrape import Exporter, known_collectors

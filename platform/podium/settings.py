@@ -9,7 +9,7 @@ import getpass
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
@@ -63,12 +63,21 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str = ""
     artifact_url: str = ""
     user: Annotated[str, Field(min_length=1)] = Field(default_factory=_system_user)
+    backend: Literal["local", "ray"] = "local"
+    ray_address: str = ""
     slots: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    cpu: Annotated[float | None, Field(gt=0)] = None
+    memory: str = ""
+    gpu: Annotated[int | None, Field(ge=0)] = None
+    labels: Annotated[tuple[str, ...], NoDecode] = ()
+    pools: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    pipeline_limits: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    model_limits: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     lease_seconds: Annotated[float, Field(gt=0)] = 30.0
     trace_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
     trusted_types: Annotated[tuple[str, ...], NoDecode] = REVIEWED_TYPES
 
-    @field_validator("trusted_types", mode="before")
+    @field_validator("trusted_types", "labels", mode="before")
     @classmethod
     def _separated_by_commas(cls, names: Any) -> Any:
         return names.split(",") if isinstance(names, str) else names
@@ -79,6 +88,16 @@ class Settings(BaseSettings):
         if uri and (uri.startswith("file:") or not ("://" in uri or uri.startswith("databricks"))):
             raise ValueError("MLflow no longer keeps models in a plain folder; give http(s)://HOST or sqlite:///FILE")
         return uri
+
+    @field_validator("ray_address")
+    @classmethod
+    def _names_a_cluster(cls, address: str) -> str:
+        host, _, port = address.rpartition(":")
+        if address not in ("", "auto") and not (host and port.isdecimal() and "/" not in address):
+            raise ValueError(
+                "give HOST:PORT of the cluster's head, or auto on a node of it; Ray Client is not supported"
+            )
+        return address
 
     @field_validator("artifact_url")
     @classmethod

@@ -200,9 +200,9 @@ class TestServices:
         return Worker(
             database=project.database,
             progress=project.progress,
-            backend=Slots(configuration, (), home / "logs" / "slot-host.log"),
+            backend=Slots(configuration, (), home / "logs" / "slot-host.log", count=2),
             services=services,
-            options=WorkerOptions(2, 30.0, project.log_folder, home / "locks"),
+            options=WorkerOptions(30.0, project.log_folder, home / "locks"),
             clock=project.clock,
             observe=lambda _: None,
         )

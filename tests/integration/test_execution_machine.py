@@ -33,10 +33,10 @@ from podium.db.engine import Database
 from podium.db.schema import attempt
 from podium.errors import Conflict, UsageError
 from podium.execution import inspection, queries
+from podium.execution.claims import Claim
 from podium.execution.entities import AttemptEndState, AttemptError, Run
 from podium.execution.queries import AttemptRow
 from podium.execution.rescuer import rescue
-from podium.execution.store import Claim
 from podium.finops import audit
 from tests.execution_world import HandWorker, days, node, plan_of
 

@@ -17,6 +17,7 @@ from podium.db.engine import Database
 from podium.db.schema import attempt, event, step_run
 from podium.errors import Conflict
 from podium.execution import queries, store
+from podium.execution.claims import Claim
 from podium.execution.entities import AttemptError
 from podium.execution.liveness import WorkerLock, host_name
 from podium.execution.rescuer import rescue
@@ -290,7 +291,7 @@ class TestAtOnce:
             started = hand.start(plan, day)
             while claims := hand.claim(started):
 
-                def end(n: int, claims: list[store.Claim] = claims, round_: int = round_) -> None:
+                def end(n: int, claims: list[Claim] = claims, round_: int = round_) -> None:
                     hand.end(claims[n], "failed" if round_ and claims[n].step == "a0" else "succeeded")
 
                 at_once(len(claims), end)

@@ -12,7 +12,7 @@ from podium.dag.plan import Resources
 from podium.db.engine import Database
 from podium.db.schema import run, run_rollup
 from podium.errors import Conflict, NotFound, Refused, UsageError
-from podium.execution import queries
+from podium.execution import claims, queries
 from podium.execution.entities import AttemptEndState
 from podium.execution.rescuer import rescue
 from tests.execution_world import (
@@ -195,7 +195,7 @@ class TestCancel:
         assert (asked.state, asked.reason) == ("running", "enough")
         assert hand.claim(started) == []
         with hand.database.read() as connection:
-            assert queries.claimable(connection, hand.clock.now()) == {}
+            assert claims.open_runs(connection, hand.clock.now(), 10) == []
             assert queries.cancel_reasons(connection, [started.run_id]) == {started.run_id: "enough"}
         hand.end(first, "cancelled")
         assert hand.run(started).state == "running"

@@ -108,9 +108,8 @@ class TestFanOut:
         started = fanned_out(hand, plan)
         for claim in hand.claim(started):
             hand.end(claim)
-        claims = hand.claim(started, limit=1)
-        with hand.database.read() as connection:
-            (assignment,) = assignments.of_claims(connection, started, plan, claims, hand.clock.now())
+        (claim,) = hand.claim(started, limit=1)
+        assignment = assignments.of_claim(started, plan, claim, hand.clock.now())
         assert set(assignment.stored) == {Read("fit", "result", 0), Read("mean", "result")}
 
     def test_many_items_take_no_more_statements_than_few_to_make_or_to_take_over(self, hand: HandWorker) -> None:

@@ -1,12 +1,15 @@
 """A worker whose database does not answer for a while: commits that it does not hear of, and when it gives up."""
 
 import time
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from podium import faults
-from podium.db.engine import Database
+from podium.clock import FakeClock
+from podium.db.engine import Database, Session
 from podium.errors import ServiceUnavailable
 from podium.execution.entities import Happening
 from podium.execution.outage import Outage
@@ -61,9 +64,14 @@ def test_a_worker_gives_up_a_database_that_is_away_for_longer_than_a_lease(
     monkeypatch.setenv("PODIUM_LEASE_SECONDS", "0.5")
     flow.project = flow.another()
 
+    def away(_: Session) -> AbstractContextManager[sa.Connection]:
+        raise ServiceUnavailable("the database does not answer")
+
     def cut_off(point: str) -> None:
         if point == "attempt.before_start":
-            raise ServiceUnavailable("the database does not answer")
+            monkeypatch.setattr(Session, "read", away)
+            monkeypatch.setattr(Session, "write", away)
+            raise ServiceUnavailable("the connection was lost")
 
     monkeypatch.setattr(faults, "reach", cut_off)
     began = time.monotonic()
@@ -75,7 +83,13 @@ def test_a_worker_gives_up_a_database_that_is_away_for_longer_than_a_lease(
     assert 0.5 < time.monotonic() - began < 20
 
 
-def test_the_pauses_between_tries_grow_to_two_seconds() -> None:
-    outage = Outage(began=100.0)
-    assert [outage.next_pause() for _ in range(7)] == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
-    assert outage.seconds(131.0) == 31.0
+def test_the_pauses_between_tries_grow_to_two_seconds_and_begin_anew_with_the_next_outage(clock: FakeClock) -> None:
+    told: list[Happening] = []
+    outage, error = Outage(clock, 30.0, told.append), ServiceUnavailable("it does not answer")
+    assert [outage.sit_out(error) for _ in range(7)] == [0.1, 0.2, 0.4, 0.8, 1.6, 2.0, 2.0]
+    outage.is_over()
+    assert outage.sit_out(error) == 0.1
+    assert [each.kind for each in told] == ["database.away", "database.back", "database.away"]
+    clock.advance(31)
+    with pytest.raises(ServiceUnavailable, match="it does not answer"):
+        outage.sit_out(error)

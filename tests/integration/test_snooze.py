@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from podium.db.engine import Database
-from podium.execution import plans, queries
+from podium.execution import claims, plans, queries
 from podium.execution.entities import AttemptEnd, Happening, Wait
 from tests.execution_world import USED, FlowProject, HandWorker, attempts, check_books, node, plan_of
 
@@ -38,8 +38,9 @@ class TestInTheDatabase:
         hand.clock.advance(89)
         assert hand.claim(started) == []
         with hand.database.read() as connection:
-            assert queries.claimable(connection, hand.clock.now()) == {}
-            assert queries.claimable(connection, hand.clock.now() + timedelta(seconds=1)) == {started.run_id: 1}
+            assert claims.open_runs(connection, hand.clock.now(), 10) == []
+            (waiting,) = claims.open_runs(connection, hand.clock.now() + timedelta(seconds=1), 10)
+        assert waiting.run_id == started.run_id
         hand.clock.advance(1)
         (second,) = hand.claim(started)
         assert (first.number, second.number) == (1, 2)

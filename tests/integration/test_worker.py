@@ -20,7 +20,7 @@ from podium.execution.progress import Progress
 from podium.wiring.plans import load_plans
 from podium.wiring.project import LedgerAdapter
 from podium.wiring.runs import Observer, foreground, serving
-from tests.execution_world import ACTOR, ONE_STEP, FlowProject, attempts, days, is_gone, only, states
+from tests.execution_world import ACTOR, ONE_STEP, FlowProject, attempts, claim_of, days, is_gone, only, states
 
 PATIENCE_SECONDS = 60.0
 IT = "@step\ndef it() -> int:\n    return 1\n" + ONE_STEP
@@ -149,7 +149,7 @@ def test_what_a_dead_worker_left_is_rescued_while_others_are_served(flow: FlowPr
     with flow.project.database.write() as connection:
         store.start_worker(connection, "dead", host_name(), 4242, str(lock), now)
         plan = plans.load(connection, run.plan_digest)
-        claimed = store.claim(connection, "dead", run_id=run.run_id, limit=1, plan=plan, lease_seconds=600, now=now)
+        claimed = claim_of(connection, "dead", run_id=run.run_id, limit=1, plan=plan, lease_seconds=600, now=now)
     assert len(claimed) == 1
     serve(flow, lambda: all_ended(flow, [run]))
     assert [each["state"] for each in attempts(flow.document(run), "it")] == ["lost", "succeeded"]

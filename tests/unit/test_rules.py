@@ -26,6 +26,11 @@ def test_mlflow_is_imported_by_its_adapter_alone() -> None:
     assert importers == {"registry/mlflow_registry.py"}
 
 
+def test_ray_is_imported_only_in_processes_made_for_it() -> None:
+    importers = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "ray" in _imports(path)}
+    assert importers == {"execution/ray_driver.py", "execution/ray_node.py"}
+
+
 def test_the_public_api_is_what_it_says() -> None:
     assert set(podium.__all__) == {"Cache", "Interval", "Retry", "__version__", "pipeline", "run_after", "step", "when"}
     for name in podium.__all__:

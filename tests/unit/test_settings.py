@@ -138,3 +138,16 @@ def test_without_a_project_the_way_into_one_is_named(root: Path) -> None:
     (root / "podium.toml").unlink()
     with pytest.raises(ConfigurationError, match=r"No podium.toml in .*`podium init`"):
         settings.load()
+
+
+@pytest.mark.parametrize("address", ["", "auto", "10.0.0.1:6379", "head.example:6379"])
+def test_a_ray_cluster_is_named_by_its_head(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODIUM_RAY_ADDRESS", address)
+    assert settings.load().ray_address == address
+
+
+@pytest.mark.parametrize("address", ["ray://head:10001", "head", "head:", ":6379"])
+def test_another_address_of_a_ray_cluster_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODIUM_RAY_ADDRESS", address)
+    with pytest.raises(ConfigurationError, match=r"PODIUM_RAY_ADDRESS.*HOST:PORT of the cluster's head"):
+        settings.load()

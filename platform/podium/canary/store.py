@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from podium.canary.entities import Canary, Counts, GuardrailEvidence, Look, State
 from podium.canary.plan import CanaryPlan
+from podium.db.prepared import Prepared
 from podium.db.schema import canary, canary_look
 from podium.stats.cells import Cell
 
@@ -138,16 +139,11 @@ def run_outcome(connection: sa.Connection, run_id: str) -> str | None:
     A canary that was aborted or turned out invalid has compared nothing: `inconclusive`. Where a promotion did not
     apply, None: the registry knows whether a rule refused it or the champion had moved.
     """
-    statement = (
-        sa.select(canary.c.state, canary.c.promotion_id)
-        .where(canary.c.run_id == run_id, canary.c.ended_at.is_not(None))
-        .order_by(canary.c.opened_at.desc(), canary.c.canary_id.desc())
-        .limit(1)
-    )
-    row = connection.execute(statement).first()
-    if row is None or (row.state == "aborted" and row.promotion_id is not None):
+    found = _LAST_OF_RUN.first(connection, {"of_run": run_id})
+    if found is None:
         return None
-    return _OUTCOMES[row.state]
+    state, promotion_id = found
+    return None if state == "aborted" and promotion_id is not None else _OUTCOMES[state]
 
 
 def counts_document(counts: Sequence[Cell]) -> list[dict[str, Any]]:
@@ -193,3 +189,11 @@ def _look(row: sa.Row[Any]) -> Look:
         verdict=row.verdict,
         evidence=tuple(GuardrailEvidence.from_document(document) for document in row.evidence),
     )
+
+
+_LAST_OF_RUN = Prepared(
+    sa.select(canary.c.state, canary.c.promotion_id)
+    .where(canary.c.run_id == sa.bindparam("of_run"), canary.c.ended_at.is_not(None))
+    .order_by(canary.c.opened_at.desc(), canary.c.canary_id.desc())
+    .limit(1)
+)

@@ -49,7 +49,7 @@ def run(
         )
     project = open_project()
     with preparation(project) as prepared:
-        plan = load_plans(project, before_tracing=None if detach else prepared.slots).plan(pipeline)
+        plan = load_plans(project, before_tracing=None if detach else prepared.backend).plan(pipeline)
         intervals = [Interval.parse(text, plan.timezone) for text in for_]
         for interval in intervals:
             check_grain(interval, plan.grain, plan.pipeline)

@@ -155,7 +155,7 @@ def resume(
     with project.database.read() as connection:
         found = queries.get_run(connection, run_id)
     with preparation(project) as prepared:
-        plan = load_plans(project, before_tracing=prepared.slots).plan(found.pipeline)
+        plan = load_plans(project, before_tracing=prepared.backend).plan(found.pipeline)
         start = execution.Start(
             found.interval.name, lambda: project.execution.resume(found.run_id, plan, reason=reason).run_id
         )

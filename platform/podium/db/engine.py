@@ -5,7 +5,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 
 from podium.db import address, database_errors
-from podium.errors import ConfigurationError, Conflict
+from podium.errors import ConfigurationError, Conflict, ServiceUnavailable
 
 _BUSY_TIMEOUT_SECONDS = 30.0
+_READY_CHANNEL = "podium_ready"
 
 # Of libpq, where the URL does not say otherwise. Without them a host that swallows packets is waited for over two
 # minutes, and a statement on one that vanished for ever.
@@ -87,6 +88,10 @@ class Database:
         with held:
             yield
 
+    def session(self) -> "Session":
+        """Return a connection of its own for one thread that works on the database all the time."""
+        return Session(self)
+
     def close(self) -> None:
         """Close every pooled connection."""
         self.engine.dispose()
@@ -118,6 +123,91 @@ class Database:
                 yield
             finally:
                 connection.execute(sa.select(sa.func.pg_advisory_unlock(key)))
+
+
+class Session:
+    """One connection that one thread keeps: nothing is checked out for a transaction, and others' writes are noticed.
+
+    A connection that broke is replaced at the next use.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._stack = ExitStack()
+        self._connection: sa.Connection | None = None
+        self._listener: Any = None
+        self._version: int | None = None
+
+    @contextmanager
+    def write(self) -> Iterator[sa.Connection]:
+        """Open a transaction that commits at the end of the block, or rolls back on an error."""
+        with self._transaction(write=True) as connection:
+            yield connection
+
+    @contextmanager
+    def read(self) -> Iterator[sa.Connection]:
+        """Open a transaction that writes nothing; on PostgreSQL each of its statements sees the latest state."""
+        with self._transaction(write=False) as connection:
+            yield connection
+
+    def others_wrote(self) -> bool:
+        """Tell, in microseconds, whether somebody else made work ready since the last look; at first True.
+
+        On SQLite that is whatever another connection committed, on PostgreSQL what `wake_workers` told.
+        """
+        if not self._database.is_sqlite:
+            return self._notified()
+        with self._guarded() as connection:
+            cursor = connection.connection.cursor()
+            (version,) = cursor.execute("PRAGMA data_version").fetchone()
+        before, self._version = self._version, int(version)
+        return before != self._version
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._stack.close()
+        self._connection = self._listener = None
+
+    @contextmanager
+    def _transaction(self, *, write: bool) -> Iterator[sa.Connection]:
+        with self._guarded() as connection:
+            connection = connection.execution_options(podium_write=write)
+            with connection.begin():
+                yield connection
+
+    @contextmanager
+    def _guarded(self) -> Iterator[sa.Connection]:
+        """Hand out the connection, opened if need be, and forget it when it breaks."""
+        if self._connection is None:
+            self._connection = self._stack.enter_context(self._database._connect())  # noqa: SLF001 - its own module
+        try:
+            yield self._connection
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                self.close()
+            raise database_errors.at_work(error, self._database.shown) from error.orig
+
+    def _notified(self) -> bool:
+        """Take what PostgreSQL has told since the last look."""
+        if self._listener is None:
+            listening = self._stack.enter_context(self._database._connect())  # noqa: SLF001 - its own module
+            listening = listening.execution_options(isolation_level="AUTOCOMMIT")
+            listening.exec_driver_sql(f"LISTEN {_READY_CHANNEL}")
+            self._listener = listening.connection.dbapi_connection
+            return True
+        try:
+            return any(True for _ in self._listener.notifies(timeout=0))
+        except self._database.engine.dialect.loaded_dbapi.Error as error:
+            self.close()
+            raise ServiceUnavailable(
+                f"The connection to the database {self._database.shown} was lost: {error}."
+            ) from error
+
+
+def wake_workers(connection: sa.Connection) -> None:
+    """Tell workers, once the transaction is committed, that there is work; SQLite's notice any commit."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(f"NOTIFY {_READY_CHANNEL}")
 
 
 def _postgresql(url: sa.URL, shown: str) -> sa.Engine:

@@ -1,44 +1,37 @@
 """From a claim to what its slot is told: inputs by digest, context, log."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from podium.dag import values
 from podium.dag.plan import Constant, IntervalInput, ParameterInput, Plan
-from podium.execution import outputs, wire
+from podium.execution import wire
 from podium.execution.artifacts import Artifact
 from podium.execution.channel import Message
+from podium.execution.claims import Claim
 from podium.execution.entities import Assignment, Run
 from podium.execution.items import item_name
 from podium.execution.reads import Read, digest_of, read_by
-from podium.execution.store import Claim, log_name
+from podium.execution.store import log_name
 
 
-def of_claims(
-    connection: sa.Connection, run: Run, plan: Plan, claims: Sequence[Claim], now: datetime
-) -> list[Assignment]:
-    """Return the assignments of claimed step runs of one run."""
-    reads = {read for claim in claims for read in read_by(plan, plan.step(claim.step), claim.map_index).values()}
-    stored = outputs.stored(connection, run.run_id, plan, reads)
-    return [
-        Assignment(
-            attempt_id=claim.attempt_id,
-            number=claim.number,
-            run=run,
-            plan=plan,
-            step_run_id=claim.step_run_id,
-            node=plan.step(claim.step),
-            map_index=claim.map_index,
-            started_at=now,
-            stored=stored,
-            log=log_name(run.run_id, item_name(claim.step, claim.map_index), claim.number),
-        )
-        for claim in claims
-    ]
+def of_claim(run: Run, plan: Plan, claim: Claim, now: datetime) -> Assignment:
+    """Return the assignment of a step run that was claimed at `now`."""
+    return Assignment(
+        attempt_id=claim.attempt_id,
+        number=claim.number,
+        run=run,
+        plan=plan,
+        step_run_id=claim.step_run_id,
+        node=plan.step(claim.step),
+        map_index=claim.map_index,
+        failures=claim.failures,
+        started_at=now,
+        stored=claim.stored,
+        log=log_name(run.run_id, item_name(claim.step, claim.map_index), claim.number),
+    )
 
 
 def to_message(assignment: Assignment, log_folder: Path) -> Message:

@@ -50,6 +50,26 @@ class SeatEnded:
     status: int
 
 
+@dataclass(frozen=True)
+class SeatLost:
+    """A seat is gone with its host, or out of reach; nothing was heard from it for so many seconds before."""
+
+    seat: Seat
+    reason: str
+    silent_seconds: float
+
+
+@dataclass(frozen=True)
+class SeatWaits:
+    """What the attempt on a seat waits for, longer than a moment, before it can begin."""
+
+    seat: Seat
+    reason: str
+
+
+SeatNews = SeatMessage | SeatEnded | SeatLost | SeatWaits
+
+
 class Backend(Protocol):
     """Executes attempts for one supervisor, and for one thread of it; nothing of it outlives `stop`."""
 
@@ -58,7 +78,7 @@ class Backend(Protocol):
         """What attempts may reserve of it together."""
 
     def start(self) -> None:
-        """Get ready to place attempts; again: nothing."""
+        """Get ready to place attempts; again: nothing. Raises a PodiumError that says why it cannot."""
 
     def place(self, message: Message, resources: Resources, code_digest: str, *, complete: bool) -> Seat:
         """Put an attempt on a seat: `message` is what executes it (`assignments.to_message`).
@@ -66,8 +86,8 @@ class Backend(Protocol):
         No seat holds the project's code of two digests. A `complete` one can execute stages without importing much.
         """
 
-    def wait(self, timeout_seconds: float) -> Iterator[SeatMessage | SeatEnded]:
-        """Wait until something happens, at most so long, and yield what was said and which seats ended."""
+    def wait(self, timeout_seconds: float) -> Iterator[SeatNews]:
+        """Wait until something happens, at most so long, and yield what is new of the seats."""
 
     def stop(self) -> None:
         """End every seat with everything it started; none is reported."""

@@ -4,7 +4,11 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
+from podium.dag.plan import Resources
+
+_CORE_FRACTION = 1e-6
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
@@ -16,6 +20,21 @@ class Capacity:
     memory_bytes: int
     gpu: int
     slots: int
+
+    def holds(self, needed: Resources) -> bool:
+        """Tell whether one more attempt that reserves so much may run."""
+        return (
+            self.slots > 0
+            and needed.cpu <= self.cpu + _CORE_FRACTION  # fractions of cores do not add up exactly
+            and needed.memory_bytes <= self.memory_bytes
+            and needed.gpu <= self.gpu
+        )
+
+    def without(self, reserved: Resources) -> Self:
+        """Return what is left beside an attempt that reserved so much."""
+        return type(self)(
+            self.cpu - reserved.cpu, self.memory_bytes - reserved.memory_bytes, self.gpu - reserved.gpu, self.slots - 1
+        )
 
 
 def of_this_machine(slots: int) -> Capacity:

@@ -38,6 +38,9 @@ class Run:
     outcome: str | None
     reason: str | None
     actor: Actor
+    team: str
+    model: str
+    environment: str
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ class Assignment:
     step_run_id: str
     node: StepNode
     map_index: int
+    failures: int
     started_at: datetime
     stored: Stored  # its inputs, and those of the others claimed with it
     log: str

@@ -71,6 +71,12 @@ def sample(process_id: int) -> Sample | None:
     return Sample(cpu, sum(_shared_bytes(each, resident) for each, (_, resident) in processes.items()))
 
 
+def cpu_seconds(process_id: int) -> float:
+    """Return what a process and its ended children have used so far; 0 if it is gone."""
+    own = _read_stat(process_id)
+    return own[0] if own else 0.0
+
+
 def with_sampled_peak(usage: Usage, sampled_bytes: int | None) -> Usage:
     """Return `usage` with its peak raised to what was sampled from outside."""
     peaks = [peak for peak in (usage.peak_memory_bytes, sampled_bytes) if peak is not None]

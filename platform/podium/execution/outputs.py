@@ -6,6 +6,7 @@ from collections.abc import Collection
 import sqlalchemy as sa
 
 from podium.dag.plan import Plan
+from podium.db.prepared import Prepared
 from podium.db.schema import artifact, output, step_run
 from podium.errors import InternalError
 from podium.execution.artifacts import Artifact
@@ -16,7 +17,14 @@ from podium.execution.reads import Read, Stored, digests_of, maker_of, on_the_wa
 def stored(connection: sa.Connection, run_id: str, plan: Plan, reads: Collection[Read]) -> Stored:
     """Return what these reads of a run find; the steps they name must have succeeded."""
     ones = [(read.step, read.output, read.index) for read in reads if read.index is not None]
-    found = _found(connection, run_id, [_exactly(plan, ones)] if ones else [])
+    if len(ones) <= _ONE_BY_ONE:
+        found = {(step, name): dict[int, Artifact]() for step, name, _ in ones}
+        for step, name, index in ones:
+            artifact_ = _one(connection, run_id, plan, step, name, index)
+            if artifact_ is not None:
+                found[step, name][index] = artifact_
+    else:
+        found = _found(connection, run_id, [_exactly(plan, ones)])
     lists = _found(connection, run_id, [_every_item(plan, read) for read in reads if read.index is None])
     answer: dict[Read, Artifact | tuple[Artifact, ...]] = {}
     for read in reads:
@@ -50,6 +58,14 @@ def read_for(connection: sa.Connection, run_id: str, plan: Plan, digest: str) ->
     )
     reads = {read for row in rows for read in on_the_way_to(plan, row.name, row.map_index)}
     return digests_of(stored(connection, run_id, plan, reads).values())
+
+
+def _one(connection: sa.Connection, run_id: str, plan: Plan, step: str, name: str, index: int) -> Artifact | None:
+    """Return one output or one item of an output; None if it is not there."""
+    is_mapped = plan.step(step).over is not None
+    place = {"of_run": run_id, "of_step": step, "of_index": index if is_mapped else WHOLE}
+    row = _ONE.first(connection, {**place, "of_name": name if is_mapped else item_name(name, index)})
+    return None if row is None else Artifact(*row)
 
 
 def _exactly(plan: Plan, ones: Collection[tuple[str, str, int]]) -> sa.ColumnElement[bool]:
@@ -86,3 +102,19 @@ def _found(
             made = Artifact(row.digest, row.codec, row.size_bytes, row.inline)
             found.setdefault((row.step, name), {})[max(index, row.map_index)] = made
     return found
+
+
+_ONE_BY_ONE = 16
+"""Up to so many reads are made each by a prepared statement; more of them by one that is built for them."""
+_ONE = Prepared(
+    sa.select(artifact.c.digest, artifact.c.codec, artifact.c.size_bytes, artifact.c.inline)
+    .select_from(step_run)
+    .join(output, output.c.step_run_id == step_run.c.step_run_id)
+    .join(artifact, artifact.c.digest == output.c.digest)
+    .where(
+        step_run.c.run_id == sa.bindparam("of_run"),
+        step_run.c.name == sa.bindparam("of_step"),
+        step_run.c.map_index == sa.bindparam("of_index"),
+        output.c.name == sa.bindparam("of_name"),
+    )
+)

@@ -2,7 +2,7 @@
 ready or is skipped downstream, and the run's own end."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -78,7 +78,7 @@ class Progress:
         move = after_attempt(end, failures=attempt.failures, retries=node.retries, now=now)
         if move.state == "succeeded":
             store.store_outputs(connection, attempt.step_run_id, attempt.attempt_id, end.outputs, now)
-        _move_step(connection, attempt.run_id, attempt.step_run_id, attempt.label, move, now)
+        store.move_step(connection, attempt.run_id, attempt.step_run_id, attempt.label, move, now)
         if move.state in ("succeeded", "failed"):
             moving = self._moving(connection, attempt.run_id, plan, now)
             moving.end(node, attempt.map_index)
@@ -190,8 +190,7 @@ class _Moving:
 
     def settle(self, node: StepNode) -> None:
         """Decide about a step that waits on nothing any more."""
-        states = queries.final_step_states(self.connection, self.run_id)
-        upstream = {name: states[name] for name in node.dependencies}
+        upstream = queries.step_states(self.connection, self.run_id, node.dependencies)
         decision = readiness.decide(node, upstream, self._value)
         if decision.state == "ready" and node.over is not None:
             if fan_out.open_items(self.connection, self.run_id, self.plan, node, self.now) == 0:
@@ -199,19 +198,9 @@ class _Moving:
             return
         if decision.state == "ready" and node.cache and self._take_over(node):
             return
-        if decision.state == "ready":
-            values: Mapping[str, Any] = {"state": "ready", "ready_at": self.now}
-        else:
-            values = {"state": "skipped", "reason": decision.reason, "ended_at": self.now}
+        if decision.state == "skipped":
             self.ended.append(node.name)
-        waiting = store.of_step(self.run_id, node.name).where(step_run.c.state == "waiting")
-        moved = self.connection.execute(waiting.values(**values))
-        if moved.rowcount != 1:
-            raise InternalError(
-                f"The step {node.name} of run {self.run_id} was not waiting when all it waits on had ended."
-            )
-        kind = f"step.{decision.state}"
-        store.record(self.connection, self.run_id, kind, self.now, step=node.name, reason=decision.reason)
+        store.settle_step(self.connection, self.run_id, node.name, decision.state, decision.reason, self.now)
 
     def _take_over(self, node: StepNode) -> bool:
         run = queries.get_run(self.connection, self.run_id)
@@ -243,12 +232,7 @@ class _Moving:
 
     def _close_step(self) -> None:
         """Count one open step less; end the run with the last."""
-        left = self.connection.execute(
-            run.update()
-            .where(run.c.run_id == self.run_id)
-            .values(open_steps=run.c.open_steps - 1)
-            .returning(run.c.open_steps)
-        ).scalar_one()
+        left = store.close_step(self.connection, self.run_id)
         if left:
             return
         failed = self.connection.execute(
@@ -270,27 +254,6 @@ class _Moving:
         reason = values.get("reason") or values.get("outcome")
         store.record(self.connection, self.run_id, f"run.{values['state']}", self.now, reason=reason)
         self.ledger.close(self.connection, self.run_id, self.now)
-
-
-def _move_step(
-    connection: sa.Connection, run_id: str, step_run_id: str, step: str, move: StepMove, now: datetime
-) -> None:
-    ended = move.state in ("succeeded", "failed")
-    moved = connection.execute(
-        step_run.update()
-        .where(step_run.c.step_run_id == step_run_id, step_run.c.state == "running")
-        .values(
-            state=move.state,
-            failures=move.failures,
-            reason=move.reason,
-            not_before=move.not_before,
-            ready_at=now if move.state == "ready" else step_run.c.ready_at,
-            ended_at=now if ended else None,
-        )
-    )
-    if moved.rowcount != 1:
-        raise InternalError(f"The step {step} of run {run_id} was not running while an attempt of it was.")
-    store.record(connection, run_id, move.event, now, step=step, reason=move.told)
 
 
 def _usage_of(attempt: queries.AttemptRow, end: AttemptEnd) -> AttemptUsage:

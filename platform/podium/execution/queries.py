@@ -1,19 +1,20 @@
 """The slice's reads."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
 from podium.dag.interval import Interval
+from podium.db.prepared import Prepared
 from podium.db.schema import artifact, attempt, event, plan, run, step_run, worker
 from podium.db.schema.execution import STEP_ENDED
-from podium.errors import NotFound
+from podium.errors import InternalError, NotFound
 from podium.execution.artifacts import Artifact
-from podium.execution.entities import Actor, Run
+from podium.execution.entities import Actor, Assignment, Run
 from podium.execution.items import WHOLE, item_name
 
 
@@ -38,6 +39,30 @@ class AttemptRow:
     team: str
     model: str
     environment: str
+
+    @classmethod
+    def of(cls, assignment: Assignment, worker_id: str) -> Self:
+        """Return what a worker knows of an attempt that it claimed."""
+        reserved, run = assignment.node.resources, assignment.run
+        return cls(
+            attempt_id=assignment.attempt_id,
+            number=assignment.number,
+            worker_id=worker_id,
+            started_at=assignment.started_at,
+            heartbeat_at=assignment.started_at,
+            reserved_cpu=reserved.cpu,
+            reserved_memory_bytes=reserved.memory_bytes,
+            reserved_gpu=reserved.gpu,
+            step_run_id=assignment.step_run_id,
+            step=assignment.node.name,
+            map_index=assignment.map_index,
+            failures=assignment.failures,
+            run_id=run.run_id,
+            plan_digest=assignment.plan.digest,
+            team=run.team,
+            model=run.model,
+            environment=run.environment,
+        )
 
     @property
     def label(self) -> str:
@@ -70,28 +95,6 @@ def get_run(connection: sa.Connection, run_id: str) -> Run:
     return _run_of(found[0])
 
 
-def claimable(connection: sa.Connection, now: datetime, *, run_id: str | None = None) -> dict[str, int]:
-    """Return how many step runs may start now, by open run, the oldest run first; of one run only if asked."""
-    query = (
-        sa.select(step_run.c.run_id, sa.func.count().label("step_runs"))
-        .join(run, run.c.run_id == step_run.c.run_id)
-        .where(may_start(now), run.c.state.in_(("queued", "running")), run.c.cancel_requested_at.is_(None))
-        .group_by(step_run.c.run_id, run.c.created_at)
-        .order_by(run.c.created_at, step_run.c.run_id)
-    )
-    if run_id is not None:
-        query = query.where(run.c.run_id == run_id)
-    return {row.run_id: row.step_runs for row in connection.execute(query)}
-
-
-def may_start(now: datetime) -> sa.ColumnElement[bool]:
-    """Return the condition under which a step run may start: ready, or its back-off or snooze is over."""
-    return sa.and_(
-        sa.text("step_run.state IN ('ready', 'waiting')"),  # word for word the index': what has ended is not looked at
-        sa.or_(step_run.c.state == "ready", sa.and_(step_run.c.state == "waiting", step_run.c.not_before <= now)),
-    )
-
-
 def cancel_reasons(connection: sa.Connection, run_ids: Collection[str]) -> dict[str, str]:
     """Return why runs are to be cancelled, or were, by id: those of `run_ids` that are."""
     query = sa.select(run.c.run_id, run.c.reason).where(
@@ -100,15 +103,16 @@ def cancel_reasons(connection: sa.Connection, run_ids: Collection[str]) -> dict[
     return {row.run_id: row.reason for row in connection.execute(query)}
 
 
-def last_event_id(connection: sa.Connection, run_id: str) -> int:
-    """Return the number of a run's last event so far; 0 without one."""
-    return connection.scalar(sa.select(sa.func.max(event.c.event_id)).where(event.c.run_id == run_id)) or 0
+def last_event_id(connection: sa.Connection) -> int:
+    """Return the number of the last event so far; 0 without one."""
+    found = _LAST_EVENT_ID.first(connection, {})
+    return 0 if found is None else found[0] or 0
 
 
 def is_open(connection: sa.Connection, run_id: str) -> bool:
     """Tell whether a run has not ended; False for one that does not exist."""
-    state = connection.scalar(sa.select(run.c.state).where(run.c.run_id == run_id))
-    return state in ("queued", "running")
+    found = _RUN_STATE.first(connection, {"of_run": run_id})
+    return found is not None and found[0] in ("queued", "running")
 
 
 def find_run(connection: sa.Connection, pipeline: str, interval: Interval, parameters: Mapping[str, Any]) -> Run | None:
@@ -168,13 +172,32 @@ def attempt_rows(connection: sa.Connection, run_id: str) -> list[sa.Row[Any]]:
     )
 
 
-def event_rows(connection: sa.Connection, run_id: str, after: int = 0) -> list[sa.Row[Any]]:
+class EventRow(NamedTuple):
+    """One event of a run."""
+
+    event_id: int
+    run_id: str
+    step: str | None
+    attempt: int | None
+    kind: str
+    reason: str | None
+    at: datetime
+
+
+def event_rows(connection: sa.Connection, run_id: str, after: int = 0) -> list[EventRow]:
     """Return a run's events behind the event numbered `after`."""
-    return list(
-        connection.execute(
-            sa.select(event).where(event.c.run_id == run_id, event.c.event_id > after).order_by(event.c.event_id)
-        )
-    )
+    return [EventRow(*row) for row in _EVENTS.rows(connection, {"of_run": run_id, "after": after})]
+
+
+def step_states(connection: sa.Connection, run_id: str, steps: Iterable[str]) -> dict[str, str]:
+    """Return the states of some steps of a run, by name; of a mapped step that of the whole."""
+    found = {}
+    for name in steps:
+        row = _STEP_STATE.first(connection, {"of_run": run_id, "of_step": name})
+        if row is None:
+            raise InternalError(f"The run {run_id} has no step {name}.")
+        found[name] = row[0]
+    return found
 
 
 def final_step_states(connection: sa.Connection, run_id: str) -> dict[str, str]:
@@ -288,4 +311,22 @@ def _run_of(row: sa.Row[Any]) -> Run:
         outcome=row.outcome,
         reason=row.reason,
         actor=Actor(row.actor, row.actor_verified),
+        team=row.team,
+        model=row.model,
+        environment=row.environment,
     )
+
+
+_OF_STEP = (
+    step_run.c.run_id == sa.bindparam("of_run"),
+    step_run.c.name == sa.bindparam("of_step"),
+    step_run.c.map_index == WHOLE,
+)
+_STEP_STATE = Prepared(sa.select(step_run.c.state).where(*_OF_STEP))
+_RUN_STATE = Prepared(sa.select(run.c.state).where(run.c.run_id == sa.bindparam("of_run")))
+_LAST_EVENT_ID = Prepared(sa.select(sa.func.max(event.c.event_id)))
+_EVENTS = Prepared(
+    sa.select(*(event.c[name] for name in EventRow._fields))
+    .where(event.c.run_id == sa.bindparam("of_run"), event.c.event_id > sa.bindparam("after"))
+    .order_by(event.c.event_id)
+)

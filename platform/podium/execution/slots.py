@@ -103,7 +103,7 @@ class Slots:
                 stdout=log,
                 stderr=log,
                 # Several slots share the cores: OpenMP threads that spin while they wait starve each other.
-                env={"OMP_WAIT_POLICY": "PASSIVE", **_without_secrets(os.environ)},
+                env={"OMP_WAIT_POLICY": "PASSIVE", **without_secrets(os.environ)},
                 start_new_session=True,  # an interrupt at the terminal is the supervisor's to act on
             )
         control_child.close()
@@ -123,8 +123,7 @@ class Slots:
         del resources  # of this machine, and not of a slot
         slot = self.idle(code_digest, complete=complete)
         slot.attempt_id = message["attempt_id"]
-        before = None if slot.process_id is None else meter.sample(slot.process_id)
-        slot.first_cpu_seconds = before.cpu_seconds if before else 0.0
+        slot.first_cpu_seconds = 0.0 if slot.process_id is None else meter.cpu_seconds(slot.process_id)
         with contextlib.suppress(ChannelClosed):  # it died idle; its end is reported and ends the attempt
             slot.channel.send(message)
         return slot
@@ -241,6 +240,6 @@ class Slots:
         return self._control
 
 
-def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+def without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
     """Code in a slot never sees the database, nor who its user is to a server."""
     return {name: value for name, value in environment.items() if name not in ("PODIUM_DATABASE_URL", "PODIUM_TOKEN")}

@@ -5,34 +5,28 @@ what becomes ready next commit together.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 
 from podium import ids
 from podium.dag.interval import Interval
 from podium.dag.plan import Plan
-from podium.db.engine import insert_all_unless_present, insert_unless_present
+from podium.db.engine import insert_unless_present
+from podium.db.prepared import Prepared
 from podium.db.schema import artifact, attempt, event, output, run, step_run, worker
-from podium.errors import Conflict
-from podium.execution import queries, readiness
+from podium.errors import Conflict, InternalError
+from podium.execution import readiness
 from podium.execution.artifacts import Artifact
+from podium.execution.capacity import Capacity
 from podium.execution.entities import Actor, AttemptEnd
-from podium.execution.items import WHOLE, item_name
+from podium.execution.items import WHOLE
+from podium.execution.transitions import StepMove
 
-
-@dataclass(frozen=True)
-class Claim:
-    """A step run that this worker holds now, with the attempt that holds it."""
-
-    attempt_id: str
-    number: int
-    step_run_id: str
-    step: str
-    map_index: int
-    run_id: str
+PRIORITY_SECONDS = 600.0
+"""How long a run must have waited to go before another one that is a point of priority above it."""
 
 
 def create_run(
@@ -71,6 +65,8 @@ def create_run(
             "actor": actor.name,
             "actor_verified": actor.verified,
             "created_at": now,
+            "priority": plan.priority,
+            "rank_at": now - timedelta(seconds=plan.priority * PRIORITY_SECONDS),
         },
     )
     if not created:
@@ -130,21 +126,51 @@ class LockedRun(NamedTuple):
 def lock_run(connection: sa.Connection, run_id: str) -> LockedRun:
     """Keep others from moving a run, its step runs and attempts, or changing its plan, until the transaction ends.
 
-    Whoever does one of these takes this lock first, so that no two wait for each other.
+    Whoever does one of these takes this lock first, and who moves several runs in the order of their ids, so that no
+    two wait for each other.
     """
-    cancel_reason = sa.case((run.c.cancel_requested_at.is_not(None), run.c.reason))
-    columns = (run.c.state, run.c.plan_digest, cancel_reason)
-    row = connection.execute(sa.select(*columns).where(run.c.run_id == run_id).with_for_update(key_share=True)).one()
+    row = _LOCK_RUN.first(connection, {"of_run": run_id})
+    if row is None:
+        raise InternalError(f"There is no run {run_id} to lock.")
     return LockedRun(*row)
 
 
+def try_lock_run(connection: sa.Connection, run_id: str) -> LockedRun | None:
+    """Lock a run as `lock_run` does; None if another transaction has it, or if it does not exist."""
+    row = _TRY_LOCK_RUN.first(connection, {"of_run": run_id})
+    return None if row is None else LockedRun(*row)
+
+
+def begin_run(connection: sa.Connection, run_id: str, now: datetime) -> None:
+    """Note that the first step of a queued run begins."""
+    connection.execute(run.update().where(run.c.run_id == run_id).values(state="running", started_at=now))
+    record(connection, run_id, "run.started", now)
+
+
 def start_worker(
-    connection: sa.Connection, worker_id: str, host: str, process_id: int, lock_path: str, now: datetime
+    connection: sa.Connection,
+    worker_id: str,
+    host: str,
+    process_id: int,
+    lock_path: str,
+    now: datetime,
+    capacity: Capacity | None = None,
+    labels: Collection[str] = (),
 ) -> None:
-    """Record a worker, so that attempts can name it."""
+    """Record a worker with what attempts may reserve of it, so that attempts can name it."""
     connection.execute(
         worker.insert().values(
-            worker_id=worker_id, host=host, process_id=process_id, lock_path=lock_path, started_at=now
+            worker_id=worker_id,
+            host=host,
+            process_id=process_id,
+            lock_path=lock_path,
+            started_at=now,
+            heartbeat_at=now,
+            labels=sorted(labels),
+            slots=capacity.slots if capacity else None,
+            cpu=capacity.cpu if capacity else None,
+            memory_bytes=capacity.memory_bytes if capacity else None,
+            gpu=capacity.gpu if capacity else None,
         )
     )
 
@@ -152,69 +178,6 @@ def start_worker(
 def end_worker(connection: sa.Connection, worker_id: str, now: datetime) -> None:
     """Record that a worker ended on its own accord."""
     connection.execute(worker.update().where(worker.c.worker_id == worker_id).values(ended_at=now))
-
-
-def claim(
-    connection: sa.Connection,
-    worker_id: str,
-    *,
-    run_id: str,
-    limit: int,
-    plan: Plan,
-    lease_seconds: float,
-    now: datetime,
-) -> list[Claim]:
-    """Claim up to `limit` step runs of a run that may start now, each with a new running attempt."""
-    state, _, cancel_reason = lock_run(connection, run_id)
-    if state not in ("queued", "running") or cancel_reason is not None:
-        return []
-    claimable = connection.execute(
-        sa.select(step_run.c.step_run_id, step_run.c.name, step_run.c.map_index)
-        .where(step_run.c.run_id == run_id, queries.may_start(now))
-        .order_by(step_run.c.position, step_run.c.map_index)
-        .limit(limit)
-    ).all()
-    claims = []
-    for row in claimable:
-        connection.execute(
-            step_run.update()
-            .where(step_run.c.step_run_id == row.step_run_id)
-            .values(state="running", not_before=None, reason=None)
-        )
-        number = (
-            1
-            + connection.execute(
-                sa.select(sa.func.coalesce(sa.func.max(attempt.c.number), 0)).where(
-                    attempt.c.step_run_id == row.step_run_id
-                )
-            ).scalar_one()
-        )
-        attempt_id = ids.new_id(now)
-        label = item_name(row.name, row.map_index)
-        resources = plan.step(row.name).resources
-        connection.execute(
-            attempt.insert().values(
-                attempt_id=attempt_id,
-                step_run_id=row.step_run_id,
-                number=number,
-                state="running",
-                worker_id=worker_id,
-                code_digest=plan.code_digest,
-                reserved_cpu=resources.cpu,
-                reserved_memory_bytes=resources.memory_bytes,
-                reserved_gpu=resources.gpu,
-                lease_expires_at=now + timedelta(seconds=lease_seconds),
-                heartbeat_at=now,
-                started_at=now,
-                log=log_name(run_id, label, number),
-            )
-        )
-        record(connection, run_id, "attempt.started", now, step=label, number=number)
-        claims.append(Claim(attempt_id, number, row.step_run_id, row.name, row.map_index, run_id))
-    if claims and state == "queued":
-        connection.execute(run.update().where(run.c.run_id == run_id).values(state="running", started_at=now))
-        record(connection, run_id, "run.started", now)
-    return claims
 
 
 def log_name(run_id: str, step: str, number: int) -> str:
@@ -258,22 +221,25 @@ def holds(connection: sa.Connection, worker_id: str, attempt_id: str) -> bool:
 
 def end_attempt(connection: sa.Connection, attempt_id: str, worker_id: str, end: AttemptEnd, now: datetime) -> bool:
     """End a running attempt; False if the worker no longer holds it, and then nothing was written."""
-    ended = connection.execute(
-        attempt.update()
-        .where(attempt.c.attempt_id == attempt_id, attempt.c.worker_id == worker_id, attempt.c.state == "running")
-        .values(
-            state=end.state,
-            ended_at=now,
-            wall_seconds=end.usage.wall_seconds,
-            cpu_seconds=end.usage.cpu_seconds,
-            peak_memory_bytes=end.usage.peak_memory_bytes,
-            meter_source=end.usage.source,
-            meter_quality=end.usage.quality,
-            error_type=end.error.type if end.error else None,
-            error=end.error.message if end.error else None,
-        )
+    usage, error = end.usage, end.error
+    ended = _END_ATTEMPT.run(
+        connection,
+        {
+            "of_attempt": attempt_id,
+            "of_worker": worker_id,
+            "end_state": end.state,
+            "now": now,
+            "wall": usage.wall_seconds,
+            "cpu": usage.cpu_seconds,
+            "peak": usage.peak_memory_bytes,
+            "source": usage.source,
+            "quality": usage.quality,
+            "kind_of_error": error.type if error else None,
+            "message": error.message if error else None,
+            "outputs": {name: each.digest for name, each in end.outputs.items()} or None,
+        },
     )
-    return ended.rowcount == 1
+    return ended == 1
 
 
 def store_outputs(
@@ -285,9 +251,8 @@ def store_outputs(
 ) -> None:
     """Record what a step run produced; artifacts that are known stay as they are."""
     made = {each.digest: each for each in outputs.values()}
-    insert_all_unless_present(
+    _ADD_ARTIFACT[connection.dialect.name].run_all(
         connection,
-        artifact,
         [
             {
                 "digest": digest,
@@ -299,12 +264,13 @@ def store_outputs(
             for digest in sorted(made)  # two runs lock in one order
         ],
     )
-    rows = [
-        {"step_run_id": step_run_id, "name": name, "digest": each.digest, "attempt_id": attempt_id}
-        for name, each in outputs.items()
-    ]
-    if rows:
-        connection.execute(output.insert(), rows)
+    _ADD_OUTPUT.run_all(
+        connection,
+        [
+            {"step_run_id": step_run_id, "name": name, "digest": each.digest, "attempt_id": attempt_id}
+            for name, each in outputs.items()
+        ],
+    )
 
 
 def of_step(run_id: str, step: str) -> sa.Update:
@@ -314,9 +280,52 @@ def of_step(run_id: str, step: str) -> sa.Update:
 
 def count_down(connection: sa.Connection, run_id: str, step: str) -> int:
     """Count one less that a step waits on; return how many are left."""
-    waits = of_step(run_id, step).values(waiting_on=step_run.c.waiting_on - 1).returning(step_run.c.waiting_on)
-    left: int = connection.execute(waits).scalar_one()
+    row = _COUNT_DOWN.first(connection, {"of_run": run_id, "of_step": step})
+    if row is None:
+        raise InternalError(f"The run {run_id} has no step {step} to count down.")
+    left: int = row[0]
     return left
+
+
+def close_step(connection: sa.Connection, run_id: str) -> int:
+    """Count one open step of a run less; return how many are left."""
+    row = _CLOSE_STEP.first(connection, {"of_run": run_id})
+    if row is None:
+        raise InternalError(f"There is no run {run_id} to close a step of.")
+    left: int = row[0]
+    return left
+
+
+def move_step(
+    connection: sa.Connection, run_id: str, step_run_id: str, step: str, move: StepMove, now: datetime
+) -> None:
+    """Move a step run whose attempt just ended; InternalError if it was not running."""
+    moved = _MOVE_STEP.run(
+        connection,
+        {
+            "of_step_run": step_run_id,
+            "new_state": move.state,
+            "count": move.failures,
+            "why": move.reason,
+            "until": move.not_before,
+            "since": now if move.state == "ready" else None,
+            "end": now if move.state in ("succeeded", "failed") else None,
+        },
+    )
+    if moved != 1:
+        raise InternalError(f"The step {step} of run {run_id} was not running while an attempt of it was.")
+    record(connection, run_id, move.event, now, step=step, reason=move.told)
+
+
+def settle_step(
+    connection: sa.Connection, run_id: str, step: str, state: str, reason: str | None, now: datetime
+) -> None:
+    """Make a waiting step ready or skip it; InternalError if it was not waiting."""
+    ready = state == "ready"
+    values = {"new_state": state, "why": reason, "since": now if ready else None, "end": None if ready else now}
+    if _SETTLE_STEP.run(connection, {"of_run": run_id, "of_step": step, **values}) != 1:
+        raise InternalError(f"The step {step} of run {run_id} was not waiting when all it waits on had ended.")
+    record(connection, run_id, f"step.{state}", now, step=step, reason=reason)
 
 
 def record(
@@ -330,8 +339,8 @@ def record(
     reason: str | None = None,
 ) -> None:
     """Append an event; `step` is `fit[2]` for an item of a mapped step."""
-    connection.execute(
-        event.insert().values(run_id=run_id, step=step, attempt=number, kind=kind, reason=reason, at=now)
+    _ADD_EVENT.run(
+        connection, {"run_id": run_id, "step": step, "attempt": number, "kind": kind, "reason": reason, "at": now}
     )
 
 
@@ -390,3 +399,84 @@ def cancel_run(connection: sa.Connection, run_id: str, reason: str, now: datetim
     )
     record(connection, run_id, "run.cancelled", now, reason=reason)
     return True
+
+
+def _insert(table: sa.Table, *names: str) -> sa.Insert:
+    return table.insert().values({name: sa.bindparam(name) for name in names})
+
+
+_OF_STEP = (
+    step_run.c.run_id == sa.bindparam("of_run"),
+    step_run.c.name == sa.bindparam("of_step"),
+    step_run.c.map_index == WHOLE,
+)
+_LOCKED = sa.select(
+    run.c.state, run.c.plan_digest, sa.case((run.c.cancel_requested_at.is_not(None), run.c.reason)).label("reason")
+).where(run.c.run_id == sa.bindparam("of_run"))
+_LOCK_RUN = Prepared(_LOCKED.with_for_update(key_share=True))
+_TRY_LOCK_RUN = Prepared(_LOCKED.with_for_update(key_share=True, skip_locked=True))
+_END_ATTEMPT = Prepared(
+    attempt.update()
+    .where(
+        attempt.c.attempt_id == sa.bindparam("of_attempt"),
+        attempt.c.worker_id == sa.bindparam("of_worker"),
+        attempt.c.state == "running",
+    )
+    .values(
+        state=sa.bindparam("end_state"),
+        ended_at=sa.bindparam("now"),
+        wall_seconds=sa.bindparam("wall"),
+        cpu_seconds=sa.bindparam("cpu"),
+        peak_memory_bytes=sa.bindparam("peak"),
+        meter_source=sa.bindparam("source"),
+        meter_quality=sa.bindparam("quality"),
+        error_type=sa.bindparam("kind_of_error"),
+        error=sa.bindparam("message"),
+        made=sa.bindparam("outputs"),
+    )
+)
+_ADD_ARTIFACT = {
+    "sqlite": Prepared(
+        sqlite.insert(artifact)
+        .values({name: sa.bindparam(name) for name in ("digest", "codec", "size_bytes", "inline", "stored_at")})
+        .on_conflict_do_nothing()
+    ),
+    "postgresql": Prepared(
+        postgresql.insert(artifact)
+        .values({name: sa.bindparam(name) for name in ("digest", "codec", "size_bytes", "inline", "stored_at")})
+        .on_conflict_do_nothing()
+    ),
+}
+_ADD_OUTPUT = Prepared(_insert(output, "step_run_id", "name", "digest", "attempt_id"))
+_COUNT_DOWN = Prepared(
+    step_run.update().where(*_OF_STEP).values(waiting_on=step_run.c.waiting_on - 1).returning(step_run.c.waiting_on)
+)
+_CLOSE_STEP = Prepared(
+    run.update()
+    .where(run.c.run_id == sa.bindparam("of_run"))
+    .values(open_steps=run.c.open_steps - 1)
+    .returning(run.c.open_steps)
+)
+_MOVE_STEP = Prepared(
+    step_run.update()
+    .where(step_run.c.step_run_id == sa.bindparam("of_step_run"), step_run.c.state == "running")
+    .values(
+        state=sa.bindparam("new_state"),
+        failures=sa.bindparam("count"),
+        reason=sa.bindparam("why"),
+        not_before=sa.bindparam("until"),
+        ready_at=sa.func.coalesce(sa.bindparam("since", type_=step_run.c.ready_at.type), step_run.c.ready_at),
+        ended_at=sa.bindparam("end"),
+    )
+)
+_SETTLE_STEP = Prepared(
+    step_run.update()
+    .where(*_OF_STEP, step_run.c.state == "waiting")
+    .values(
+        state=sa.bindparam("new_state"),
+        reason=sa.bindparam("why"),
+        ready_at=sa.bindparam("since"),
+        ended_at=sa.bindparam("end"),
+    )
+)
+_ADD_EVENT = Prepared(_insert(event, "run_id", "step", "attempt", "kind", "reason", "at"))

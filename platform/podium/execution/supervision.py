@@ -30,10 +30,7 @@ class Execution:
         if not self.seat.begun:
             self.started = now
             return
-        seen = self.seat.sample()
-        if seen is not None:
-            self.last = seen
-            self.peak_memory_bytes = max(seen.memory_bytes, self.peak_memory_bytes or 0)
+        self._sample()
         if self.ending is None:
             self.ending = self._past_its_limits(now)
 
@@ -45,7 +42,7 @@ class Execution:
 
     def usage(self, now: float) -> Usage:
         """What is known from outside about an attempt that cannot tell itself."""
-        wall = now - self.started
+        wall = max(0.0, now - self.started)
         if self.last is None:
             return Usage(wall, None, None, source="proc", quality="missing")
         return Usage(wall, self.last.cpu_seconds, self.peak_memory_bytes, source="proc", quality="estimated")
@@ -69,9 +66,20 @@ class Execution:
         error = AttemptError("ProcessDied", f"the step's process {how}{hint}")
         return AttemptEnd("failed", self.usage(now), error=error)
 
+    def end_lost(self, reason: str, heard_at: float) -> AttemptEnd:
+        """Return the end of an attempt that was lost with its host, which was heard of last at `heard_at`."""
+        self._sample()
+        return self.ending or AttemptEnd("lost", self.usage(heard_at), error=AttemptError("Lost", reason))
+
     def end_cut_short(self, now: float) -> AttemptEnd:
         """Return the end of an attempt whose worker stops."""
         return self.unwritten or self.ending or AttemptEnd("cancelled", self.usage(now))
+
+    def _sample(self) -> None:
+        seen = self.seat.sample()
+        if seen is not None:
+            self.last = seen
+            self.peak_memory_bytes = max(seen.memory_bytes, self.peak_memory_bytes or 0)
 
     def _past_its_limits(self, now: float) -> AttemptEnd | None:
         node, elapsed = self.assignment.node, now - self.started

@@ -4,9 +4,9 @@ One thread does all of that; it waits on its backend and on timers, never on a s
 run in threads beside it. Only the supervisor writes runs, step runs and attempts.
 """
 
+import heapq
 import os
-from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,39 +14,45 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import sqlalchemy as sa
+
 from podium import faults, ids
 from podium.clock import Clock
-from podium.dag.plan import Plan
-from podium.db.engine import Database
+from podium.db.engine import Database, Session
 from podium.errors import PodiumError, ServiceUnavailable
-from podium.execution import assignments, liveness, plans, queries, store
-from podium.execution.backend import Backend, SeatEnded, SeatMessage
+from podium.execution import assignments, liveness, queries, store
+from podium.execution.backend import Backend, SeatEnded, SeatLost, SeatNews, SeatWaits
 from podium.execution.channel import Message
+from podium.execution.claiming import Claimer, ClaimFailed
+from podium.execution.claims import Limits
 from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Happening, Run
-from podium.execution.meter import Usage
+from podium.execution.interrupts import interrupt
+from podium.execution.news import News
 from podium.execution.outage import Outage
 from podium.execution.processes import require_linux
 from podium.execution.progress import Progress
 from podium.execution.questions import Answers, Service
 from podium.execution.rescuer import rescue
-from podium.execution.sharing import shares
 from podium.execution.supervision import Execution
 
 _TICK_SECONDS = 0.5
-_POLL_SECONDS = 0.25
+_LOOK_SECONDS = 0.25
+_NOTICE_SECONDS = 0.01
+"""How soon a worker with a free slot notices that others made something ready."""
 _RESCUE_SECONDS = 1.0
-_PUT_OFF_SECONDS = 60.0
-"""How long a run that cannot be claimed of is left alone, while the others go on."""
+
+_Ended = tuple[Execution, AttemptEnd]
 
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How a worker works: slots at once, lease length, and where logs and locks lie."""
+    """How a worker works: lease length, what it may claim, and where logs and locks lie."""
 
-    slots: int
     lease_seconds: float
     log_folder: Path
     lock_folder: Path
+    limits: Limits = field(default_factory=Limits)
+    labels: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -62,26 +68,34 @@ class Worker:
     observe: Callable[[Happening], None]
     _worker_id: str = ""
     _executions: dict[str, Execution] = field(default_factory=dict)
-    _plans: dict[str, Plan] = field(default_factory=dict)
-    _told: dict[str, int] = field(default_factory=dict)  # run → its last event that the observer knows
-    _put_off: dict[str, float] = field(default_factory=dict)  # run → when it is tried again
+    _due: list[float] = field(default_factory=list)  # when what waits may be tried again
+    _next_look: float = 0.0
     _next_tick: float = 0.0
     _next_rescue: float = 0.0
-    _outage: Outage | None = None
 
     def __enter__(self) -> Self:
         require_linux()
         now = self.clock.now()
         self._worker_id = ids.new_id(now)
+        self._session = Session(self.database)
+        self._news = News(self.observe)
+        self._outage = Outage(self.clock, self.options.lease_seconds, self.observe)
         self._lock = liveness.WorkerLock(self.options.lock_folder, self._worker_id)
-        with self.database.write() as connection:
+        with self._session.write() as connection:
             store.start_worker(
-                connection, self._worker_id, liveness.host_name(), os.getpid(), str(self._lock.path), now
+                connection,
+                self._worker_id,
+                liveness.host_name(),
+                os.getpid(),
+                str(self._lock.path),
+                now,
+                self.backend.capacity,
+                self.options.labels,
             )
             faults.reach("worker.before_start")
         faults.reach("worker.after_start")
         self._answers = Answers(self.database, self.services, self._worker_id)
-        self._threads = ThreadPoolExecutor(self.options.slots, thread_name_prefix="service")
+        self._threads = ThreadPoolExecutor(self.backend.capacity.slots, thread_name_prefix="service")
         self.backend.start()
         return self
 
@@ -100,218 +114,232 @@ class Worker:
                 raise
         finally:
             self._lock.release(left_attempts=left_attempts)
+            self._session.close()
 
     def execute(self, run_id: str) -> Run:
         """Execute what may be executed of a run until it has ended, whoever ends it; return it."""
-        self._told = {run_id: 0}
+        self._news.follow_only(())
+        self._news.follow(run_id, after=0)
         self._rescue()
-        while True:
-            try:
-                self._make_up_for_an_outage()
-                with self.database.read() as connection:
-                    run = queries.get_run(connection, run_id)
-                    claimable = queries.claimable(connection, self.clock.now(), run_id=run_id)
-                if run.state not in ("queued", "running"):
-                    self._tell()
-                    self._outage_is_over()
-                    return run
-                for each, limit in self._shares(claimable).items():
-                    self._start(self._claim(each, limit))
-                self._wait()
-                self._outage_is_over()
-            except ServiceUnavailable as error:
-                self._sit_out(error)
+        self._work(lambda: self._has_ended(run_id), only=run_id)
+        with self._session.read() as connection:
+            self._news.show(self._news.read(connection))
+            return queries.get_run(connection, run_id)
 
     def serve(self, stop: Callable[[], bool]) -> None:
-        """Execute what may be executed of any run, until `stop`, which is asked several times a second, says so.
+        """Execute what may be executed of any run, until `stop`, which is asked many times a second, says so.
 
         A run that cannot be claimed of (its plan is of another version of Podium, say) is told as `claim.failed` and
         tried again a minute later; the others go on.
         """
-        while not stop():
+        self._work(stop, only=None)
+
+    def _work(self, stop: Callable[[], bool], only: str | None) -> None:
+        options = self.options
+        self._claimer = Claimer(
+            self._worker_id,
+            options.lease_seconds,
+            options.limits,
+            options.labels,
+            lambda: self.backend.capacity,
+            self.clock,
+            self.observe,
+            only,
+        )
+        self._next_look = 0.0
+        stopped = False
+        while not stopped:
             try:
-                self._make_up_for_an_outage()
-                self._claim_of_any()
-                self._wait()
-                held = self._held()
-                self._told = {run_id: event_id for run_id, event_id in self._told.items() if run_id in held}
-                self._outage_is_over()
+                if self._outage.goes_on:
+                    self._make_up_for_the_outage()
+                stopped = stop()
+                if not stopped:
+                    self._claim_what_may_start()
+                    self._wait()
+                if only is None:
+                    self._news.follow_only({each.assignment.run.run_id for each in self._executions.values()})
+                self._outage.is_over()
             except ServiceUnavailable as error:
-                self._sit_out(error)
+                pause = self._outage.sit_out(error)  # as long as a lease at most
+                with suppress(ServiceUnavailable):  # steps go on, and how their attempts end is kept
+                    self._listen(pause)
 
-    def _sit_out(self, error: ServiceUnavailable) -> None:
-        """Wait a while for a database that does not answer; raise the error once it has not for as long as a lease.
+    def _claim_what_may_start(self) -> None:
+        if self._is_free and self._should_look():
+            self._next_look = self.clock.monotonic() + _LOOK_SECONDS
+            with self._session.read() as connection:
+                self._claimer.look(connection)
+            if self._claimer:
+                self._write([])
+        while self._is_free and self._claimer.again:
+            self._write([])
 
-        Steps go on meanwhile, and how their attempts ended is kept.
-        """
-        if self._outage is None:
-            self._outage = Outage(self.clock.monotonic())
-            self.observe(Happening("database.away", "", self.clock.now(), reason=str(error)))
-        if self._outage.seconds(self.clock.monotonic()) > self.options.lease_seconds:
-            raise error
-        with suppress(ServiceUnavailable):
-            self._listen(self._outage.next_pause())
-
-    def _make_up_for_an_outage(self) -> None:
+    def _make_up_for_the_outage(self) -> None:
         """Write the ends that were kept, unless somebody has taken the attempts by now.
 
         An attempt that the database has and this worker never heard of, because the answer to its claim was cut off,
         is given back.
         """
-        if self._outage is None:
-            return
-        for execution in list(self._executions.values()):
-            if execution.unwritten is not None:
-                self._finish(execution, execution.unwritten)
-        with self.database.read() as connection:
+        self._write_ends()
+        with self._session.read() as connection:
             rows = queries.running_attempts_of(connection, self._worker_id)
         for row in rows:
             if row.attempt_id not in self._executions:
-                self._end_unheard_of(row)
+                interrupt(self._session, self.progress, self.clock, row)
 
-    def _outage_is_over(self) -> None:
-        """Take note, after a whole pass of the loop, that the database answers."""
-        if self._outage is not None:
-            self._outage = None
-            self.observe(Happening("database.back", "", self.clock.now()))
+    @property
+    def _is_free(self) -> bool:
+        return len(self._executions) < self.backend.capacity.slots
 
-    def _claim_of_any(self) -> None:
+    def _should_look(self) -> bool:
+        """Tell whether others may have made something ready, or a time has come that was waited for."""
         now = self.clock.monotonic()
-        self._put_off = {run_id: until for run_id, until in self._put_off.items() if until > now}
-        if len(self._executions) >= self.options.slots:
+        come = bool(self._due) and self._due[0] <= now
+        while self._due and self._due[0] <= now:
+            heapq.heappop(self._due)
+        return self._session.others_wrote() or come or now >= self._next_look
+
+    def _has_ended(self, run_id: str) -> bool:
+        with self._session.read() as connection:
+            return not queries.is_open(connection, run_id)
+
+    def _write(self, ends: Sequence[_Ended]) -> None:
+        """End attempts and claim what comes next, in one transaction; then have that executed.
+
+        Where one end cannot be written, each is written alone, and that one as a failure.
+        """
+        try:
+            claimed, happened = self._write_together(ends)
+        except ClaimFailed as error:
+            self._claimer.failed(error)
+            self._next_look = 0.0
+            self._write(ends)
             return
-        with self.database.read() as connection:
-            claimable = queries.claimable(connection, self.clock.now())
-        free_of_trouble = {run_id: count for run_id, count in claimable.items() if run_id not in self._put_off}
-        for run_id, limit in self._shares(free_of_trouble).items():
-            try:
-                claimed = self._claim(run_id, limit)
-            except ServiceUnavailable:
+        except ServiceUnavailable:
+            raise
+        except Exception:
+            if not ends:
                 raise
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with one run, the others go on
-                self._put_off[run_id] = now + _PUT_OFF_SECONDS
-                reason = str(error) if isinstance(error, PodiumError) else f"{type(error).__name__}: {error}"
-                self.observe(Happening("claim.failed", run_id, self.clock.now(), reason=reason))
-            else:
-                self._start(claimed)
-
-    def _shares(self, claimable: Mapping[str, int]) -> dict[str, int]:
-        return shares(self.options.slots - len(self._executions), self._held(), claimable)
-
-    def _held(self) -> Counter[str]:
-        """Count the slots that each run has."""
-        return Counter(execution.assignment.run.run_id for execution in self._executions.values())
-
-    def _claim(self, run_id: str, limit: int) -> list[Assignment]:
-        """Claim up to `limit` step runs of a run; whoever else wanted them may have been first."""
-        now = self.clock.now()
-        with self.database.write() as connection:
-            store.lock_run(connection, run_id)  # its plan may change until then, not after
-            run = queries.get_run(connection, run_id)
-            plan = self._plans.get(run.plan_digest) or plans.load(connection, run.plan_digest)
-            self._plans[run.plan_digest] = plan
-            if run_id not in self._told:
-                self._told[run_id] = queries.last_event_id(connection, run_id)
-            claims = store.claim(
-                connection,
-                self._worker_id,
-                run_id=run_id,
-                limit=limit,
-                plan=plan,
-                lease_seconds=self.options.lease_seconds,
-                now=now,
-            )
-            if not claims:
-                return []
-            claimed = assignments.of_claims(connection, run, plan, claims, now)
-            faults.reach("attempt.before_start")
-        faults.reach("attempt.after_start")
-        return claimed
-
-    def _start(self, claimed: list[Assignment]) -> None:
+            claimed, happened = [], []
+            for each in ends:
+                happened += self._write_alone(*each)
+        for execution, _ in ends:
+            self._forget(execution)
         for assignment in claimed:
-            from_elsewhere = assignment.node.module_file is None  # a stage, not a step of the project's own files
-            seat = self.backend.place(
-                assignments.to_message(assignment, self.options.log_folder),
-                assignment.node.resources,
-                assignment.plan.code_digest,
-                complete=from_elsewhere,
-            )
-            self._executions[assignment.attempt_id] = Execution(assignment, seat, self.clock.monotonic())
+            self._start(assignment)
+        self._news.show(happened)
+
+    def _write_together(self, ends: Sequence[_Ended]) -> tuple[list[Assignment], list[Happening]]:
+        if ends:
+            faults.reach("attempt.before_end")
+        ending = {execution.assignment.attempt_id for execution, _ in ends}
+        running = [each.assignment for attempt_id, each in self._executions.items() if attempt_id not in ending]
+        with self._session.write() as connection:
+            last_event_id = queries.last_event_id(connection)
+            for execution, end in sorted(ends, key=_run_id):  # in the order in which runs are locked
+                self._end(connection, execution, end)
+            claimed = self._claimer.claim(connection, running, map(_run_id, ends))
+            moved = dict.fromkeys([*map(_run_id, ends), *(each.run.run_id for each in claimed)])
+            for run_id in moved:
+                self._news.follow(run_id, last_event_id)
+            happened = self._news.read(connection, moved)
+            if claimed:
+                faults.reach("attempt.before_start")
+        if ends:
+            faults.reach("attempt.after_end")
         if claimed:
-            self._tell()
+            faults.reach("attempt.after_start")
+        return claimed, happened
+
+    def _write_alone(self, execution: Execution, end: AttemptEnd) -> list[Happening]:
+        """Write one attempt's end, or that it cannot be written: else it would end one worker after another."""
+        try:
+            with self._session.write() as connection:
+                self._end(connection, execution, end)
+        except ServiceUnavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            what = f"its end, {end.state}, could not be written down: {type(error).__name__}: {error}"
+            failure = AttemptError("InternalError", what, retryable=False)
+            with self._session.write() as connection:
+                self._end(connection, execution, AttemptEnd("failed", end.usage, error=failure))
+        with self._session.read() as connection:
+            return self._news.read(connection, [execution.assignment.run.run_id])
+
+    def _end(self, connection: sa.Connection, execution: Execution, end: AttemptEnd) -> None:
+        assignment = execution.assignment
+        row = queries.AttemptRow.of(assignment, self._worker_id)
+        move = self.progress.end(connection, row, assignment.plan, end, self.clock.now())
+        if move is not None:
+            self._claimer.went_on(assignment.run.run_id)
+            if move.not_before is not None:
+                wait_seconds = (move.not_before - self.clock.now()).total_seconds()
+                heapq.heappush(self._due, self.clock.monotonic() + wait_seconds)
+
+    def _start(self, assignment: Assignment) -> None:
+        seat = self.backend.place(
+            assignments.to_message(assignment, self.options.log_folder),
+            assignment.node.resources,
+            assignment.plan.code_digest,
+            complete=assignment.node.module_file is None,  # a stage, not a step of the project's own files
+        )
+        self._executions[assignment.attempt_id] = Execution(assignment, seat, self.clock.monotonic())
 
     def _wait(self) -> None:
         """Wait for what is executed, for timers, and for what others change."""
-        timeout = _POLL_SECONDS
+        now = self.clock.monotonic()
+        timeout = _NOTICE_SECONDS if self._is_free else _TICK_SECONDS
         if self._executions:
-            timeout = min(timeout, max(0.0, self._next_tick - self.clock.monotonic()))
+            timeout = min(timeout, max(0.0, self._next_tick - now))
         self._listen(timeout)
         now = self.clock.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + _TICK_SECONDS
             self._tick()
-            self._tell()
         if now >= self._next_rescue:
             self._rescue()
 
     def _listen(self, timeout_seconds: float) -> None:
-        """Take note of all that seats say; an end that the database does not take is kept, and the others are heard."""
-        away: ServiceUnavailable | None = None
-        for happening in list(self.backend.wait(timeout_seconds)):
-            try:
-                if isinstance(happening, SeatEnded):
-                    self._seat_ended(happening)
-                else:
-                    self._hear(happening)
-            except ServiceUnavailable as error:
-                away = error
-        if away is not None:
-            raise away
+        """Take in all that is new of seats, and write how attempts ended, which is kept until the database takes it."""
+        for news in list(self.backend.wait(timeout_seconds)):  # all of it: what is not taken in now is never told again
+            self._take_in(news)
+        self._write_ends()
 
-    def _hear(self, said: SeatMessage) -> None:
-        execution = self._executions.get(said.seat.attempt_id or "")
-        if execution is None:
-            return  # of an attempt this worker no longer holds
-        if said.message["type"] == "service":
-            self._threads.submit(self._answer, execution, said.message)
-            return
-        if said.message["attempt_id"] != said.seat.attempt_id:
-            return  # of an attempt that ended before, told by a process it had forked
-        if said.message["recycle"]:
-            said.seat.end()
-        self._finish(execution, execution.end_told(said.message))
+    def _write_ends(self) -> None:
+        ends = [(each, each.unwritten) for each in self._executions.values() if each.unwritten is not None]
+        if ends:
+            self._write(ends)
+
+    def _take_in(self, news: SeatNews) -> None:
+        """Take in what is new of a seat, and keep the end of its attempt, if that is what it means."""
+        execution = self._executions.get(news.seat.attempt_id or "")
+        if execution is None or execution.unwritten is not None:
+            return  # of an attempt this worker no longer holds, or one whose end is known
+        now = self.clock.monotonic()
+        if isinstance(news, SeatEnded):
+            execution.unwritten = execution.end_of_dead_process(news.status, now)
+        elif isinstance(news, SeatLost):
+            execution.unwritten = execution.end_lost(news.reason, now - news.silent_seconds)
+        elif isinstance(news, SeatWaits):
+            with suppress(ServiceUnavailable):  # what it waits for is told as long as the database listens
+                self._record_wait(execution.assignment, news.reason)
+        elif news.message["type"] == "service":
+            self._threads.submit(self._answer, execution, news.message)
+        elif news.message["attempt_id"] == execution.seat.attempt_id:  # else told by a process that one before forked
+            if news.message["recycle"]:
+                execution.seat.end()
+            execution.unwritten = execution.end_told(news.message)
 
     def _answer(self, execution: Execution, question: Message) -> None:
         """Answer a stage's question, in a thread."""
         execution.seat.answer(self._answers.answer(execution.assignment, question))
 
-    def _seat_ended(self, ended: SeatEnded) -> None:
-        execution = self._executions.get(ended.seat.attempt_id or "")
-        if execution is not None and execution.unwritten is None:
-            self._finish(execution, execution.end_of_dead_process(ended.status, self.clock.monotonic()))
-
-    def _finish(self, execution: Execution, end: AttemptEnd) -> None:
-        """Write an attempt's end; its seat is free again. It is kept where the database does not answer."""
-        execution.unwritten = end
-        faults.reach("attempt.before_end")
-        try:
-            self._write_end(execution, end)
-        except ServiceUnavailable:
-            raise
-        except Exception as error:  # noqa: BLE001 - else a run that cannot move on ends one worker after another
-            what = f"its end, {end.state}, could not be written down: {type(error).__name__}: {error}"
-            failure = AttemptError("InternalError", what, retryable=False)
-            self._write_end(execution, AttemptEnd("failed", end.usage, error=failure))
-        faults.reach("attempt.after_end")
-        self._forget(execution)
-        self._tell()
-
-    def _write_end(self, execution: Execution, end: AttemptEnd) -> None:
-        with self.database.write() as connection:
-            row = queries.running_attempt(connection, execution.assignment.attempt_id)
-            if row is not None and row.worker_id == self._worker_id:
-                self.progress.end(connection, row, execution.assignment.plan, end, self.clock.now())
+    def _record_wait(self, of: Assignment, reason: str) -> None:
+        run_id, now = of.run.run_id, self.clock.now()
+        with self._session.write() as connection:
+            store.record(connection, run_id, "attempt.waiting", now, step=of.label, number=of.number, reason=reason)
+            happened = self._news.read(connection, [run_id])
+        self._news.show(happened)
 
     def _forget(self, execution: Execution) -> None:
         del self._executions[execution.assignment.attempt_id]
@@ -321,7 +349,7 @@ class Worker:
         """Renew leases, sample what runs, and end what is past its time or its memory, or of a cancelled run."""
         if not self._executions:
             return
-        with self.database.write() as connection:
+        with self._session.write() as connection:
             held = store.heartbeat(
                 connection,
                 self._worker_id,
@@ -329,7 +357,9 @@ class Worker:
                 self.options.lease_seconds,
                 self.clock.now(),
             )
-            cancel_reasons = queries.cancel_reasons(connection, self._held().keys())
+            runs = {each.assignment.run.run_id for each in self._executions.values()}
+            cancel_reasons = queries.cancel_reasons(connection, runs)
+            happened = self._news.read(connection)
             faults.reach("heartbeat.before_commit")
         faults.reach("heartbeat.after_commit")
         for attempt_id, execution in list(self._executions.items()):
@@ -343,45 +373,27 @@ class Worker:
                 execution.cancel(cancel_reason, self.clock.monotonic())
             if execution.ending is not None:
                 execution.seat.end()
+        self._news.show(happened)
 
     def _end_attempts(self) -> None:
         """End what still runs by the database's account, which also knows a claim that an interrupt cut short."""
-        with self.database.read() as connection:
+        with self._session.read() as connection:
             rows = queries.running_attempts_of(connection, self._worker_id)
         for row in rows:
             execution = self._executions.get(row.attempt_id)
-            if execution is None:
-                self._end_unheard_of(row)
-            else:
-                self._interrupt(row, execution.end_cut_short(self.clock.monotonic()))
-        with self.database.write() as connection:
+            end = None if execution is None else execution.end_cut_short(self.clock.monotonic())
+            interrupt(self._session, self.progress, self.clock, row, end)
+        with self._session.write() as connection:
             store.end_worker(connection, self._worker_id, self.clock.now())
+            happened = self._news.read(connection)
             faults.reach("worker.before_end")
         faults.reach("worker.after_end")
-        if rows:
-            self._tell()
-
-    def _end_unheard_of(self, row: queries.AttemptRow) -> None:
-        """End an attempt that was claimed and never begun, so that its step run is claimable again."""
-        wall_seconds = max(0.0, (self.clock.now() - row.started_at).total_seconds())
-        usage = Usage(wall_seconds, None, None, source="clock", quality="missing")
-        self._interrupt(row, AttemptEnd("cancelled", usage))
-
-    def _interrupt(self, row: queries.AttemptRow, end: AttemptEnd) -> None:
-        with self.database.write() as connection:
-            self.progress.end(connection, row, plans.load(connection, row.plan_digest), end, self.clock.now())
-            faults.reach("interrupt.before_commit")
-        faults.reach("interrupt.after_commit")
+        self._news.show(happened)
 
     def _rescue(self) -> None:
         self._next_rescue = self.clock.monotonic() + _RESCUE_SECONDS
         rescue(self.database, self.progress, self.clock, besides=self._worker_id)
 
-    def _tell(self) -> None:
-        """Show the observer what happened in the runs it follows: the one executed, or those that have a slot."""
-        for run_id, event_id in list(self._told.items()):
-            with self.database.read() as connection:
-                rows = queries.event_rows(connection, run_id, after=event_id)
-            for row in rows:
-                self._told[run_id] = row.event_id
-                self.observe(Happening(row.kind, row.run_id, row.at, row.step, row.attempt, row.reason))
+
+def _run_id(ended: _Ended) -> str:
+    return ended[0].assignment.run.run_id

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from podium.clock import Clock
+from podium.db.prepared import Prepared
 from podium.db.schema import ledger_entry, version_lineage
 from podium.errors import Conflict, InternalError, NotFound, UsageError
 from podium.finops import rollup
@@ -102,7 +103,8 @@ def _prices(connection: sa.Connection, usages: Sequence[UsageRecord]) -> dict[st
 
 def _insert(connection: sa.Connection, rows: Sequence[Row]) -> set[str]:
     """Insert `rows` and return the idempotency keys of those that were not there yet."""
-    return set(connection.scalars(_ADD_ENTRIES[connection.dialect.name], rows)) if rows else set()
+    add = _ADD_ENTRIES[connection.dialect.name]
+    return {added[0] for row in rows if (added := add.first(connection, row)) is not None}
 
 
 def _refuse_another_usage(connection: sa.Connection, rows: Sequence[Row], added: set[str]) -> None:
@@ -150,9 +152,12 @@ _UNPRICED = (
     .order_by(ledger_entry.c.entry_id)
 )
 
+_ENTRY: dict[str, sa.BindParameter[Any]] = {column.name: sa.bindparam(column.name) for column in ledger_entry.c}
 _ADD_ENTRIES = {
-    "sqlite": sqlite.insert(ledger_entry).on_conflict_do_nothing().returning(ledger_entry.c.idempotency_key),
-    "postgresql": (postgresql.insert(ledger_entry).on_conflict_do_nothing().returning(ledger_entry.c.idempotency_key)),
+    dialect: Prepared(
+        insert(ledger_entry).values(_ENTRY).on_conflict_do_nothing().returning(ledger_entry.c.idempotency_key)
+    )
+    for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
 }
 _ADD_LINEAGE = {
     "sqlite": sqlite.insert(version_lineage).on_conflict_do_nothing(),

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from podium.clock import Clock
 from podium.db.engine import Database
+from podium.db.prepared import Prepared
 from podium.db.schema import ledger_entry, price
 from podium.errors import ConfigurationError
 from podium.finops.book import LOCAL, ON_DEMAND, BookEntry, PriceBook, moment
@@ -23,16 +24,16 @@ from podium.ids import new_id
 
 _PRICE_COLUMNS = tuple(price.c[name] for name in Price.__dataclass_fields__)
 
-_HOLDING = (
+_HOLDING = Prepared(
     sa.select(*_PRICE_COLUMNS)
     .where(
-        price.c.sku.in_(sa.bindparam("skus", expanding=True)),
+        price.c.sku == sa.bindparam("of_sku"),
         price.c.region == LOCAL,
         price.c.purchase_option == ON_DEMAND,
         price.c.valid_from <= sa.bindparam("end"),
         sa.or_(price.c.valid_to.is_(None), price.c.valid_to > sa.bindparam("start")),
     )
-    .order_by(price.c.sku, price.c.valid_from)
+    .order_by(price.c.valid_from)
 )
 
 
@@ -43,10 +44,8 @@ def prices_between(
 
     They are read anew each time: another process may have ended a price since the last look.
     """
-    found: dict[str, list[Price]] = {sku: [] for sku in skus}
-    for row in connection.execute(_HOLDING, {"skus": list(found), "start": start, "end": end}):
-        found[row.sku].append(Price(*row))
-    return found
+    period = {"start": start, "end": end}
+    return {sku: [Price(*row) for row in _HOLDING.rows(connection, {"of_sku": sku, **period})] for sku in skus}
 
 
 def check_priced(connection: sa.Connection, resources: Iterable[Resource], at: datetime) -> None:

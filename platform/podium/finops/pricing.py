@@ -58,6 +58,8 @@ def charges(quantity: Decimal, start: datetime, end: datetime, prices: Sequence[
     one sku and do not overlap.
     """
     changes = {instant for price in prices for instant in (price.valid_from, price.valid_to) if instant is not None}
+    if not any(start < change < end for change in changes):
+        return (Charge(start, end, quantity, next((price for price in prices if price.holds_at(start)), None)),)
     bounds = [start, *sorted(change for change in changes if start < change < end), end]
     periods = list(pairwise(bounds))
     lengths = [(later - earlier) // _MICROSECOND for earlier, later in periods]

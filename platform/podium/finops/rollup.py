@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from podium.db.prepared import Prepared
 from podium.db.schema import cost_rollup
 from podium.db.schema.finops import NO_CURRENCY
 from podium.finops.money import total
@@ -64,33 +65,39 @@ def add(connection: sa.Connection, entries: Iterable[Mapping[str, Any]]) -> None
     """
     changes = rolled_up(entries)
     if connection.dialect.name == "postgresql":
-        connection.execute(_ADD_ON_POSTGRESQL, [_row(key, sums) for key, sums in changes.items()])
+        _ADD_ON_POSTGRESQL.run_all(connection, [_row(key, sums) for key, sums in changes.items()])
         return
     # SQLite has no decimal to add with; but its write transaction excludes every other, so this is safe.
-    for row in connection.execute(_ROLLUPS, {"keys": list(changes)}):
-        key = tuple(row[: len(KEY)])
-        changes[key] = changes[key].plus(Sums(row.amount, row.quantity, row.entries))
-    connection.execute(_PUT_ON_SQLITE, [_row(key, sums) for key, sums in changes.items()])
+    for key, sums in changes.items():
+        stored = _ROLLUP.first(connection, dict(zip(KEY, key, strict=True)))
+        _PUT_ON_SQLITE.run(connection, _row(key, sums if stored is None else sums.plus(Sums(*stored))))
 
 
 def _row(key: Key, sums: Sums) -> dict[str, Any]:
     return {**dict(zip(KEY, key, strict=True)), **vars(sums)}
 
 
-_ROLLUPS = sa.select(cost_rollup).where(
-    sa.tuple_(*(cost_rollup.c[name] for name in KEY)).in_(sa.bindparam("keys", expanding=True))
+_ROW: dict[str, sa.BindParameter[Any]] = {name: sa.bindparam(name) for name in (*KEY, "amount", "quantity", "entries")}
+_ROLLUP = Prepared(
+    sa.select(cost_rollup.c.amount, cost_rollup.c.quantity, cost_rollup.c.entries).where(
+        *(cost_rollup.c[name] == sa.bindparam(name) for name in KEY)
+    )
 )
-_postgresql_insert = postgresql.insert(cost_rollup)
-_ADD_ON_POSTGRESQL = _postgresql_insert.on_conflict_do_update(
-    index_elements=KEY,
-    set_={
-        # op: SQLAlchemy takes an Exact for the text that it is on SQLite, and would write || for +.
-        name: cost_rollup.c[name].op("+")(_postgresql_insert.excluded[name])
-        for name in ("amount", "quantity", "entries")
-    },
+_postgresql_insert = postgresql.insert(cost_rollup).values(_ROW)
+_ADD_ON_POSTGRESQL = Prepared(
+    _postgresql_insert.on_conflict_do_update(
+        index_elements=KEY,
+        set_={
+            # op: SQLAlchemy takes an Exact for the text that it is on SQLite, and would write || for +.
+            name: cost_rollup.c[name].op("+")(_postgresql_insert.excluded[name])
+            for name in ("amount", "quantity", "entries")
+        },
+    )
 )
-_sqlite_insert = sqlite.insert(cost_rollup)
-_PUT_ON_SQLITE = _sqlite_insert.on_conflict_do_update(
-    index_elements=KEY,
-    set_={name: _sqlite_insert.excluded[name] for name in ("amount", "quantity", "entries")},
+_sqlite_insert = sqlite.insert(cost_rollup).values(_ROW)
+_PUT_ON_SQLITE = Prepared(
+    _sqlite_insert.on_conflict_do_update(
+        index_elements=KEY,
+        set_={name: _sqlite_insert.excluded[name] for name in ("amount", "quantity", "entries")},
+    )
 )

@@ -9,11 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
+from podium.db.prepared import Prepared
 from podium.db.schema import event, ledger_entry, run, run_cost, run_rollup
 from podium.db.schema.finops import NO_CURRENCY
 from podium.finops.money import USD, decimal_text, difference, total
@@ -77,10 +78,11 @@ def add(connection: sa.Connection, run_id: str, now: datetime) -> None:
     While its cost is unknown it counts as unpriced; what becomes known later is counted when the run ends again. A
     transaction may end one run only: then it holds the lock of one rollup, and two never wait for each other.
     """
-    ended = connection.execute(sa.select(run).where(run.c.run_id == run_id)).one()
-    entries = connection.execute(_ENTRIES, {"run_id": run_id})
-    cost = posted((entry.amount, entry.currency, entry.kind) for entry in entries)
-    counted = connection.scalar(_COUNTED, {"run_id": run_id}) or Decimal(0)
+    of_run = {"of_run": run_id}
+    ended = _Ended(*_ENDED.rows(connection, of_run)[0])
+    cost = posted((amount, currency, kind) for amount, currency, kind in _ENTRIES.rows(connection, of_run))
+    before = _COUNTED.first(connection, of_run)
+    counted: Decimal = before[0] if before else Decimal(0)
     since = None if cost.amount is None else difference(cost.amount, counted)
     row = {
         "pipeline": ended.pipeline,
@@ -96,27 +98,29 @@ def add(connection: sa.Connection, run_id: str, now: datetime) -> None:
         "last_ended_at": now,
     }
     if connection.dialect.name == "postgresql":
-        connection.execute(_ADD_ON_POSTGRESQL, row)
+        _ADD_ON_POSTGRESQL.run(connection, row)
     else:
         _add_on_sqlite(connection, row)
     counted = counted if cost.amount is None else cost.amount
     put_run_cost = _PUT_RUN_COST[connection.dialect.name]
-    connection.execute(put_run_cost, {"run_id": run_id, "amount": counted, "ended_at": now})
+    put_run_cost.run(connection, {"run_id": run_id, "amount": counted, "ended_at": now})
 
 
 def _seconds_since_it_went_on(
     connection: sa.Connection, run_id: str, started_at: datetime | None, now: datetime
 ) -> float:
     """Return how long the run ran since it was last resumed, else since it started; a run that never did took 0 s."""
-    since = connection.scalar(_RESUMED_AT, {"run_id": run_id}) or started_at
+    (resumed_at,) = _RESUMED_AT.rows(connection, {"of_run": run_id})[0]
+    since = resumed_at or started_at
     # A clock that was set back must not make a counter fall.
     return 0.0 if since is None else max(0.0, (now - since).total_seconds())
 
 
 def _add_on_sqlite(connection: sa.Connection, row: dict[str, Any]) -> None:
     """Add to a rollup in Python: SQLite has no decimal to add with, but its write transaction excludes every other."""
-    found = connection.execute(_ROLLUP, {name: row[name] for name in KEY}).first()
-    if found is not None:
+    stored = _ROLLUP.first(connection, {name: row[name] for name in KEY})
+    if stored is not None:
+        found = _Sums(*stored)
         row = {
             **row,
             "ends": found.ends + row["ends"],
@@ -124,37 +128,76 @@ def _add_on_sqlite(connection: sa.Connection, row: dict[str, Any]) -> None:
             "wall_seconds": found.wall_seconds + row["wall_seconds"],
             "last_ended_at": max(found.last_ended_at, row["last_ended_at"]),
         }
-    connection.execute(_PUT_ON_SQLITE, row)
+    _PUT_ON_SQLITE.run(connection, row)
 
 
-_ENTRIES = sa.select(ledger_entry.c.amount, ledger_entry.c.currency, ledger_entry.c.kind).where(
-    ledger_entry.c.run_id == sa.bindparam("run_id")
+class _Ended(NamedTuple):
+    """What of a run its rollup wants to know."""
+
+    pipeline: str
+    team: str
+    model: str
+    environment: str
+    state: str
+    outcome: str | None
+    started_at: datetime | None
+
+
+class _Sums(NamedTuple):
+    """What a rollup holds."""
+
+    ends: int
+    amount: Decimal | None
+    wall_seconds: float
+    last_ended_at: datetime
+
+
+_OF_RUN: sa.BindParameter[Any] = sa.bindparam("of_run")
+_ENDED = Prepared(sa.select(*(run.c[name] for name in _Ended._fields)).where(run.c.run_id == _OF_RUN))
+_ENTRIES = Prepared(
+    sa.select(ledger_entry.c.amount, ledger_entry.c.currency, ledger_entry.c.kind).where(
+        ledger_entry.c.run_id == _OF_RUN
+    )
 )
-_COUNTED = sa.select(run_cost.c.amount).where(run_cost.c.run_id == sa.bindparam("run_id"))
-_RESUMED_AT = sa.select(sa.func.max(event.c.at, type_=event.c.at.type)).where(
-    event.c.run_id == sa.bindparam("run_id"), event.c.kind == "run.resumed"
+_COUNTED = Prepared(sa.select(run_cost.c.amount).where(run_cost.c.run_id == _OF_RUN))
+_RESUMED_AT = Prepared(
+    sa.select(sa.func.max(event.c.at, type_=event.c.at.type)).where(
+        event.c.run_id == _OF_RUN, event.c.kind == "run.resumed"
+    )
 )
-_ROLLUP = sa.select(run_rollup).where(*(run_rollup.c[name] == sa.bindparam(name) for name in KEY))
+_ROLLUP = Prepared(
+    sa.select(*(run_rollup.c[name] for name in _Sums._fields)).where(
+        *(run_rollup.c[name] == sa.bindparam(name) for name in KEY)
+    )
+)
 
 _SUMS = ("ends", "amount", "wall_seconds")
-_postgresql_insert = postgresql.insert(run_rollup)
-_ADD_ON_POSTGRESQL = _postgresql_insert.on_conflict_do_update(
-    index_elements=KEY,
-    set_={
-        # op: SQLAlchemy takes an Exact for the text that it is on SQLite, and would write || for +.
-        **{name: run_rollup.c[name].op("+")(_postgresql_insert.excluded[name]) for name in _SUMS},
-        "last_ended_at": sa.func.greatest(run_rollup.c.last_ended_at, _postgresql_insert.excluded.last_ended_at),
-    },
+_ROW: dict[str, sa.BindParameter[Any]] = {name: sa.bindparam(name) for name in (*KEY, *_SUMS, "last_ended_at")}
+_postgresql_insert = postgresql.insert(run_rollup).values(_ROW)
+_ADD_ON_POSTGRESQL = Prepared(
+    _postgresql_insert.on_conflict_do_update(
+        index_elements=KEY,
+        set_={
+            # op: SQLAlchemy takes an Exact for the text that it is on SQLite, and would write || for +.
+            **{name: run_rollup.c[name].op("+")(_postgresql_insert.excluded[name]) for name in _SUMS},
+            "last_ended_at": sa.func.greatest(run_rollup.c.last_ended_at, _postgresql_insert.excluded.last_ended_at),
+        },
+    )
 )
-_sqlite_insert = sqlite.insert(run_rollup)
-_PUT_ON_SQLITE = _sqlite_insert.on_conflict_do_update(
-    index_elements=KEY,
-    set_={name: _sqlite_insert.excluded[name] for name in (*_SUMS, "last_ended_at")},
+_sqlite_insert = sqlite.insert(run_rollup).values(_ROW)
+_PUT_ON_SQLITE = Prepared(
+    _sqlite_insert.on_conflict_do_update(
+        index_elements=KEY,
+        set_={name: _sqlite_insert.excluded[name] for name in (*_SUMS, "last_ended_at")},
+    )
 )
+_COST: dict[str, sa.BindParameter[Any]] = {name: sa.bindparam(name) for name in ("run_id", "amount", "ended_at")}
 _PUT_RUN_COST = {
-    dialect: (statement := insert(run_cost)).on_conflict_do_update(
-        index_elements=["run_id"],
-        set_={name: statement.excluded[name] for name in ("amount", "ended_at")},
+    dialect: Prepared(
+        (statement := insert(run_cost).values(_COST)).on_conflict_do_update(
+            index_elements=["run_id"],
+            set_={name: statement.excluded[name] for name in ("amount", "ended_at")},
+        )
     )
     for dialect, insert in (("sqlite", sqlite.insert), ("postgresql", postgresql.insert))
 }

@@ -7,6 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from podium.db.engine import insert_unless_present
+from podium.db.prepared import Prepared
 from podium.db.schema import evidence, model_version, promotion
 from podium.registry import history
 from podium.registry.entities import (
@@ -138,7 +139,8 @@ def run_outcome(connection: sa.Connection, run_id: str) -> str:
     Without a promotion its last evidence decides: failed is `rejected`, insufficient `inconclusive`. Everything
     else is `none`.
     """
-    asked = promotions_of_run(connection, run_id)
+    of_run = {"of_run": run_id}
+    asked = promotions_of_run(connection, run_id) if _A_PROMOTION.first(connection, of_run) else []
     if any(each.applied for each in asked):
         return "promoted"
     if asked:
@@ -146,10 +148,8 @@ def run_outcome(connection: sa.Connection, run_id: str) -> str:
         if last.state not in ("refused", "void"):
             return "none"
         return "inconclusive" if last.state == "void" or last.lost_the_swap else "rejected"
-    judged = evidence_of_run(connection, run_id)
-    if not judged:
-        return "none"
-    return {"failed": "rejected", "insufficient": "inconclusive"}.get(judged[-1].verdict, "none")
+    verdict = _LAST_VERDICT.first(connection, of_run)
+    return {"failed": "rejected", "insufficient": "inconclusive"}.get(verdict[0] if verdict else "", "none")
 
 
 def model_names(connection: sa.Connection) -> list[str]:
@@ -235,3 +235,13 @@ def _promotions(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) 
         sa.select(promotion).where(*conditions).order_by(promotion.c.proposed_at, promotion.c.promotion_id)
     ).mappings()
     return [Promotion(**{**row, "reasons": tuple(row["reasons"])}) for row in rows]
+
+
+_OF_RUN: sa.BindParameter[Any] = sa.bindparam("of_run")
+_A_PROMOTION = Prepared(sa.select(promotion.c.promotion_id).where(promotion.c.run_id == _OF_RUN).limit(1))
+_LAST_VERDICT = Prepared(
+    sa.select(evidence.c.verdict)
+    .where(evidence.c.run_id == _OF_RUN)
+    .order_by(evidence.c.recorded_at.desc(), evidence.c.digest.desc())
+    .limit(1)
+)

@@ -8,7 +8,7 @@ from podium.cli import runs
 from podium.execution import plans, queries, store
 from podium.execution.entities import AttemptEnd, AttemptEndState
 from podium.wiring.project import open_project
-from tests.execution_world import USED
+from tests.execution_world import USED, claim_of
 from tests.unit.cli.conftest import InProcess
 
 
@@ -34,7 +34,7 @@ def counting(month: Interval) -> None:
     with project.database.write() as connection:
         store.start_worker(connection, "w", "elsewhere", 4242, "no.lock", now)
         plan = plans.load(connection, queries.get_run(connection, run_id).plan_digest)
-        store.claim(connection, "w", run_id=run_id, limit=1, plan=plan, lease_seconds=600, now=now)
+        claim_of(connection, "w", run_id=run_id, limit=1, plan=plan, lease_seconds=600, now=now)
     project.close()
     return run_id
 

@@ -287,6 +287,10 @@ def test_a_pipeline_without_steps_is_refused() -> None:
     assert "daily calls no step" in refusal(lambda _: None)
 
 
+NOT_A_TYPE: Any = 3
+NO_TUPLE: Any = "numpy"
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -308,12 +312,12 @@ def test_a_pipeline_without_steps_is_refused() -> None:
         ({"retries": Retry(1, longest=0)}, "longest=0 is no duration"),
         ({"retries": Retry(1, factor=0.5)}, "factor=0.5 of Retry is no number from 1 on"),
         ({"retries": Retry(1, jitter=2)}, "jitter=2 of Retry is no share from 0 to 1"),
-        ({"retries": Retry(1, on="OSError")}, "on='OSError' of Retry is neither exception types nor a function"),
-        ({"retries": Retry(1, on=(OSError, 3))}, "of Retry holds what is no exception type"),
-        ({"retries": Retry(1, give_up_on=int)}, "of Retry holds what is no exception type"),
+        ({"retries": Retry(1, on=NOT_A_TYPE)}, "on=3 of Retry is neither exception types nor a function"),
+        ({"retries": Retry(1, on=(OSError, NOT_A_TYPE))}, "of Retry holds what is no exception type"),
+        ({"retries": Retry(1, give_up_on=NOT_A_TYPE)}, "of Retry holds what is no exception type"),
         ({"cache": "7d"}, "cache='7d' is neither True nor False nor a Cache(ttl=…, environment=…)"),
         ({"cache": Cache(ttl="never")}, "ttl='never' is no duration"),
-        ({"cache": Cache(environment="numpy")}, "environment='numpy' is no list of texts"),
+        ({"cache": Cache(environment=NO_TUPLE)}, "environment='numpy' is no list of texts"),
         ({"run_if": "sometimes"}, "run_if='sometimes' is not one of all_succeeded, any_succeeded, none_failed, always"),
         ({"pool": "a b"}, "pool='a b' is no name"),
         ({"labels": "gpu"}, "labels='gpu' is no list of texts"),

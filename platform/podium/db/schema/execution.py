@@ -49,6 +49,7 @@ run = sa.Table(
     sa.Column("ended_at", Instant),
     sa.Column("cancel_requested_at", Instant),
     sa.Column("priority", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("rank_at", Instant),  # who is asked first: created_at, a point of priority counting as ten minutes
     sa.Column("deadline_at", Instant),
     sa.Column("rerun_of", sa.String(40), sa.ForeignKey("run.run_id")),
     sa.Column("uses_cache", sa.Boolean, nullable=False, server_default=sa.true()),
@@ -71,6 +72,13 @@ run = sa.Table(
     ),
     sa.Index("ix_run_pipeline_interval", "pipeline", "interval_start", "interval_end", "created_at"),
     sa.Index("ix_run_created_at", "created_at", "run_id"),
+    sa.Index(
+        "ix_run_open_rank",
+        "rank_at",
+        "run_id",
+        sqlite_where=sa.text("state IN ('queued', 'running')"),
+        postgresql_where=sa.text("state IN ('queued', 'running')"),
+    ),
     sa.Index(
         "ix_run_open_model",
         "model",

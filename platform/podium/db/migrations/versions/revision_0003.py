@@ -15,6 +15,7 @@ depends_on = None
 _COLUMNS: dict[str, tuple[sa.Column[Any], ...]] = {
     "run": (
         sa.Column("priority", sa.Integer(), nullable=False, server_default="0"),
+        sa.Column("rank_at", Instant(), nullable=True),
         sa.Column("deadline_at", Instant(), nullable=True),
         sa.Column("uses_cache", sa.Boolean(), nullable=False, server_default=sa.true()),
     ),
@@ -39,7 +40,7 @@ _COLUMNS: dict[str, tuple[sa.Column[Any], ...]] = {
 
 
 def upgrade() -> None:
-    """Add columns, indexes and one table; no row changes its meaning."""
+    """Add columns, indexes and one table; runs that are there rank by their age alone."""
     for table, columns in _COLUMNS.items():
         for column in columns:
             op.add_column(table, column)
@@ -52,7 +53,9 @@ def upgrade() -> None:
         Instant(),
         "CONSTRAINT ck_step_run_held_until_decided CHECK (decide_by IS NULL OR state = 'held')",
     )
+    op.execute("UPDATE run SET rank_at = created_at")
     op.create_index("ix_run_created_at", "run", ["created_at", "run_id"])
+    _create_index("ix_run_open_rank", "run", ["rank_at", "run_id"], "state IN ('queued', 'running')")
     _create_index("ix_run_open_model", "run", ["model", "state"], "state IN ('queued', 'running')")
     _create_index("ix_step_run_held", "step_run", ["decide_by"], "state = 'held'")
     _create_index("ix_worker_open", "worker", ["worker_id"], "ended_at IS NULL")

@@ -1,0 +1,222 @@
+"""What a worker claims next: it keeps in memory whose turn it is, and asks the database where that may have changed."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from podium.clock import Clock
+from podium.dag.plan import Plan, StepNode
+from podium.errors import PodiumError, ServiceUnavailable
+from podium.execution import assignments, claims, plans, queries
+from podium.execution.capacity import Capacity
+from podium.execution.claims import Candidate, Limits, OpenRun
+from podium.execution.entities import Assignment, Happening, Run
+from podium.execution.turns import AGEING_SECONDS, Turns, WaitingRun
+
+_RUNS_KNOWN = 256
+"""How many of the runs that wait a worker keeps in mind; it asks again when none of them is left."""
+_PUT_OFF_SECONDS = 60.0
+"""How long a run that cannot be claimed of is left alone, while the others go on."""
+_PATIENCE = timedelta(seconds=AGEING_SECONDS)
+_REMEMBERED = 1_000
+
+
+class ClaimFailed(Exception):
+    """Something is wrong with one run, for which its cause stands; the transaction must not be committed."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"nothing of the run {run_id} can be claimed")
+        self.run_id = run_id
+
+
+@dataclass
+class Claimer:
+    """Claims step runs for one worker: those of `only` one run, or of any.
+
+    A run that cannot be claimed of (its plan is of another version of Podium, say) is told as `claim.failed` and tried
+    again a minute later; of `only` one run, the error is raised.
+    """
+
+    worker_id: str
+    lease_seconds: float
+    limits: Limits
+    labels: frozenset[str]
+    capacity: Callable[[], Capacity]
+    clock: Clock
+    observe: Callable[[Happening], None]
+    only: str | None = None
+    again: bool = False
+    _locked: set[str] = field(default_factory=set)
+    _turns: Turns = field(default_factory=Turns)
+    _known: dict[str, OpenRun] = field(default_factory=dict)
+    _plans: dict[str, Plan] = field(default_factory=dict)
+    _runs: dict[tuple[str, str], Run] = field(default_factory=dict)
+    _put_off: dict[str, float] = field(default_factory=dict)  # run → when it is tried again
+
+    def __bool__(self) -> bool:
+        return bool(self._turns)
+
+    def look(self, connection: sa.Connection) -> None:
+        """Ask the database anew of which runs something may start."""
+        now = self.clock.now()
+        if self.only is None:
+            found = claims.open_runs(connection, now, _RUNS_KNOWN, self.limits)
+        else:
+            one = claims.open_run(connection, self.only, now)
+            found = [] if one is None else [one]
+        later = self.clock.monotonic()
+        self._put_off = {run_id: until for run_id, until in self._put_off.items() if until > later}
+        for each in found:
+            self._remember(each)
+        self._turns.replace((_waiting(each) for each in found if each.run_id not in self._put_off), now)
+
+    def went_on(self, run_id: str) -> None:
+        """Take note that something of a run may have become ready by what this worker wrote."""
+        known, now = self._known.get(run_id), self.clock.now()
+        if known is not None and run_id not in self._put_off:
+            self._turns.add(_waiting(known._replace(ready_at=now)), now)
+
+    def claim(
+        self, connection: sa.Connection, running: Iterable[Assignment], locked: Iterable[str] = ()
+    ) -> list[Assignment]:
+        """Claim in turn what fits beside the attempts that are `running`, in the caller's write transaction.
+
+        `locked` are the runs whose lock this transaction has. Where somebody else has that of a run, `again` is set:
+        another transaction, which holds no lock, is to wait for it.
+        """
+        room, self._locked, self.again = _Room(self.capacity(), running), set(locked), False
+        claimed: list[Assignment] = []
+        passed_over: set[str] = set()
+        while room.slots and (run_id := self._turns.next(room.held, passed_over)) is not None:
+            found = self._claim_of(connection, run_id, room)
+            if found is None:
+                if room.reserved:
+                    break
+                passed_over.add(run_id)
+            else:
+                room.take(found)
+                claimed.append(found)
+        return claimed
+
+    def failed(self, error: ClaimFailed) -> None:
+        """Leave a run alone for a while of which nothing can be claimed; of `only` one run, raise what is wrong."""
+        cause = error.__cause__
+        if self.only is not None and cause is not None:
+            raise cause
+        self._turns.remove(error.run_id)
+        self._put_off[error.run_id] = self.clock.monotonic() + _PUT_OFF_SECONDS
+        reason = str(cause) if isinstance(cause, PodiumError) else f"{type(cause).__name__}: {cause}"
+        self.observe(Happening("claim.failed", error.run_id, self.clock.now(), reason=reason))
+
+    def _claim_of(self, connection: sa.Connection, run_id: str, room: "_Room") -> Assignment | None:
+        """Claim the first step run of a run that fits; None if none does."""
+        known = self._known[run_id]
+        self._remember(known)
+        try:
+            plan = self._plan(connection, known.plan_digest)
+            wait = not self._locked or run_id in self._locked
+            locked = claims.lock(connection, run_id, plan, self.limits, wait=wait)
+            self._locked.add(run_id)
+            if locked is None:
+                self._turns.remove(run_id)  # until the next look
+                return None
+            wanted = self._first_that_fits(connection, run_id, plan, room)
+            if wanted is None:
+                return None
+            now, lease_seconds = self.clock.now(), self.lease_seconds
+            (found,) = claims.claim(
+                connection, self.worker_id, locked, [wanted], plan, lease_seconds=lease_seconds, now=now
+            )
+            return assignments.of_claim(self._run(connection, run_id, plan.digest), plan, found, now)
+        except claims.RunIsBusy:
+            self.again = True
+            return None
+        except (ServiceUnavailable, sa.exc.SQLAlchemyError):
+            raise
+        except Exception as error:
+            raise ClaimFailed(run_id) from error
+
+    def _first_that_fits(self, connection: sa.Connection, run_id: str, plan: Plan, room: "_Room") -> Candidate | None:
+        """Return the first that fits, in the plan's order: a small step goes before a large one that does not fit.
+
+        But not for ever: behind one that has waited long enough, nothing is claimed until it fits.
+        """
+        now, unfit = self.clock.now(), set[str]()
+        while True:
+            found = claims.candidates(connection, run_id, now, 1, besides=unfit)
+            if not found:
+                if not unfit:
+                    self._turns.remove(run_id)
+                return None
+            node = plan.step(found[0].step)
+            if self.labels.issuperset(node.labels) and self._has_room_in_pool(connection, node):
+                if room.fits(node):
+                    return found[0]
+                ready_at = found[0].ready_at
+                if ready_at is not None and now - ready_at > _PATIENCE and room.could_fit(node):
+                    room.reserved = True
+                    return None
+            unfit.add(node.name)
+
+    def _has_room_in_pool(self, connection: sa.Connection, node: StepNode) -> bool:
+        return node.pool is None or claims.has_room(connection, node.pool, self.limits.pools)
+
+    def _remember(self, known: OpenRun) -> None:
+        self._known.pop(known.run_id, None)
+        _forget_oldest(self._known)
+        self._known[known.run_id] = known
+
+    def _plan(self, connection: sa.Connection, digest: str) -> Plan:
+        if digest not in self._plans:
+            _forget_oldest(self._plans)
+            self._plans[digest] = plans.load(connection, digest)
+        return self._plans[digest]
+
+    def _run(self, connection: sa.Connection, run_id: str, plan_digest: str) -> Run:
+        key = run_id, plan_digest
+        if key not in self._runs:
+            _forget_oldest(self._runs)
+            self._runs[key] = queries.get_run(connection, run_id)
+        return self._runs[key]
+
+
+class _Room:
+    """What is left of a capacity beside what runs; `reserved` if that is kept for one that needs more."""
+
+    def __init__(self, capacity: Capacity, running: Iterable[Assignment]) -> None:
+        self.held: Counter[str] = Counter()
+        self.reserved = False
+        self._whole = self._left = capacity
+        for each in running:
+            self.take(each)
+
+    @property
+    def slots(self) -> int:
+        """How many more attempts may run."""
+        return self._left.slots
+
+    def fits(self, node: StepNode) -> bool:
+        """Tell whether an attempt of a step fits in now."""
+        return self._left.holds(node.resources)
+
+    def could_fit(self, node: StepNode) -> bool:
+        """Tell whether it would fit in if nothing else ran."""
+        return self._whole.holds(node.resources)
+
+    def take(self, assignment: Assignment) -> None:
+        """Count an attempt in."""
+        self.held[assignment.run.run_id] += 1
+        self._left = self._left.without(assignment.node.resources)
+
+
+def _waiting(known: OpenRun) -> WaitingRun:
+    return WaitingRun(known.run_id, known.priority, known.created_at, known.ready_at)
+
+
+def _forget_oldest(remembered: dict[Any, Any]) -> None:
+    while len(remembered) >= _REMEMBERED:
+        del remembered[next(iter(remembered))]

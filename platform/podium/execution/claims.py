@@ -1,0 +1,338 @@
+"""Claims: which step runs may start, and taking them, each by one conditional statement that says whether it won.
+
+Every function takes the open connection of its caller's transaction.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from podium import ids
+from podium.dag.plan import Plan
+from podium.db.prepared import Prepared
+from podium.db.schema import attempt, run, step_run
+from podium.errors import ConfigurationError
+from podium.execution import outputs, store
+from podium.execution.items import item_name
+from podium.execution.reads import Stored, digest_of, read_by
+from podium.execution.store import LockedRun
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A step run that this worker holds now, with the attempt that holds it."""
+
+    attempt_id: str
+    number: int
+    step_run_id: str
+    step: str
+    map_index: int
+    run_id: str
+    failures: int
+    stored: Stored  # what it reads, and those that were claimed with it
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How many attempts of a pool, and how many runs of a pipeline or a model, may go on at once over all workers."""
+
+    pools: Mapping[str, int] = field(default_factory=dict)
+    pipelines: Mapping[str, int] = field(default_factory=dict)
+    models: Mapping[str, int] = field(default_factory=dict)
+
+
+class Candidate(NamedTuple):
+    """A step run that may start; `number` is that of the attempt it would get, `failures` counts those before."""
+
+    step_run_id: str
+    run_id: str
+    step: str
+    map_index: int
+    failures: int
+    number: int
+    ready_at: datetime | None
+    cache_key: str | None
+
+
+class OpenRun(NamedTuple):
+    """A run that something may start of, with what decides whether and when it does."""
+
+    run_id: str
+    state: str
+    pipeline: str
+    model: str
+    plan_digest: str
+    priority: int
+    created_at: datetime
+    ready_at: datetime | None
+
+
+def open_runs(connection: sa.Connection, now: datetime, limit: int, limits: Limits | None = None) -> list[OpenRun]:
+    """Return up to `limit` runs of which something may start now, those of the highest rank first.
+
+    Queued runs of pipelines and models that have as many running as their limit are left out.
+    """
+    full = _full(connection, limits) if limits is not None else []
+    if not full:
+        return [OpenRun(*row) for row in _OPEN_RUNS.rows(connection, {"now": now, "count": limit})]
+    query = _open_runs(sa.or_(run.c.state == "running", ~sa.or_(*full)))
+    return [OpenRun(*row) for row in connection.execute(query, {"now": now, "count": limit})]
+
+
+def open_run(connection: sa.Connection, run_id: str, now: datetime) -> OpenRun | None:
+    """Return a run if something may start of it now."""
+    row = _OPEN_RUN.first(connection, {"of_run": run_id, "now": now, "count": 1})
+    return None if row is None else OpenRun(*row)
+
+
+def candidates(
+    connection: sa.Connection, run_id: str, now: datetime, limit: int, *, besides: Collection[str] = ()
+) -> list[Candidate]:
+    """Return up to `limit` step runs of a run that may start now, in the plan's order; none of the steps `besides`."""
+    parameters = {"of_run": run_id, "now": now, "count": limit}
+    if not besides:
+        return [Candidate(*row) for row in _CANDIDATES.rows(connection, parameters)]
+    query = _candidates(step_run.c.name.not_in(besides))
+    return [Candidate(*row) for row in connection.execute(query, parameters)]
+
+
+class RunIsBusy(Exception):
+    """Another transaction moves the run right now."""
+
+
+def lock(
+    connection: sa.Connection, run_id: str, plan: Plan, limits: Limits | None = None, *, wait: bool = True
+) -> LockedRun | None:
+    """Lock a run to claim of it; None if nothing of it may start, not yet or not any more, or not under this plan.
+
+    While another transaction moves the run, this waits for its end, or without `wait` raises RunIsBusy: who holds the
+    lock of a run waits for that of no other, or two could wait for each other.
+    """
+    locked = store.lock_run(connection, run_id) if wait else store.try_lock_run(connection, run_id)
+    if locked is None:
+        raise RunIsBusy
+    if locked.state not in ("queued", "running") or locked.cancel_reason is not None:
+        return None
+    if locked.plan_digest != plan.digest:
+        return None
+    if locked.state == "queued" and not _may_begin(connection, plan, limits or Limits()):
+        return None
+    return locked
+
+
+def claim(
+    connection: sa.Connection,
+    worker_id: str,
+    locked: LockedRun,
+    wanted: Iterable[Candidate],
+    plan: Plan,
+    *,
+    lease_seconds: float,
+    now: datetime,
+) -> list[Claim]:
+    """Claim those of `wanted`, all of one `locked` run and its `plan`, each with a new running attempt.
+
+    Who wants one whose step has a pool asks `has_room` first.
+    """
+    taken = [each for each in wanted if _take(connection, each, now)]
+    if not taken:
+        return []
+    run_id = taken[0].run_id
+    reads = {each.step_run_id: read_by(plan, plan.step(each.step), each.map_index) for each in taken}
+    stored = outputs.stored(connection, run_id, plan, {read for own in reads.values() for read in own.values()})
+    claims = []
+    for each in taken:
+        made = Claim(
+            ids.new_id(now), each.number, each.step_run_id, each.step, each.map_index, run_id, each.failures, stored
+        )
+        digests = {name: digest_of(stored[read]) for name, read in reads[each.step_run_id].items()}
+        _begin(connection, worker_id, made, plan, digests, lease_seconds, now)
+        claims.append(made)
+    if locked.state == "queued":
+        store.begin_run(connection, run_id, now)
+    return claims
+
+
+def _take(connection: sa.Connection, wanted: Candidate, now: datetime) -> bool:
+    """Take one step run, if nobody was first."""
+    return _TAKE.run(connection, {"of_step_run": wanted.step_run_id, "next": wanted.number, "now": now}) == 1
+
+
+def _begin(
+    connection: sa.Connection,
+    worker_id: str,
+    claim: Claim,
+    plan: Plan,
+    digests: Mapping[str, str],
+    lease_seconds: float,
+    now: datetime,
+) -> None:
+    """Add the running attempt of a step run that was taken."""
+    node, label = plan.step(claim.step), item_name(claim.step, claim.map_index)
+    _ADD_ATTEMPT.run(
+        connection,
+        {
+            "attempt_id": claim.attempt_id,
+            "step_run_id": claim.step_run_id,
+            "number": claim.number,
+            "state": "running",
+            "worker_id": worker_id,
+            "code_digest": plan.code_digest,
+            "reserved_cpu": node.resources.cpu,
+            "reserved_memory_bytes": node.resources.memory_bytes,
+            "reserved_gpu": node.resources.gpu,
+            "lease_expires_at": now + timedelta(seconds=lease_seconds),
+            "heartbeat_at": now,
+            "started_at": now,
+            "log": store.log_name(claim.run_id, label, claim.number),
+            "pool": node.pool,
+            "reads": digests or None,
+        },
+    )
+    store.record(connection, claim.run_id, "attempt.started", now, step=label, number=claim.number)
+
+
+def _may_begin(connection: sa.Connection, plan: Plan, limits: Limits) -> bool:
+    """Tell whether another run of the plan's pipeline and model may go on, and keep it so."""
+    for kind, name, limit, column in (
+        ("model", plan.model, limits.models.get(plan.model), run.c.model),
+        ("pipeline", plan.pipeline, limits.pipelines.get(plan.pipeline), run.c.pipeline),
+    ):
+        if limit is None:
+            continue
+        _lock_name(connection, f"{kind}:{name}")
+        query = sa.select(sa.func.count()).where(column == name, sa.text("run.state = 'running'"))
+        if (connection.scalar(query.select_from(run)) or 0) >= limit:
+            return False
+    return True
+
+
+def has_room(connection: sa.Connection, pool: str, pools: Mapping[str, int]) -> bool:
+    """Tell whether one more attempt of a pool may run; on PostgreSQL, until the transaction ends.
+
+    Raises ConfigurationError for a pool that is not known.
+    """
+    if pool not in pools:
+        known = f"it has {', '.join(sorted(pools))}" if pools else "there is none"
+        raise ConfigurationError(
+            f"The pool {pool!r} is not in podium.toml ({known}); write how many attempts of it may run at once, as "
+            f"[pools] {pool} = 2."
+        )
+    _lock_name(connection, f"pool:{pool}")
+    query = sa.select(sa.func.count()).where(attempt.c.pool == pool, sa.text("attempt.state = 'running'"))
+    return (connection.scalar(query.select_from(attempt)) or 0) < pools[pool]
+
+
+def _lock_name(connection: sa.Connection, name: str) -> None:
+    """Have no other transaction count what `name` limits before this one ends; SQLite has one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"podium:{name}", 0))))
+
+
+def _full(connection: sa.Connection, limits: Limits) -> list[sa.ColumnElement[bool]]:
+    """Return the conditions of the runs that may not begin now."""
+    found = []
+    for column, most in ((run.c.pipeline, limits.pipelines), (run.c.model, limits.models)):
+        for name, limit in most.items():
+            query = sa.select(sa.func.count()).where(column == name, sa.text("run.state = 'running'"))
+            if (connection.scalar(query.select_from(run)) or 0) >= limit:
+                found.append(column == name)
+    return found
+
+
+def _open_runs(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    first_ready_at = (
+        sa.select(sa.func.min(step_run.c.ready_at, type_=step_run.c.ready_at.type))
+        .where(step_run.c.run_id == run.c.run_id, _STEP_MAY_START)
+        .correlate(run)
+        .scalar_subquery()
+    )
+    columns = (
+        run.c.run_id,
+        run.c.state,
+        run.c.pipeline,
+        run.c.model,
+        run.c.plan_digest,
+        run.c.priority,
+        run.c.created_at,
+        first_ready_at.label("ready_at"),
+    )
+    may_start = sa.exists().where(step_run.c.run_id == run.c.run_id, _STEP_MAY_START).correlate(run)
+    return (
+        sa.select(*columns)
+        .where(_IS_OPEN, run.c.cancel_requested_at.is_(None), may_start, *conditions)
+        .order_by(run.c.rank_at, run.c.run_id)
+        .limit(sa.bindparam("count"))
+    )
+
+
+def _candidates(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
+    columns = (
+        step_run.c.step_run_id,
+        step_run.c.run_id,
+        step_run.c.name,
+        step_run.c.map_index,
+        step_run.c.failures,
+        _NEXT_NUMBER.label("number"),
+        step_run.c.ready_at,
+        step_run.c.cache_key,
+    )
+    return (
+        sa.select(*columns)
+        .where(step_run.c.run_id == sa.bindparam("of_run"), _STEP_MAY_START, *conditions)
+        .order_by(step_run.c.position, step_run.c.map_index)
+        .limit(sa.bindparam("count"))
+    )
+
+
+_NEXT_NUMBER = (
+    sa.select(sa.func.coalesce(sa.func.max(attempt.c.number), 0) + 1)
+    .where(attempt.c.step_run_id == step_run.c.step_run_id)
+    .correlate(step_run)
+    .scalar_subquery()
+)
+# The states word for word as in the indexes: SQLite uses a partial index only where it sees the constants.
+_IS_OPEN = sa.text("run.state IN ('queued', 'running')")
+_STEP_MAY_START = sa.and_(
+    sa.text("step_run.state IN ('ready', 'waiting')"),
+    sa.or_(step_run.c.state == "ready", step_run.c.not_before <= sa.bindparam("now")),
+)
+_OPEN_RUNS = Prepared(_open_runs())
+_OPEN_RUN = Prepared(_open_runs(run.c.run_id == sa.bindparam("of_run")))
+_CANDIDATES = Prepared(_candidates())
+_TAKE = Prepared(
+    step_run.update()
+    .where(
+        step_run.c.step_run_id == sa.bindparam("of_step_run"),
+        _STEP_MAY_START,
+        sa.bindparam("next") == _NEXT_NUMBER,  # nobody made an attempt since the candidate was seen
+    )
+    .values(state="running", not_before=None, reason=None)
+)
+_ADD_ATTEMPT = Prepared(
+    attempt.insert().values(
+        {
+            name: sa.bindparam(name)
+            for name in (
+                "attempt_id",
+                "step_run_id",
+                "number",
+                "state",
+                "worker_id",
+                "code_digest",
+                "reserved_cpu",
+                "reserved_memory_bytes",
+                "reserved_gpu",
+                "lease_expires_at",
+                "heartbeat_at",
+                "started_at",
+                "log",
+                "pool",
+                "reads",
+            )
+        }
+    )
+)
