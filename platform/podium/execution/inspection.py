@@ -101,7 +101,7 @@ def _facts(
     outputs = (
         sa.select(output, maker.c.state.label("maker_state"), maker.c.step_run_id.label("maker_step_run_id"))
         .join(step_run, step_run.c.step_run_id == output.c.step_run_id)
-        .join(maker, maker.c.attempt_id == output.c.attempt_id)
+        .outerjoin(maker, maker.c.attempt_id == output.c.attempt_id)
     )
     for row in connection.execute(outputs.where(*here)):
         by_id[row.step_run_id].outputs.append(row)

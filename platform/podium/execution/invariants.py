@@ -29,11 +29,14 @@ _RUN_STATE_AFTER = {
     "run.created": "queued",
     "run.started": "running",
     "run.resumed": "running",
+    "run.retried": "running",
     "run.succeeded": "succeeded",
     "run.failed": "failed",
     "run.cancelled": "cancelled",
 }
-_RUN_STATE_STAYS = ("run.cancel_requested", "run.code_changed")
+_RUN_STATE_STAYS = ("run.cancel_requested", "run.deadline_passed", "run.code_changed", "run.rerun")
+_TAKEN_UP = ("run.resumed", "run.retried")
+_DECIDED = ("step.approved", "step.rejected")
 
 _BY_HAND = "Podium never writes this: restore a backup if somebody changed the database, else report it as a bug."
 
@@ -106,7 +109,7 @@ def violations(run: RunFacts) -> Iterator[Violation]:
     for step in run.steps:
         yield from _of_attempts(run, step)
         yield from _of_moves(run, step)
-        yield from _of_outputs(run, step)
+        yield from _of_answer(run, step) if _is_approval(run, step) else _of_outputs(run, step)
         for attempt in step.attempts:
             yield from _of_meter(run, step, attempt)
 
@@ -133,21 +136,19 @@ def _of_run(run: RunFacts) -> Iterator[Violation]:
     failed = [step.label for step in run.wholes.values() if step.row.state == "failed"]
     if row.state == "succeeded" and failed:
         yield _about(run, "", "transactions", f"it succeeded, and its step {failed[0]} failed", _BY_HAND)
-    if row.state == "failed" and not failed:
+    late = any(event.kind == "run.deadline_passed" for event in run.events)
+    if row.state == "failed" and not failed and not late:
         yield _about(run, "", "transactions", "it failed, and no step of it did", _BY_HAND)
 
 
 def _of_standstill(run: RunFacts) -> Iterator[Violation]:
     """An open run has something that will move it: else it would stay open for ever."""
-    moving = [step for step in run.steps if _will_move(step, cancelling=run.row.cancel_requested_at is not None)]
-    if not moving:
+    if not any(_will_move(step) for step in run.steps):
         states = ", ".join(f"{count} {state}" for state, count in sorted(_states(run).items()))
         yield _about_counts(run, "", f"it is {run.row.state} and nothing will move it: its step runs are {states}")
 
 
-def _will_move(step: StepFacts, *, cancelling: bool) -> bool:
-    if cancelling:  # nothing more is claimed: the end of the last attempt ends the run
-        return bool(step.row.state == "running")
+def _will_move(step: StepFacts) -> bool:
     return step.row.state in ("ready", "running", "held") or (step.row.state == "waiting" and _is_put_off(step))
 
 
@@ -210,7 +211,8 @@ def _of_items(run: RunFacts, whole: StepFacts, items: list[StepFacts]) -> Iterat
         yield _about(run, whole.label, "transactions", f"its items are numbered {indexes}", _BY_HAND)
     if whole.attempts:
         yield _about(run, whole.label, "attempts", f"it is mapped and has {len(whole.attempts)} attempts", _BY_HAND)
-    left = [item.label for item in items if item.row.state != "succeeded"]
+    # Of a list that was made anew and is shorter, the items behind its end were skipped.
+    left = [item.label for item in items if item.row.state not in ("succeeded", "skipped")]
     if whole.row.state == "succeeded" and left:
         yield _about(run, whole.label, "transactions", f"it succeeded, and its item {left[0]} did not", _BY_HAND)
     if whole.row.state == "failed" and not left:
@@ -234,7 +236,7 @@ def _of_attempts(run: RunFacts, step: StepFacts) -> Iterator[Violation]:
             fact = f"attempt {attempt.number} is running, and its worker {attempt.worker_id} ended"
             yield _about_counts(run, step.label, fact, "writers")
     failures = sum(attempt.state in _COUNTED for attempt in step.attempts)
-    resumed = any(event.kind == "run.resumed" for event in run.events)  # which starts the count anew
+    resumed = any(event.kind in _TAKEN_UP for event in run.events)  # which starts the count anew
     if step.row.failures > failures or (step.row.failures < failures and not resumed):
         yield _about_counts(run, step.label, f"it counts {step.row.failures} failures, and {failures} attempts failed")
 
@@ -252,11 +254,19 @@ def _of_moves(run: RunFacts, step: StepFacts) -> Iterator[Violation]:
         fact = f"its events tell of {_words(told)}, its attempts of {_words(rows)}"
         yield _about(run, step.label, "transactions", fact, _BY_HAND)
     moves = [event.kind for event in step.events if event.kind.startswith("step.")]
-    if step.row.state in ("succeeded", "failed", "skipped"):
-        expected = "step.cached" if step.row.cached else f"step.{step.row.state}"
-        if moves[-1:] != [expected]:
+    surplus = step.row.state == "skipped" and step.row.map_index != WHOLE  # of a list that has become shorter
+    if step.row.state in ("succeeded", "failed", "skipped") and not surplus:
+        expected = ["step.cached" if step.row.cached else f"step.{step.row.state}"]
+        if _is_approval(run, step) and step.row.state == "succeeded":
+            expected = list(_DECIDED)
+        if moves[-1:] not in [[kind] for kind in expected]:
             fact = f"it {'was ' if step.row.state == 'skipped' else ''}{step.row.state}, and its last event is "
             yield _about(run, step.label, "transactions", fact + (moves[-1] if moves else "missing"), _BY_HAND)
+
+
+def _is_approval(run: RunFacts, step: StepFacts) -> bool:
+    node = run.node(step)
+    return node is not None and node.kind == "approval"
 
 
 def _words(told: list[tuple[str, int]]) -> str:
@@ -290,6 +300,15 @@ def _of_outputs(run: RunFacts, step: StepFacts) -> Iterator[Violation]:
         if missing:
             repair = f"`podium run {run.row.pipeline} --for … --again` makes it anew."
             yield _about(run, step.label, "recovery", f"it succeeded and its output {min(missing)} is gone", repair)
+
+
+def _of_answer(run: RunFacts, step: StepFacts) -> Iterator[Violation]:
+    """What was decided about an approval is an output that no attempt made."""
+    if any(row.attempt_id is not None for row in step.outputs) or step.attempts:
+        yield _about(run, step.label, "attempts", "it is an approval, and an attempt made its answer", _BY_HAND)
+    if bool(step.outputs) != (step.row.state == "succeeded"):
+        fact = f"it is {step.row.state}, and {len(step.outputs)} answers to it are on record"
+        yield _about(run, step.label, "transactions", fact, _BY_HAND)
 
 
 def _of_meter(run: RunFacts, step: StepFacts, attempt: Row) -> Iterator[Violation]:
