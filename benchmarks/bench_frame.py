@@ -105,7 +105,7 @@ def _handed_over(project: Project, run_id: str) -> float:
     from podium.execution import queries
 
     with project.database.read() as connection:
-        assert run_document(connection, run_id)["state"] == "succeeded"
+        assert run_document(connection, run_id, project.clock.now())["state"] == "succeeded"
         of_use = sa.select(output.c.digest).join(step_run, step_run.c.step_run_id == output.c.step_run_id)
         digest = connection.execute(of_use.where(step_run.c.run_id == run_id, step_run.c.name == "use")).scalar_one()
         return float(project.artifacts.get(queries.artifact_of(connection, digest)))

@@ -1,7 +1,10 @@
 """What the execution tests share: plans made by hand, runs moved by hand, and small projects run for real."""
 
+import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +19,7 @@ from podium.dag.parameters import bind_parameters
 from podium.dag.plan import RESULT, Input, Plan, Reference, Resources, StepNode
 from podium.db.engine import Database
 from podium.db.schema import attempt, ledger_entry, metadata
-from podium.execution import claims, outputs, plans, queries, store
+from podium.execution import attempt_store, claims, outputs, plans, queries, workers
 from podium.execution.artifacts import Artifact
 from podium.execution.claims import Claim
 from podium.execution.entities import Actor, AttemptEnd, AttemptEndState, AttemptError, Run
@@ -124,7 +127,7 @@ class HandWorker:
     def worker_in(self, connection: sa.Connection, worker_id: str, host: str = "elsewhere") -> None:
         """Record a worker in an open transaction."""
         path = str(self.folder / f"{worker_id}.lock")
-        store.start_worker(connection, worker_id, host, 4242, path, self.clock.now())
+        workers.start_worker(connection, worker_id, host, 4242, path, self.clock.now())
 
     def attempt(self, connection: sa.Connection, attempt_id: str) -> queries.AttemptRow:
         """A running attempt's row."""
@@ -133,8 +136,11 @@ class HandWorker:
         return row
 
     def claim(self, run: Run, worker_id: str = "w", limit: int = 100) -> list[Claim]:
-        """Claim what may start."""
+        """Claim what may start; what of it has an equal result is taken over."""
         with self.database.write() as connection:
+            plan, now = self.plan(connection, run), self.clock.now()
+            if any(each.cache for each in plan.steps):
+                return self._claim_one_by_one(connection, worker_id, run, plan, limit, now)
             return claim_of(
                 connection,
                 worker_id,
@@ -144,6 +150,27 @@ class HandWorker:
                 lease_seconds=self.lease_seconds,
                 now=self.clock.now(),
             )
+
+    def _claim_one_by_one(
+        self, connection: sa.Connection, worker_id: str, run: Run, plan: Plan, limit: int, now: datetime
+    ) -> list[Claim]:
+        made: list[Claim] = []
+        busy: set[str] = set()
+        locked = claims.lock(connection, run.run_id, plan)
+        while locked is not None and len(made) < limit:
+            wanted = claims.candidates(connection, run.run_id, now, 1, besides=busy)
+            if not wanted:
+                break
+            cached = plan.step(wanted[0].step).cache
+            settled = self.progress.settle_claimable(connection, plan, wanted[0], now) if cached else "execute"
+            if settled == "execute":
+                made += claims.claim(
+                    connection, worker_id, locked, wanted, plan, lease_seconds=self.lease_seconds, now=now
+                )
+                locked = claims.lock(connection, run.run_id, plan)
+            elif settled == "busy":
+                busy.add(wanted[0].step)
+        return made
 
     def end(
         self,
@@ -312,7 +339,7 @@ class FlowProject:
         """A run's document, the books checked."""
         check_books(self.project.database)
         with self.project.database.read() as connection:
-            return run_document(connection, run.run_id)
+            return run_document(connection, run.run_id, self.project.clock.now())
 
     def value(self, document: Mapping[str, Any], step: str) -> Any:
         """What a step of a run returned; of a list that is stored item by item, the list."""
@@ -326,7 +353,7 @@ class FlowProject:
 
     def log(self, document: Mapping[str, Any], step: str, number: int = 1) -> str:
         """The log of an attempt."""
-        name = store.log_name(document["run_id"], step, number)
+        name = attempt_store.log_name(document["run_id"], step, number)
         return (self.project.log_folder / name).read_text()
 
 
@@ -354,6 +381,21 @@ def only(document: dict[str, Any], step: str = "it") -> dict[str, Any]:
     """The one attempt of a step."""
     (found,) = attempts(document, step)
     return dict(found)
+
+
+@contextmanager
+def loaded(path: Path) -> Iterator[Any]:
+    """The module of a pipeline file, loaded here under its name in a slot, by which values name their classes."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise AssertionError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        del sys.modules[path.stem]
 
 
 def is_gone(process_id: int) -> bool:

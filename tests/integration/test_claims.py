@@ -46,6 +46,7 @@ class OneClaimer:
             limits or Limits(),
             frozenset(labels),
             lambda: capacity,
+            hand.progress.settle_claimable,
             hand.clock,
             self.told.append,
         )

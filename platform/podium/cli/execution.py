@@ -48,7 +48,7 @@ def execute(project: Project, plan: Plan, starts: Sequence[Start], prepared: Pre
                 progress.begin(start.label, run_id)
                 worker.execute(run_id)
             with project.database.read() as connection:
-                documents.append(run_document(connection, run_id))
+                documents.append(run_document(connection, run_id, project.clock.now(), project.limits))
             progress.end(start.label, documents[-1], fresh=finished is None)
             if documents[-1]["state"] != "succeeded":
                 break
@@ -65,7 +65,7 @@ def leave_to_a_worker(project: Project, plan: Plan, start: Start, *, as_json: bo
     run_id = start.create()
     if as_json:
         with project.database.read() as connection:
-            output.print_json(run_document(connection, run_id))
+            output.print_json(run_document(connection, run_id, project.clock.now(), project.limits))
     else:
         output.print_lines([run_id])
     output.note(f"A `podium worker` executes it; `podium runs show {run_id}` tells how far it is.")

@@ -23,6 +23,7 @@ def run(
         typer.Option(metavar="NAME=VALUE", help="A run parameter; VALUE is JSON, or else text."),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Start a new run where the interval has one.")] = False,  # noqa: FBT002
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Take over no result of an earlier run.")] = False,  # noqa: FBT002
     detach: Annotated[bool, typer.Option("--detach", help="Leave the run to a `podium worker`; do not wait.")] = False,  # noqa: FBT002
     *,
     as_json: Json = False,
@@ -61,7 +62,9 @@ def run(
             return None if found is None or found.state in ("queued", "running") else found.run_id
 
         def start(interval: Interval) -> str:
-            started = project.execution.start(plan, interval, parameters=parameters, actor=project.actor, again=again)
+            started = project.execution.start(
+                plan, interval, parameters=parameters, actor=project.actor, again=again, uses_cache=not no_cache
+            )
             return started.run_id
 
         starts = [

@@ -21,6 +21,7 @@ _POLL_SECONDS = 0.2
 
 StepName = Annotated[str, typer.Option("--step", metavar="STEP", help="The step's name.")]
 Detach = Annotated[bool, typer.Option("--detach", help="Leave the run to a `podium worker`; do not wait.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Take over no result of an earlier run.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only say what would be kept and what would run again.")]
 AllowChanged = Annotated[
     bool | None,
@@ -43,6 +44,7 @@ def resume(
     reason: Reason = "resumed by a person",
     *,
     allow_changed: AllowChanged = None,
+    no_cache: NoCache = False,
     dry_run: DryRun = False,
     detach: Detach = False,
     as_json: Json = False,
@@ -60,7 +62,7 @@ def resume(
 
     def take_up(plan: "Plan") -> "Run":
         policy = _policy(allow_changed)
-        return project.execution.resume(found.run_id, plan, reason=reason, changed_code=policy)
+        return project.execution.resume(found.run_id, plan, reason=reason, changed_code=policy, uses_cache=not no_cache)
 
     _go_on(project, found, take_up, detach=detach, as_json=as_json)
 
@@ -71,6 +73,7 @@ def retry(
     reason: Reason,
     *,
     allow_changed: AllowChanged = None,
+    no_cache: NoCache = False,
     dry_run: DryRun = False,
     detach: Detach = False,
     as_json: Json = False,
@@ -88,7 +91,12 @@ def retry(
 
     def take_up(plan: "Plan") -> "Run":
         return project.execution.retry(
-            found.run_id, plan, from_step=from_step, reason=reason, changed_code=_policy(allow_changed)
+            found.run_id,
+            plan,
+            from_step=from_step,
+            reason=reason,
+            changed_code=_policy(allow_changed),
+            uses_cache=not no_cache,
         )
 
     _go_on(project, found, take_up, detach=detach, as_json=as_json)
@@ -101,6 +109,7 @@ def rerun(
     ] = None,
     reason: Reason = "run again by a person",
     *,
+    no_cache: NoCache = False,
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
@@ -118,7 +127,14 @@ def rerun(
 
     def start(plan: "Plan") -> "Run":
         parameters = bind_parameters(plan, pairs(param or []), before=found.parameters, validate=validator(project))
-        return project.execution.rerun(found.run_id, plan, parameters=parameters, reason=reason, actor=project.actor)
+        return project.execution.rerun(
+            found.run_id,
+            plan,
+            parameters=parameters,
+            reason=reason,
+            actor=project.actor,
+            uses_cache=not no_cache,
+        )
 
     _go_on(project, found, start, detach=detach, as_json=as_json)
 

@@ -49,11 +49,12 @@ class StepNode:
     `outputs` are the names that an attempt stores: the fields of a NamedTuple, else `result` and the
     attributes somebody reads. The step runs only if every one of `conditions` is true. A mapped step is `over` one
     of its inputs: a list, for each item of which it is executed once. `run_if` says what the ends of the steps upstream
-    must be. `code_digest` is of the code that this step alone consists of, and equal ones may share results
-    (`cache`) for `cache_ttl_seconds`. An `approval` is no function: a person who is shown its inputs and its `message`
-    decides, or after `timeout_seconds` its `default`. A sensor looks again `every_seconds` until something has come,
-    for `timeout_seconds` in all. Only a worker with all of `labels` executes it, and at most as many at once as its
-    `pool` allows.
+    must be. Equal steps may share results (`cache`) for `cache_ttl_seconds`: `code_digest` is of the code that this
+    step alone consists of, `upstream_code_digest` of that and of all steps before it (None: nobody can tell less than
+    the whole project), `cache_environment` what else a result depends on, by name. An `approval` is no function: a
+    person who is shown its inputs and its `message` decides, or after `timeout_seconds` its `default`. A sensor looks
+    again `every_seconds` until something has come, for `timeout_seconds` in all. Only a worker with all of `labels`
+    executes it, and at most as many at once as its `pool` allows.
     """
 
     name: str
@@ -74,7 +75,9 @@ class StepNode:
     run_if: RunIf = "all_succeeded"
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     cache_ttl_seconds: float | None = None
+    cache_environment: tuple[str, ...] = ()
     code_digest: str | None = None
+    upstream_code_digest: str | None = None
     pool: str | None = None
     labels: tuple[str, ...] = ()
     default: Literal["approve", "reject"] = "reject"

@@ -18,7 +18,7 @@ from podium.dag.plan import Plan, StepNode
 from podium.db.prepared import Prepared
 from podium.db.schema import step_run
 from podium.errors import InternalError
-from podium.execution import outputs, queries, store
+from podium.execution import attempt_store, outputs, queries, store
 from podium.execution.artifacts import Artifact
 from podium.execution.entities import Actor
 from podium.execution.items import WHOLE
@@ -35,6 +35,11 @@ class Choice:
     reason: str
     actor: Actor | None = None
 
+    @property
+    def event(self) -> str:
+        """The kind of event to record."""
+        return "step.approved" if self.approved else "step.rejected"
+
 
 def hold(connection: sa.Connection, run_id: str, plan: Plan, node: StepNode, now: datetime) -> None:
     """Ask: hold a waiting step run until it is decided about, or for as long as its plan says."""
@@ -48,8 +53,8 @@ def hold(connection: sa.Connection, run_id: str, plan: Plan, node: StepNode, now
     )
     if held.rowcount != 1:
         raise InternalError(f"The approval {node.name} of run {run_id} was not waiting when it was to be held.")
-    about = _about(shown(connection, run_id, plan, node))
-    store.record(connection, run_id, "step.held", now, step=node.name, reason=f"{node.message}{about}")
+    reason = question(node, shown(connection, run_id, plan, node))
+    store.record(connection, run_id, "step.held", now, step=node.name, reason=reason)
 
 
 def decide(connection: sa.Connection, run_id: str, plan: Plan, node: StepNode, choice: Choice, now: datetime) -> bool:
@@ -65,17 +70,29 @@ def decide(connection: sa.Connection, run_id: str, plan: Plan, node: StepNode, c
     )
     if decided.rowcount != 1:
         return False
-    about = _about(shown(connection, run_id, plan, node))
-    made = {
-        name: _json(value)
-        for name, value in (("approved", choice.approved), ("by", by), ("reason", choice.reason))
-        if name in node.outputs
-    }
-    store.store_outputs(connection, queries.step_run_id(connection, run_id, node.name), None, made, now)
-    kind = "step.approved" if choice.approved else "step.rejected"
-    who = f"{choice.actor.told}: " if choice.actor is not None else ""
-    store.record(connection, run_id, kind, now, step=node.name, reason=f"{who}{choice.reason}{about}")
+    made = outputs_of(node, choice)
+    attempt_store.store_outputs(connection, queries.step_run_id(connection, run_id, node.name), None, made, now)
+    reason = answer(choice, shown(connection, run_id, plan, node))
+    store.record(connection, run_id, choice.event, now, step=node.name, reason=reason)
     return True
+
+
+def outputs_of(node: StepNode, choice: Choice) -> dict[str, Artifact]:
+    """Return what a decision is stored as, by the names that the plan has for it."""
+    by = choice.actor.name if choice.actor is not None else None
+    made = {"approved": choice.approved, "by": by, "reason": choice.reason}
+    return {name: _json(value) for name, value in made.items() if name in node.outputs}
+
+
+def question(node: StepNode, digests: Mapping[str, str]) -> str:
+    """Return how the history tells what is asked, and about what."""
+    return f"{node.message}{_about(digests)}"
+
+
+def answer(choice: Choice, digests: Mapping[str, str]) -> str:
+    """Return how the history tells what was decided, by whom and about what."""
+    who = f"{choice.actor.told}: " if choice.actor is not None else ""
+    return f"{who}{choice.reason}{_about(digests)}"
 
 
 def by_default(node: StepNode) -> Choice:

@@ -9,12 +9,12 @@ from podium.dag import values
 from podium.dag.plan import Constant, IntervalInput, ParameterInput, Plan
 from podium.execution import wire
 from podium.execution.artifacts import Artifact
+from podium.execution.attempt_store import log_name
 from podium.execution.channel import Message
 from podium.execution.claims import Claim
 from podium.execution.entities import Assignment, Run
 from podium.execution.items import item_name
 from podium.execution.reads import Read, digest_of, read_by
-from podium.execution.store import log_name
 
 
 def of_claim(run: Run, plan: Plan, claim: Claim, now: datetime) -> Assignment:

@@ -15,7 +15,7 @@ from podium.dag.plan import Plan
 from podium.db.prepared import Prepared
 from podium.db.schema import attempt, run, step_run
 from podium.errors import ConfigurationError
-from podium.execution import outputs, store
+from podium.execution import attempt_store, outputs, store
 from podium.execution.items import item_name
 from podium.execution.reads import Stored, digest_of, read_by
 from podium.execution.store import LockedRun
@@ -57,6 +57,7 @@ class Candidate(NamedTuple):
     ready_at: datetime | None
     cache_key: str | None
     generation: int
+    may_start_since: datetime | None  # when it became ready, or its back-off or snooze was over
 
 
 class OpenRun(NamedTuple):
@@ -99,6 +100,12 @@ def candidates(
         return [Candidate(*row) for row in _CANDIDATES.rows(connection, parameters)]
     query = _candidates(step_run.c.name.not_in(besides))
     return [Candidate(*row) for row in connection.execute(query, parameters)]
+
+
+def candidates_of_step(connection: sa.Connection, run_id: str, step: str, now: datetime, limit: int) -> list[Candidate]:
+    """Return up to `limit` step runs of one step, a mapped one's items, that may start now."""
+    query = _candidates(step_run.c.name == step)
+    return [Candidate(*row) for row in connection.execute(query, {"of_run": run_id, "now": now, "count": limit})]
 
 
 class RunIsBusy(Exception):
@@ -163,7 +170,8 @@ def claim(
         )
         own = reads[each.step_run_id].items()
         digests = {name: digest_of(stored[read]) for name, read in own if read in stored}
-        _begin(connection, worker_id, made, plan, digests, lease_seconds, now)
+        waited = now - (each.may_start_since or now)
+        _begin(connection, worker_id, made, plan, digests, lease_seconds, now, max(0.0, waited.total_seconds()))
         claims.append(made)
     if locked.state == "queued":
         store.begin_run(connection, run_id, now)
@@ -183,6 +191,7 @@ def _begin(
     digests: Mapping[str, str],
     lease_seconds: float,
     now: datetime,
+    waited_seconds: float,
 ) -> None:
     """Add the running attempt of a step run that was taken."""
     node, label = plan.step(claim.step), item_name(claim.step, claim.map_index)
@@ -201,7 +210,8 @@ def _begin(
             "lease_expires_at": now + timedelta(seconds=lease_seconds),
             "heartbeat_at": now,
             "started_at": now,
-            "log": store.log_name(claim.run_id, label, claim.number),
+            "waited_seconds": waited_seconds,
+            "log": attempt_store.log_name(claim.run_id, label, claim.number),
             "pool": node.pool,
             "reads": digests or None,
         },
@@ -294,6 +304,7 @@ def _candidates(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
         step_run.c.ready_at,
         step_run.c.cache_key,
         step_run.c.generation,
+        sa.func.coalesce(step_run.c.not_before, step_run.c.ready_at, type_=step_run.c.ready_at.type),
     )
     return (
         sa.select(*columns)
@@ -311,9 +322,17 @@ _NEXT_NUMBER = (
 )
 # The states word for word as in the indexes: SQLite uses a partial index only where it sees the constants.
 _IS_OPEN = sa.text("run.state IN ('queued', 'running')")
+_equal = step_run.alias("equal")
+_EQUAL_RUNS = (
+    sa.exists()
+    .select_from(_equal)
+    .where(_equal.c.cache_key == step_run.c.cache_key, sa.text("equal.state = 'running'"))
+    .correlate(step_run)
+)
 _STEP_MAY_START = sa.and_(
     sa.text("step_run.state IN ('ready', 'waiting')"),
     sa.or_(step_run.c.state == "ready", step_run.c.not_before <= sa.bindparam("now")),
+    sa.or_(step_run.c.cache_key.is_(None), ~_EQUAL_RUNS),  # else it waits for what its equal comes to
 )
 _OPEN_RUNS = Prepared(_open_runs())
 _OPEN_RUN = Prepared(_open_runs(run.c.run_id == sa.bindparam("of_run")))
@@ -344,6 +363,7 @@ _ADD_ATTEMPT = Prepared(
                 "lease_expires_at",
                 "heartbeat_at",
                 "started_at",
+                "waited_seconds",
                 "log",
                 "pool",
                 "reads",

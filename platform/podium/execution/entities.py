@@ -46,6 +46,7 @@ class Run:
     team: str
     model: str
     environment: str
+    uses_cache: bool = True
 
 
 @dataclass(frozen=True)

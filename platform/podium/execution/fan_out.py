@@ -15,11 +15,13 @@ from podium.dag.plan import Plan, StepNode
 from podium.db.schema import step_run
 from podium.errors import InternalError
 from podium.execution import caching, outputs, queries, store
-from podium.execution.items import WHOLE, item_name
+from podium.execution.items import WHOLE
 from podium.execution.reads import items_of, read_by
 
 
-def open_items(connection: sa.Connection, run_id: str, plan: Plan, node: StepNode, now: datetime) -> int:
+def open_items(
+    connection: sa.Connection, savings: caching.SavingsPort, run_id: str, plan: Plan, node: StepNode, now: datetime
+) -> int:
     """Make a mapped step's items ready, or take them over from equal ones; return how many are open then.
 
     In a run that goes on they are there already: those that succeeded stay, the others are made ready again. Where
@@ -40,10 +42,9 @@ def open_items(connection: sa.Connection, run_id: str, plan: Plan, node: StepNod
     left = [row for row in rows if row.state != "succeeded"]
     if node.cache and found == reads:
         keys = caching.keys_of(run, plan, node, stored)
-        sources = caching.take_over(connection, {row.step_run_id: keys[row.map_index] for row in left}, now)
-        label = {row.step_run_id: item_name(node.name, row.map_index) for row in left}
-        store.record_cached(connection, run_id, {label[each]: source for each, source in sources.items()}, now)
-        left = [row for row in left if row.step_run_id not in sources]
+        keys_of_left = {row: keys[row.map_index].digest for row in left}
+        taken = set(caching.settle_ready(connection, savings, run, node, keys_of_left, now))
+        left = [row for row in left if row not in taken]
     connection.execute(
         step_run.update()
         .where(*_of_items(run_id, node.name), step_run.c.state == "waiting")

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
@@ -19,8 +19,15 @@ from podium.execution.items import WHOLE
 from podium.execution.reads import Read, read_by
 
 
-class LedgerPort(Protocol):
-    """Where each attempt's usage is posted, inside the transaction that ends the attempt."""
+class _Whole(NamedTuple):
+    """A step's own row."""
+
+    step_run_id: str
+    map_index: int = WHOLE
+
+
+class LedgerPort(caching.SavingsPort, Protocol):
+    """Where each attempt's usage is posted, inside the transaction that ends it, and what was taken over."""
 
     def post(self, connection: sa.Connection, usage: AttemptUsage) -> None:
         """Post the cost of one attempt; posting the same attempt again adds nothing."""
@@ -72,7 +79,7 @@ class Moving:
         elif node.kind == "approval":
             approvals.hold(self.connection, self.run_id, self.plan, node, self.now)
         elif node.over is not None:
-            if fan_out.open_items(self.connection, self.run_id, self.plan, node, self.now) == 0:
+            if fan_out.open_items(self.connection, self.ledger, self.run_id, self.plan, node, self.now) == 0:
                 self._close_items(node)
         elif not (node.cache and self._take_over(node, states)):
             store.settle_step(self.connection, self.run_id, node.name, "ready", None, self.now)
@@ -145,11 +152,9 @@ class Moving:
         found = outputs.stored(self.connection, self.run_id, self.plan, read)
         run = queries.get_run(self.connection, self.run_id)
         (key,) = caching.keys_of(run, self.plan, node, found)
-        step_run_id = queries.step_run_id(self.connection, self.run_id, node.name)
-        source = caching.take_over(self.connection, {step_run_id: key}, self.now).get(step_run_id)
-        if source is None:
+        mine = {_Whole(queries.step_run_id(self.connection, self.run_id, node.name)): key.digest}
+        if not caching.settle_ready(self.connection, self.ledger, run, node, mine, self.now):
             return False
-        store.record_cached(self.connection, self.run_id, {node.name: source}, self.now)
         self.ended.append(node.name)
         return True
 

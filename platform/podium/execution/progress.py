@@ -9,11 +9,24 @@ import sqlalchemy as sa
 
 from podium.dag.options import duration
 from podium.dag.plan import Plan
-from podium.execution import approvals, outputs, plans, queries, reopening, skipping, stops, store
+from podium.execution import (
+    approvals,
+    attempt_store,
+    caching,
+    outputs,
+    plans,
+    queries,
+    reopening,
+    skipping,
+    stops,
+    store,
+)
 from podium.execution.approvals import Choice
+from podium.execution.claims import Candidate
 from podium.execution.entities import Actor, AttemptEnd, AttemptError, AttemptUsage, Run
 from podium.execution.meter import Usage
 from podium.execution.moving import LedgerPort, Moving
+from podium.execution.reads import read_by
 from podium.execution.rerun import RerunStep
 from podium.execution.transitions import StepMove, after_attempt, within_its_wait
 
@@ -65,7 +78,7 @@ class Progress:
             retry=node.retry,
         )
         if move.state == "succeeded":
-            store.store_outputs(connection, attempt.step_run_id, attempt.attempt_id, end.outputs, now)
+            attempt_store.store_outputs(connection, attempt.step_run_id, attempt.attempt_id, end.outputs, now)
             outputs.restore(connection, end.outputs.values(), now)
         store.move_step(connection, attempt.run_id, attempt.step_run_id, attempt.label, move, now)
         moving = self._moving(connection, attempt.run_id, plan, now)
@@ -75,6 +88,26 @@ class Progress:
             moving.cancel_rest(locked.cancel_reason)
         moving.advance()
         return move
+
+    def settle_claimable(
+        self, connection: sa.Connection, plan: Plan, wanted: Candidate, now: datetime
+    ) -> caching.Settled:
+        """Let a cached step's candidate, of a locked run, take over an equal result, and do what follows from that.
+
+        Or say that this transaction may `execute` it, or that an equal one of somebody else is just begun: `busy`.
+        """
+        node = plan.step(wanted.step)
+        if node.run_if != "all_succeeded":
+            read = set(read_by(plan, node, wanted.map_index).values())
+            if outputs.there(connection, wanted.run_id, read) != read:
+                return "execute"  # with None for what is missing, it is like no other
+        run = queries.get_run(connection, wanted.run_id)
+        settled, taken = caching.settle_claimable(connection, self.ledger, run, plan, wanted, now)
+        moving = self._moving(connection, wanted.run_id, plan, now)
+        for each in taken:
+            moving.end(node, each.map_index)
+        moving.advance()
+        return settled
 
     def cancel(self, connection: sa.Connection, run_id: str, reason: str, now: datetime) -> None:
         """Cancel an open run: what has not begun now, what runs as soon as its workers have ended it.
@@ -174,7 +207,7 @@ class Progress:
         self, connection: sa.Connection, attempt: queries.AttemptRow, end: AttemptEnd, now: datetime
     ) -> bool:
         """End an attempt, post it and record it; False, and nothing written, if its worker no longer holds it."""
-        if not store.end_attempt(connection, attempt.attempt_id, attempt.worker_id, end, now):
+        if not attempt_store.end_attempt(connection, attempt.attempt_id, attempt.worker_id, end, now):
             return False
         self.ledger.post(connection, _usage_of(attempt, end))
         reason = end.error.message if end.error else None

@@ -94,6 +94,20 @@ def get_run(connection: sa.Connection, run_id: str) -> Run:
     return _run_of(found[0])
 
 
+def waits_for_equal(connection: sa.Connection, run_id: str) -> dict[str, str]:
+    """Return for what those step runs of a run wait whose equal is running elsewhere, by step run."""
+    equal = step_run.alias("equal")
+    query = (
+        sa.select(step_run.c.step_run_id, equal.c.name, equal.c.map_index, equal.c.run_id)
+        .join(equal, sa.and_(equal.c.cache_key == step_run.c.cache_key, sa.text("equal.state = 'running'")))
+        .where(step_run.c.run_id == run_id, step_run.c.state.in_(("ready", "waiting")))
+    )
+    return {
+        row.step_run_id: f"waits for the equal step {item_name(row.name, row.map_index)} of run {row.run_id}"
+        for row in connection.execute(query)
+    }
+
+
 def last_event_id(connection: sa.Connection) -> int:
     """Return the number of the last event so far; 0 without one."""
     found = _LAST_EVENT_ID.first(connection, {})
@@ -326,6 +340,7 @@ def _run_of(row: sa.Row[Any]) -> Run:
         team=row.team,
         model=row.model,
         environment=row.environment,
+        uses_cache=row.uses_cache,
     )
 
 

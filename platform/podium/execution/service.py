@@ -12,7 +12,7 @@ from podium.dag.interval import Interval, check_grain
 from podium.dag.plan import Plan
 from podium.db.engine import Database
 from podium.errors import Conflict, NotFound, Refused, UsageError
-from podium.execution import deadlines, plans, queries, skipping, store
+from podium.execution import caching, deadlines, plans, queries, skipping, store
 from podium.execution.approvals import Choice
 from podium.execution.entities import Actor, Run
 from podium.execution.items import WHOLE, parse_item
@@ -46,11 +46,13 @@ class ExecutionService:
         parameters: Mapping[str, Any],
         actor: Actor,
         again: bool = False,
+        uses_cache: bool = True,
     ) -> Run:
         """Return the run of a pipeline for an interval, made now if there is none; `parameters` are bound ones.
 
         The newest run with the same parameters is the answer, finished or not; `again` asks for another one. A run
         that has not ended goes on with the code of today if its graph is the same, else Refused says what to do.
+        Without `uses_cache` it computes what others computed before it; they may take over what it computes.
         """
         check_grain(interval, plan.grain, plan.pipeline)
         now = self._clock.now()
@@ -62,6 +64,8 @@ class ExecutionService:
                 found = _locked(connection, existing.run_id)
                 if found.state in ("queued", "running"):
                     self._adopt(connection, found, plan, self._on_code_change)
+                    if not uses_cache:
+                        caching.leave(connection, found.run_id)
                 return queries.get_run(connection, found.run_id)
             faults.reach("run.before_create")
             run_id, created = store.create_run(
@@ -73,6 +77,7 @@ class ExecutionService:
                 idempotency_key=f"{key}:{ids.new_id(now)}" if again else key,
                 actor=actor,
                 now=now,
+                uses_cache=uses_cache,
             )
             if created:
                 self._progress.begin(connection, run_id, plan, now)
@@ -88,6 +93,7 @@ class ExecutionService:
         parameters: Mapping[str, Any],
         reason: str,
         actor: Actor,
+        uses_cache: bool = True,
     ) -> Run:
         """Make a new run of an earlier one's interval, linked to it; `parameters` are bound ones."""
         now = self._clock.now()
@@ -105,6 +111,7 @@ class ExecutionService:
                 actor=actor,
                 now=now,
                 rerun_of=before.run_id,
+                uses_cache=uses_cache,
             )
             store.record(connection, before.run_id, "run.rerun", now, reason=f"as run {made}: {reason}")
             self._progress.begin(connection, made, plan, now)
@@ -120,8 +127,19 @@ class ExecutionService:
             _check_graph(run, plans.load(connection, run.plan_digest), plan)
             return self._steps(connection, run, plan, from_step)
 
-    def resume(self, run_id: str, plan: Plan, *, reason: str, changed_code: ChangedCode | None = None) -> Run:
-        """Make a failed or cancelled run run again where it stopped; one that is open is returned as it is."""
+    def resume(
+        self,
+        run_id: str,
+        plan: Plan,
+        *,
+        reason: str,
+        changed_code: ChangedCode | None = None,
+        uses_cache: bool = True,
+    ) -> Run:
+        """Make a failed or cancelled run run again where it stopped; one that is open is returned as it is.
+
+        Without `uses_cache` it computes from now on what others computed before it.
+        """
         with self._act(run_id) as (connection, run):
             if run.state in ("succeeded", "refused"):
                 raise UsageError(
@@ -129,18 +147,32 @@ class ExecutionService:
                     f"--from STEP`, or start another with `podium runs rerun {run.run_id}`."
                 )
             self._take_up(connection, run, plan, changed_code)
+            if not uses_cache:
+                caching.leave(connection, run.run_id)
             if run.state in ("failed", "cancelled"):
                 steps = self._steps(connection, run, plan, None)
                 self._reopen(connection, run, plan, steps, "run.resumed", reason)
         return self._now(run)
 
     def retry(
-        self, run_id: str, plan: Plan, *, from_step: str, reason: str, changed_code: ChangedCode | None = None
+        self,
+        run_id: str,
+        plan: Plan,
+        *,
+        from_step: str,
+        reason: str,
+        changed_code: ChangedCode | None = None,
+        uses_cache: bool = True,
     ) -> Run:
-        """Do a step of a run that has ended, and all that comes after it, again; what it did before stays on record."""
+        """Do a step of a run that has ended, and all that comes after it, again; what it did before stays on record.
+
+        Without `uses_cache` it computes from now on what others computed before it.
+        """
         with self._act(run_id) as (connection, run):
             _refuse_open(run, from_step)
             self._take_up(connection, run, plan, changed_code)
+            if not uses_cache:
+                caching.leave(connection, run.run_id)
             steps = self._steps(connection, run, plan, from_step)
             self._reopen(connection, run, plan, steps, "run.retried", f"from {from_step}: {reason}")
         return self._now(run)

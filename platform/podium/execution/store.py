@@ -4,24 +4,21 @@ Every function takes the open connection of its caller's transaction, so that st
 what becomes ready next commit together.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from podium import ids
 from podium.dag.interval import Interval
 from podium.dag.plan import Plan
 from podium.db.engine import insert_unless_present
 from podium.db.prepared import Prepared
-from podium.db.schema import artifact, attempt, event, output, run, step_run, worker
+from podium.db.schema import event, run, step_run
 from podium.errors import Conflict, InternalError
 from podium.execution import readiness
-from podium.execution.artifacts import Artifact
-from podium.execution.capacity import Capacity
-from podium.execution.entities import Actor, AttemptEnd
+from podium.execution.entities import Actor
 from podium.execution.items import WHOLE
 from podium.execution.transitions import StepMove
 
@@ -40,6 +37,7 @@ def create_run(
     actor: Actor,
     now: datetime,
     rerun_of: str | None = None,
+    uses_cache: bool = True,
 ) -> tuple[str, bool]:
     """Create a queued run with its waiting step runs; return its id, and False if the key already had one.
 
@@ -70,6 +68,7 @@ def create_run(
             "rank_at": now - timedelta(seconds=plan.priority * PRIORITY_SECONDS),
             "deadline_at": deadline_of(plan, now),
             "rerun_of": rerun_of,
+            "uses_cache": uses_cache,
         },
     )
     if not created:
@@ -155,132 +154,6 @@ def begin_run(connection: sa.Connection, run_id: str, now: datetime) -> None:
     record(connection, run_id, "run.started", now)
 
 
-def start_worker(
-    connection: sa.Connection,
-    worker_id: str,
-    host: str,
-    process_id: int,
-    lock_path: str,
-    now: datetime,
-    capacity: Capacity | None = None,
-    labels: Collection[str] = (),
-) -> None:
-    """Record a worker with what attempts may reserve of it, so that attempts can name it."""
-    connection.execute(
-        worker.insert().values(
-            worker_id=worker_id,
-            host=host,
-            process_id=process_id,
-            lock_path=lock_path,
-            started_at=now,
-            heartbeat_at=now,
-            labels=sorted(labels),
-            slots=capacity.slots if capacity else None,
-            cpu=capacity.cpu if capacity else None,
-            memory_bytes=capacity.memory_bytes if capacity else None,
-            gpu=capacity.gpu if capacity else None,
-        )
-    )
-
-
-def end_worker(connection: sa.Connection, worker_id: str, now: datetime) -> None:
-    """Record that a worker ended on its own accord."""
-    connection.execute(worker.update().where(worker.c.worker_id == worker_id).values(ended_at=now))
-
-
-def log_name(run_id: str, step: str, number: int) -> str:
-    """Return where an attempt's log lies, relative to the folder of logs; `step` is `fit[2]` for an item."""
-    return f"{run_id}/{step}-{number}.log"
-
-
-def heartbeat(
-    connection: sa.Connection,
-    worker_id: str,
-    attempt_ids: Collection[str],
-    lease_seconds: float,
-    now: datetime,
-) -> set[str]:
-    """Renew the leases of a worker's running attempts; return those it still holds.
-
-    An attempt that is missing from the answer was rescued by another worker: nothing more may be written for it.
-    """
-    held = connection.execute(
-        attempt.update()
-        .where(
-            attempt.c.attempt_id.in_(attempt_ids),
-            attempt.c.worker_id == worker_id,
-            attempt.c.state == "running",
-        )
-        .values(heartbeat_at=now, lease_expires_at=now + timedelta(seconds=lease_seconds))
-        .returning(attempt.c.attempt_id)
-    )
-    return set(held.scalars())
-
-
-def holds(connection: sa.Connection, worker_id: str, attempt_id: str) -> bool:
-    """Tell whether a worker still holds an attempt; on PostgreSQL, keep it so until the transaction ends."""
-    found = connection.scalar(
-        sa.select(attempt.c.attempt_id)
-        .where(attempt.c.attempt_id == attempt_id, attempt.c.worker_id == worker_id, attempt.c.state == "running")
-        .with_for_update()
-    )
-    return found is not None
-
-
-def end_attempt(connection: sa.Connection, attempt_id: str, worker_id: str, end: AttemptEnd, now: datetime) -> bool:
-    """End a running attempt; False if the worker no longer holds it, and then nothing was written."""
-    usage, error = end.usage, end.error
-    ended = _END_ATTEMPT.run(
-        connection,
-        {
-            "of_attempt": attempt_id,
-            "of_worker": worker_id,
-            "end_state": end.state,
-            "now": now,
-            "wall": usage.wall_seconds,
-            "cpu": usage.cpu_seconds,
-            "peak": usage.peak_memory_bytes,
-            "source": usage.source,
-            "quality": usage.quality,
-            "kind_of_error": error.type if error else None,
-            "message": error.message if error else None,
-            "outputs": {name: each.digest for name, each in end.outputs.items()} or None,
-        },
-    )
-    return ended == 1
-
-
-def store_outputs(
-    connection: sa.Connection,
-    step_run_id: str,
-    attempt_id: str | None,
-    outputs: Mapping[str, Artifact],
-    now: datetime,
-) -> None:
-    """Record what a step run produced, by an attempt or (None) a person; artifacts that are known stay as they are."""
-    made = {each.digest: each for each in outputs.values()}
-    _ADD_ARTIFACT[connection.dialect.name].run_all(
-        connection,
-        [
-            {
-                "digest": digest,
-                "codec": made[digest].codec,
-                "size_bytes": made[digest].size_bytes,
-                "inline": made[digest].inline,
-                "stored_at": now,
-            }
-            for digest in sorted(made)  # two runs lock in one order
-        ],
-    )
-    _ADD_OUTPUT.run_all(
-        connection,
-        [
-            {"step_run_id": step_run_id, "name": name, "digest": each.digest, "attempt_id": attempt_id}
-            for name, each in outputs.items()
-        ],
-    )
-
-
 def of_step(run_id: str, step: str) -> sa.Update:
     """Return an update of a step's own row; of a mapped step, of the whole."""
     return step_run.update().where(step_run.c.run_id == run_id, step_run.c.name == step, step_run.c.map_index == WHOLE)
@@ -363,17 +236,6 @@ def record(
     )
 
 
-def record_cached(connection: sa.Connection, run_id: str, sources: Mapping[str, str], now: datetime) -> None:
-    """Append an event for each step that was taken over, with the run that its outputs are from."""
-    kind = "step.cached"
-    rows = [
-        {"run_id": run_id, "step": step, "kind": kind, "reason": f"the same as in run {source}", "at": now}
-        for step, source in sources.items()
-    ]
-    if rows:
-        connection.execute(event.insert(), rows)
-
-
 def change_plan(connection: sa.Connection, run_id: str, before: Plan, after: Plan, now: datetime) -> None:
     """Let a run go on under another plan of the same shape."""
     connection.execute(run.update().where(run.c.run_id == run_id).values(plan_digest=after.digest))
@@ -415,39 +277,6 @@ _LOCKED = sa.select(
 ).where(run.c.run_id == sa.bindparam("of_run"))
 _LOCK_RUN = Prepared(_LOCKED.with_for_update(key_share=True))
 _TRY_LOCK_RUN = Prepared(_LOCKED.with_for_update(key_share=True, skip_locked=True))
-_END_ATTEMPT = Prepared(
-    attempt.update()
-    .where(
-        attempt.c.attempt_id == sa.bindparam("of_attempt"),
-        attempt.c.worker_id == sa.bindparam("of_worker"),
-        attempt.c.state == "running",
-    )
-    .values(
-        state=sa.bindparam("end_state"),
-        ended_at=sa.bindparam("now"),
-        wall_seconds=sa.bindparam("wall"),
-        cpu_seconds=sa.bindparam("cpu"),
-        peak_memory_bytes=sa.bindparam("peak"),
-        meter_source=sa.bindparam("source"),
-        meter_quality=sa.bindparam("quality"),
-        error_type=sa.bindparam("kind_of_error"),
-        error=sa.bindparam("message"),
-        made=sa.bindparam("outputs"),
-    )
-)
-_ADD_ARTIFACT = {
-    "sqlite": Prepared(
-        sqlite.insert(artifact)
-        .values({name: sa.bindparam(name) for name in ("digest", "codec", "size_bytes", "inline", "stored_at")})
-        .on_conflict_do_nothing()
-    ),
-    "postgresql": Prepared(
-        postgresql.insert(artifact)
-        .values({name: sa.bindparam(name) for name in ("digest", "codec", "size_bytes", "inline", "stored_at")})
-        .on_conflict_do_nothing()
-    ),
-}
-_ADD_OUTPUT = Prepared(_insert(output, "step_run_id", "name", "digest", "attempt_id"))
 _COUNT_DOWN = Prepared(
     step_run.update()
     .where(*_OF_STEP)

@@ -19,7 +19,18 @@ from podium import faults, ids
 from podium.clock import Clock
 from podium.db.engine import Database, Session
 from podium.errors import PodiumError, ServiceUnavailable
-from podium.execution import approvals, assignments, deadlines, liveness, plans, queries, stops, store
+from podium.execution import (
+    approvals,
+    assignments,
+    attempt_store,
+    deadlines,
+    liveness,
+    plans,
+    queries,
+    stops,
+    store,
+    workers,
+)
 from podium.execution.backend import Backend, SeatEnded, SeatLost, SeatNews, SeatWaits
 from podium.execution.channel import Message
 from podium.execution.claiming import Claimer, ClaimFailed
@@ -38,13 +49,14 @@ _LOOK_SECONDS = 0.25
 _NOTICE_SECONDS = 0.01
 """How soon a worker with a free slot notices that others made something ready."""
 _RESCUE_SECONDS = 1.0
+_SIGN_SECONDS = 20.0  # well below what others take for silence
 
 _Ended = tuple[Execution, AttemptEnd]
 
 
 @dataclass(frozen=True)
 class WorkerOptions:
-    """How a worker works: lease length, what it may claim, and where logs and locks lie.
+    """How a worker works: lease length, what it may claim, where logs and locks lie, whether it takes up any run.
 
     A step whose run is stopped has `cancel_grace_seconds` to tidy up.
     """
@@ -55,6 +67,7 @@ class WorkerOptions:
     limits: Limits = field(default_factory=Limits)
     labels: frozenset[str] = frozenset()
     cancel_grace_seconds: float = 10.0
+    for_any_run: bool = True
 
 
 @dataclass
@@ -74,6 +87,7 @@ class Worker:
     _next_look: float = 0.0
     _next_tick: float = 0.0
     _next_rescue: float = 0.0
+    _next_sign: float = 0.0
 
     def __enter__(self) -> Self:
         require_linux()
@@ -83,7 +97,7 @@ class Worker:
         self._news = News(self.observe)
         self._lock = liveness.WorkerLock(self.options.lock_folder, self._worker_id)
         with self._session.write() as connection:
-            store.start_worker(
+            workers.start_worker(
                 connection,
                 self._worker_id,
                 liveness.host_name(),
@@ -92,6 +106,7 @@ class Worker:
                 now,
                 self.backend.capacity,
                 self.options.labels,
+                for_any_run=self.options.for_any_run,
             )
         self._answers = Answers(self.database, self.services, self._worker_id)
         self._threads = ThreadPoolExecutor(self.backend.capacity.slots, thread_name_prefix="service")
@@ -141,6 +156,7 @@ class Worker:
             options.limits,
             options.labels,
             lambda: self.backend.capacity,
+            self.progress.settle_claimable,
             self.clock,
             self.observe,
             only,
@@ -247,6 +263,8 @@ class Worker:
         move = self.progress.end(connection, row, assignment.plan, end, self.clock.now())
         if move is not None:
             self._claimer.went_on(assignment.run.run_id)
+            if assignment.node.cache:
+                self._next_look = 0.0  # equal steps of other runs may have waited for this one
             if move.not_before is not None:
                 wait_seconds = (move.not_before - self.clock.now()).total_seconds()
                 heapq.heappush(self._due, self.clock.monotonic() + wait_seconds)
@@ -329,7 +347,7 @@ class Worker:
         if not self._executions:
             return
         with self._session.write() as connection:
-            held = store.heartbeat(
+            held = attempt_store.heartbeat(
                 connection,
                 self._worker_id,
                 list(self._executions),
@@ -367,12 +385,17 @@ class Worker:
             with self._session.write() as connection:
                 self.progress.end(connection, row, plans.load(connection, row.plan_digest), end, now)
         with self._session.write() as connection:
-            store.end_worker(connection, self._worker_id, now)
+            workers.end_worker(connection, self._worker_id, now)
             happened = self._news.read(connection)
         self._news.show(happened)
 
     def _rescue(self) -> None:
-        self._next_rescue = self.clock.monotonic() + _RESCUE_SECONDS
+        now = self.clock.monotonic()
+        self._next_rescue = now + _RESCUE_SECONDS
+        if now >= self._next_sign:
+            self._next_sign = now + _SIGN_SECONDS
+            with self._session.write() as connection:
+                workers.show_alive(connection, self._worker_id, self.backend.capacity, self.clock.now())
         rescue(self.database, self.progress, self.clock, besides=self._worker_id)
         deadlines.enforce(self.database, self.progress, self.clock)
 

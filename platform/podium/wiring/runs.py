@@ -11,7 +11,6 @@ from podium.dag.plan import Plan
 from podium.errors import ConfigurationError, PodiumError
 from podium.execution.backend import Backend
 from podium.execution.capacity import Capacity, this_machine
-from podium.execution.claims import Limits
 from podium.execution.entities import Happening
 from podium.execution.ray_backend import RayBackend
 from podium.execution.slots import Slots
@@ -72,7 +71,7 @@ def foreground(
     project.require_prices(plan)
     backend = prepared.backend(project.settings.root / file for file in plan.modules)
     _require_capacity(plan, backend.capacity, project.settings.labels)
-    with _worker(project, observe, backend) as worker:
+    with _worker(project, observe, backend, for_any_run=False) as worker:
         yield worker
 
 
@@ -97,11 +96,10 @@ def serving(project: Project, observe: Observer) -> Iterator[Worker]:
     price: every attempt uses both.
     """
     project.require_prices()
-    with (
-        preparation(project) as prepared,
-        _worker(project, observe, prepared.backend(pipeline_files(project.settings.pipelines_folder))) as worker,
-    ):
-        yield worker
+    with preparation(project) as prepared:
+        backend = prepared.backend(pipeline_files(project.settings.pipelines_folder))
+        with _worker(project, observe, backend, for_any_run=True) as worker:
+            yield worker
 
 
 def _backend(project: Project, names: Iterable[str], *, has_stages: bool) -> Backend:
@@ -123,7 +121,7 @@ def _bytes(gib: float | None) -> int | None:
     return None if gib is None else int(gib * 2**30)
 
 
-def _worker(project: Project, observe: Observer, backend: Backend) -> Worker:
+def _worker(project: Project, observe: Observer, backend: Backend, *, for_any_run: bool) -> Worker:
     options = project.settings
     return Worker(
         database=project.database,
@@ -135,8 +133,9 @@ def _worker(project: Project, observe: Observer, backend: Backend) -> Worker:
             log_folder=project.log_folder,
             lock_folder=options.home / "locks",
             cancel_grace_seconds=options.cancel_grace_seconds,
-            limits=Limits(options.pools, options.pipeline_limits, options.model_limits),
+            limits=project.limits,
             labels=frozenset(options.labels),
+            for_any_run=for_any_run,
         ),
         clock=project.clock,
         observe=observe,

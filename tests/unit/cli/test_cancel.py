@@ -5,7 +5,7 @@ import time
 import pytest
 
 from podium.cli import run_acts
-from podium.execution import plans, queries, store
+from podium.execution import plans, queries, workers
 from podium.execution.entities import AttemptEnd, AttemptEndState
 from podium.wiring.project import open_project
 from tests.execution_world import USED, claim_of
@@ -32,7 +32,7 @@ def counting(month: Interval) -> None:
     project = open_project(podium.project)
     now = project.clock.now()
     with project.database.write() as connection:
-        store.start_worker(connection, "w", "elsewhere", 4242, "no.lock", now)
+        workers.start_worker(connection, "w", "elsewhere", 4242, "no.lock", now)
         plan = plans.load(connection, queries.get_run(connection, run_id).plan_digest)
         claim_of(connection, "w", run_id=run_id, limit=1, plan=plan, lease_seconds=600, now=now)
     project.close()
