@@ -175,6 +175,11 @@ def start_worker(
     )
 
 
+def show_life(connection: sa.Connection, worker_id: str, now: datetime) -> None:
+    """Record that a worker is alive."""
+    connection.execute(worker.update().where(worker.c.worker_id == worker_id).values(heartbeat_at=now))
+
+
 def end_worker(connection: sa.Connection, worker_id: str, now: datetime) -> None:
     """Record that a worker ended on its own accord."""
     connection.execute(worker.update().where(worker.c.worker_id == worker_id).values(ended_at=now))

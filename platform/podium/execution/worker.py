@@ -158,7 +158,6 @@ class Worker:
                     self._wait()
                 if only is None:
                     self._news.follow_only({each.assignment.run.run_id for each in self._executions.values()})
-                self._outage.is_over()
             except ServiceUnavailable as error:
                 pause = self._outage.sit_out(error)  # as long as a lease at most
                 with suppress(ServiceUnavailable):  # steps go on, and how their attempts end is kept
@@ -175,17 +174,19 @@ class Worker:
             self._write([])
 
     def _make_up_for_the_outage(self) -> None:
-        """Write the ends that were kept, unless somebody has taken the attempts by now.
+        """Write a sign of life (a full disk can be read), and the ends that were kept, unless the attempts were taken.
 
-        An attempt that the database has and this worker never heard of, because the answer to its claim was cut off,
-        is given back.
+        An attempt that this worker never heard of, because the answer to its claim was cut off, is given back.
         """
+        with self._session.write() as connection:
+            store.show_life(connection, self._worker_id, self.clock.now())
         self._write_ends()
         with self._session.read() as connection:
             rows = queries.running_attempts_of(connection, self._worker_id)
         for row in rows:
             if row.attempt_id not in self._executions:
                 interrupt(self._session, self.progress, self.clock, row)
+        self._outage.is_over()
 
     @property
     def _is_free(self) -> bool:
