@@ -4,7 +4,6 @@ One thread does all of that; it waits on its backend and on timers, never on a s
 run in threads beside it. Only the supervisor writes runs, step runs and attempts.
 """
 
-import heapq
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-
-import sqlalchemy as sa
 
 from podium import faults, ids
 from podium.clock import Clock
@@ -32,10 +29,11 @@ from podium.execution import (
     workers,
 )
 from podium.execution.backend import Backend, SeatEnded, SeatLost, SeatNews, SeatWaits
+from podium.execution.bookkeeping import Bookkeeper
 from podium.execution.channel import Message
-from podium.execution.claiming import Claimer, ClaimFailed
+from podium.execution.claiming import Claimer
 from podium.execution.claims import Limits
-from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Happening, Run
+from podium.execution.entities import Assignment, Happening, Run
 from podium.execution.interrupts import interrupt
 from podium.execution.news import News
 from podium.execution.outage import Outage
@@ -51,8 +49,6 @@ _NOTICE_SECONDS = 0.01
 """How soon a worker with a free slot notices that others made something ready."""
 _RESCUE_SECONDS = 1.0
 _SIGN_SECONDS = 20.0  # well below what others take for silence
-
-_Ended = tuple[Execution, AttemptEnd]
 
 
 @dataclass(frozen=True)
@@ -84,8 +80,6 @@ class Worker:
     observe: Callable[[Happening], None]
     _worker_id: str = ""
     _executions: dict[str, Execution] = field(default_factory=dict)
-    _due: list[float] = field(default_factory=list)  # when what waits may be tried again
-    _next_look: float = 0.0
     _next_tick: float = 0.0
     _next_rescue: float = 0.0
     _next_sign: float = 0.0
@@ -154,7 +148,7 @@ class Worker:
 
     def _work(self, stop: Callable[[], bool], only: str | None) -> None:
         options = self.options
-        self._claimer = Claimer(
+        claimer = Claimer(
             self._worker_id,
             options.lease_seconds,
             options.limits,
@@ -165,7 +159,14 @@ class Worker:
             self.observe,
             only,
         )
-        self._next_look = 0.0
+        self._books = Bookkeeper(
+            self._worker_id,
+            self._session,
+            self.progress,
+            claimer,
+            self._news,
+            self.clock,
+        )
         stopped = False
         while not stopped:
             try:
@@ -177,46 +178,34 @@ class Worker:
                     self._wait()
                 if only is None:
                     self._news.follow_only({each.assignment.run.run_id for each in self._executions.values()})
-                self._outage.is_over()
             except ServiceUnavailable as error:
                 pause = self._outage.sit_out(error)  # as long as a lease at most
                 with suppress(ServiceUnavailable):  # steps go on, and how their attempts end is kept
                     self._listen(pause)
 
     def _claim_what_may_start(self) -> None:
-        if self._is_free and self._should_look():
-            self._next_look = self.clock.monotonic() + _LOOK_SECONDS
-            with self._session.read() as connection:
-                self._claimer.look(connection)
-            if self._claimer:
-                self._write([])
-        while self._is_free and self._claimer.again:
+        if self._is_free and self._books.look(every_seconds=_LOOK_SECONDS):
+            self._write([])
+        while self._is_free and self._books.claimer.again:
             self._write([])
 
     def _make_up_for_the_outage(self) -> None:
-        """Write the ends that were kept, unless somebody has taken the attempts by now.
+        """Write a sign of life (a full disk can be read), and the ends that were kept, unless the attempts were taken.
 
-        An attempt that the database has and this worker never heard of, because the answer to its claim was cut off,
-        is given back.
+        An attempt that this worker never heard of, because the answer to its claim was cut off, is given back.
         """
+        self._show_alive()
         self._write_ends()
         with self._session.read() as connection:
             rows = queries.running_attempts_of(connection, self._worker_id)
         for row in rows:
             if row.attempt_id not in self._executions:
                 interrupt(self._session, self.progress, self.clock, row)
+        self._outage.is_over()
 
     @property
     def _is_free(self) -> bool:
         return len(self._executions) < self.backend.capacity.slots
-
-    def _should_look(self) -> bool:
-        """Tell whether others may have made something ready, or a time has come that was waited for."""
-        now = self.clock.monotonic()
-        come = bool(self._due) and self._due[0] <= now
-        while self._due and self._due[0] <= now:
-            heapq.heappop(self._due)
-        return self._session.others_wrote() or come or now >= self._next_look
 
     def _is_over(self, run_id: str) -> bool:
         """Tell whether a run has ended, or nothing can be done in it before a person decides."""
@@ -225,80 +214,21 @@ class Worker:
                 return True
             return not self._executions and approvals.waits_for_a_person(connection, run_id)
 
-    def _write(self, ends: Sequence[_Ended]) -> None:
-        """End attempts and claim what comes next, in one transaction; then have that executed.
+    def _write(self, ended: Sequence[Execution]) -> None:
+        """Write how attempts ended and claim what comes next; then have that executed.
 
-        Where one end cannot be written, each is written alone, and that one as a failure.
+        One transaction ends them all where nobody writes beside it. Else two that end several could each wait for a row
+        that the other has, of the ledger's sums for instance, so there each ends one.
         """
-        try:
-            claimed, happened = self._write_together(ends)
-        except ClaimFailed as error:
-            self._claimer.failed(error)
-            self._next_look = 0.0
-            self._write(ends)
-            return
-        except ServiceUnavailable:
-            raise
-        except Exception:
-            if not ends:
-                raise
-            claimed, happened = [], []
-            for each in ends:
-                happened += self._write_alone(*each)
-        for execution, _ in ends:
-            self._forget(execution)
-        for assignment in claimed:
-            self._start(assignment)
-        self._news.show(happened)
-
-    def _write_together(self, ends: Sequence[_Ended]) -> tuple[list[Assignment], list[Happening]]:
-        if ends:
-            faults.reach("attempt.before_end")
-        ending = {execution.assignment.attempt_id for execution, _ in ends}
-        running = [each.assignment for attempt_id, each in self._executions.items() if attempt_id not in ending]
-        with self._session.write() as connection:
-            last_event_id = queries.last_event_id(connection)
-            for execution, end in sorted(ends, key=_run_id):  # in the order in which runs are locked
-                self._end(connection, execution, end)
-            claimed = self._claimer.claim(connection, running, map(_run_id, ends))
-            moved = dict.fromkeys([*map(_run_id, ends), *(each.run.run_id for each in claimed)])
-            for run_id in moved:
-                self._news.follow(run_id, last_event_id)
-            happened = self._news.read(connection, moved)
-            if claimed:
-                faults.reach("attempt.before_start")
-        if ends:
-            faults.reach("attempt.after_end")
-        if claimed:
-            faults.reach("attempt.after_start")
-        return claimed, happened
-
-    def _write_alone(self, execution: Execution, end: AttemptEnd) -> list[Happening]:
-        """Write one attempt's end, or that it cannot be written: else it would end one worker after another."""
-        try:
-            with self._session.write() as connection:
-                self._end(connection, execution, end)
-        except ServiceUnavailable:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever it is
-            what = f"its end, {end.state}, could not be written down: {type(error).__name__}: {error}"
-            failure = AttemptError("InternalError", what, retryable=False)
-            with self._session.write() as connection:
-                self._end(connection, execution, AttemptEnd("failed", end.usage, error=failure))
-        with self._session.read() as connection:
-            return self._news.read(connection, [execution.assignment.run.run_id])
-
-    def _end(self, connection: sa.Connection, execution: Execution, end: AttemptEnd) -> None:
-        assignment = execution.assignment
-        row = queries.AttemptRow.of(assignment, self._worker_id)
-        move = self.progress.end(connection, row, assignment.plan, end, self.clock.now())
-        if move is not None:
-            self._claimer.went_on(assignment.run.run_id)
-            if assignment.node.cache:
-                self._next_look = 0.0  # equal steps of other runs may have waited for this one
-            if move.not_before is not None:
-                wait_seconds = (move.not_before - self.clock.now()).total_seconds()
-                heapq.heappush(self._due, self.clock.monotonic() + wait_seconds)
+        for batch in [ended] if self.database.is_sqlite or not ended else [[each] for each in ended]:
+            ends = [(each.assignment, each.unwritten) for each in batch if each.unwritten is not None]
+            claimed = self._books.write(
+                ends, [each.assignment for each in self._executions.values() if each not in batch]
+            )
+            for execution in batch:
+                self._forget(execution)
+            for assignment in claimed:
+                self._start(assignment)
 
     def _start(self, assignment: Assignment) -> None:
         seat = self.backend.place(
@@ -330,9 +260,9 @@ class Worker:
         self._write_ends()
 
     def _write_ends(self) -> None:
-        ends = [(each, each.unwritten) for each in self._executions.values() if each.unwritten is not None]
-        if ends:
-            self._write(ends)
+        ended = [each for each in self._executions.values() if each.unwritten is not None]
+        if ended:
+            self._write(sorted(ended, key=_run_id))  # in the order in which runs are locked
 
     def _take_in(self, news: SeatNews) -> None:
         """Take in what is new of a seat, and keep the end of its attempt, if that is what it means."""
@@ -419,11 +349,14 @@ class Worker:
         self._next_rescue = now + _RESCUE_SECONDS
         if now >= self._next_sign:
             self._next_sign = now + _SIGN_SECONDS
-            with self._session.write() as connection:
-                workers.show_alive(connection, self._worker_id, self.backend.capacity, self.clock.now())
+            self._show_alive()
         rescue(self.database, self.progress, self.clock, besides=self._worker_id)
         deadlines.enforce(self.database, self.progress, self.clock)
 
+    def _show_alive(self) -> None:
+        with self._session.write() as connection:
+            workers.show_alive(connection, self._worker_id, self.backend.capacity, self.clock.now())
 
-def _run_id(ended: _Ended) -> str:
-    return ended[0].assignment.run.run_id
+
+def _run_id(execution: Execution) -> str:
+    return execution.assignment.run.run_id
