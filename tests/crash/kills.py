@@ -13,14 +13,15 @@ from typing import Literal
 import psutil
 
 Part = Literal["tree", "supervisor", "host", "supervisor and host", "slot"]
+Victims = Part | Literal["slots"]
 
 GONE_WITHIN_SECONDS = 2.0
 
 
-def kill(supervisor: int, part: Part | Literal["slots"]) -> None:
+def kill(supervisor: int, part: Victims) -> None:
     """SIGKILL a running `podium run`: all of it at once, or one part alone.
 
-    `slot` is the one in which a held step has started a process, `slots` are all.
+    `slot` is the one in which a held step has started a process, `slots` are all that there are.
     """
     root = psutil.Process(supervisor)
     if part == "tree":
@@ -33,10 +34,27 @@ def kill(supervisor: int, part: Part | Literal["slots"]) -> None:
         slots = host.children()
         at_work = [slot for slot in slots if slot.children()]
         victims = {"host": [host], "supervisor and host": [root, host], "slot": at_work, "slots": slots}[part]
-    assert victims
+    assert victims or part == "slots"
     for victim in victims:
         with suppress(psutil.NoSuchProcess):
             victim.send_signal(signal.SIGKILL)
+
+
+def freeze(supervisor: int) -> list[psutil.Process]:
+    """SIGSTOP a worker with its slot host and its slots, all of it at once; return the slot of a held step."""
+    root = psutil.Process(supervisor)
+    (host,) = [child for child in root.children() if "podium.execution.slot_host" in child.cmdline()]
+    slots = host.children()
+    for process in (root, host, *slots):
+        process.suspend()
+    return [slot for slot in slots if slot.children()]
+
+
+def thaw(supervisor: int) -> None:
+    """Let a frozen worker go on, and its slot host; its slots stay as they are."""
+    root = psutil.Process(supervisor)
+    for process in (root, *root.children()):
+        process.resume()
 
 
 def wait_for_line(process: "subprocess.Popen[str]", words: str) -> bool:
@@ -96,22 +114,29 @@ def at_barrier(home: Path, point: str, seconds: float = 60.0) -> Iterator[None]:
 
 @contextmanager
 def held(root: Path) -> Iterator["Hold"]:
-    """Have the pipeline `counting` stop inside a step, until the block ends."""
+    """Have the pipeline `counting` stop inside a step, until it is let go or the block ends."""
     (root / "hold").touch()
     os.mkfifo(root / "held")
     pipe = os.open(root / "held", os.O_RDONLY | os.O_NONBLOCK)
+    hold = Hold(pipe, root / "hold")
     try:
-        yield Hold(pipe)
+        yield hold
     finally:
         os.close(pipe)
-        (root / "hold").unlink()
+        (root / "held").unlink()
+        hold.let_go()
 
 
 class Hold:
-    """The pipe at which a held step says that it is there."""
+    """The pipe at which a held step says that it is there, and the file for as long as which it stays."""
 
-    def __init__(self, pipe: int) -> None:
+    def __init__(self, pipe: int, file: Path) -> None:
         self._pipe = pipe
+        self._file = file
+
+    def let_go(self) -> None:
+        """Let the step go on, and hold no other."""
+        self._file.unlink(missing_ok=True)
 
     def wait(self, seconds: float = 60.0) -> None:
         """Wait for the step."""

@@ -1,14 +1,16 @@
 """Projects that crash tests run, each with one pipeline, made from a template whose databases exist already."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -21,6 +23,7 @@ from podium.wiring.project import Project
 from tests.crash import checker
 from tests.crash.checker import Record
 
+ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("podium")
 INTERVAL = "2026-03"
 EARLIER = "2026-02"
@@ -28,13 +31,13 @@ _PATIENCE_SECONDS = 120.0
 
 # Two steps run side by side, two one after the other, and one for each of four lists; these are too long to travel
 # inline, so that artifacts are written. With a file `hold` in the project, the second item of `added` starts a process
-# of its own that sleeps, says so at the pipe `held`, and goes on for ever: a kill then lands in the midst of a fan-out
-# and inside a step with descendants, without any guess at the time.
+# of its own that sleeps, says so at the pipe `held`, and waits while there is that file: a kill then lands in the midst
+# of a fan-out and inside a step with descendants, without any guess at the time. `added` leaves a line each time.
 COUNTING = '''\
 """Count."""
 
-import signal
 import subprocess
+import time
 from pathlib import Path
 
 from podium import Interval, pipeline, step
@@ -67,7 +70,10 @@ def added(part: list[int]) -> int:
     if part[0] == 1 and (ROOT / "hold").exists():
         subprocess.Popen(["sleep", "600"])
         (ROOT / "held").write_text("x")
-        signal.pause()
+        while (ROOT / "hold").exists():
+            time.sleep(0.005)
+    with (ROOT / "added").open("a") as file:
+        file.write(f"{part[0]}\\n")
     return sum(part)
 
 
@@ -168,14 +174,29 @@ class CrashProject:
         return self.root / ".podium"
 
     @contextmanager
-    def podium(self, *arguments: str, faults: str = "") -> Iterator["subprocess.Popen[str]"]:
-        """Start `podium` in the project and wait for its end; what it says, and not its slots, is in `stderr`."""
+    def podium(
+        self,
+        *arguments: str,
+        faults: str = "",
+        machine: Mapping[str, str | int] | None = None,
+        lease_seconds: float | None = None,
+    ) -> Iterator["subprocess.Popen[str]"]:
+        """Start `podium` in the project and wait for its end; what it says, and not its slots, is in `stderr`.
+
+        `machine` is what altered.py takes: what is strange about the machine that it runs on.
+        """
         environment = {name: value for name, value in os.environ.items() if not name.startswith("PODIUM_")}
         environment |= {"PODIUM_HOME": str(self.home), "PODIUM_FAULTS": faults, "PODIUM_SLOTS": "2"}
+        if lease_seconds is not None:
+            environment["PODIUM_LEASE_SECONDS"] = str(lease_seconds)
+        command: list[str | Path] = [COMMAND]
+        if machine is not None:
+            environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), environment.get("PYTHONPATH", "")])
+            command = [sys.executable, "-m", "tests.crash.altered", json.dumps(dict(machine))]
         if self.database_url:
             environment["PODIUM_DATABASE_URL"] = self.database_url
         process = subprocess.Popen(
-            [COMMAND, *arguments],
+            [*command, *arguments],
             cwd=self.root,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -190,13 +211,21 @@ class CrashProject:
                 process.kill()
                 raise
 
-    def go_on(self, interval: str = INTERVAL, *, faults: str = "") -> AbstractContextManager["subprocess.Popen[str]"]:
-        """Do what a person does next: run the pipeline, or resume its run where that has failed."""
+    def go_on(self, interval: str = INTERVAL, **options: Any) -> AbstractContextManager["subprocess.Popen[str]"]:
+        """Do what a person does next: run the pipeline, or resume its run where that has failed or was cancelled."""
         with self.opened() as project, project.database.read() as connection:
-            failed = queries.list_runs(connection, state="failed")
-        if failed:
-            return self.podium("runs", "resume", failed[0], "--reason", "try again", faults=faults)
-        return self.podium("run", self.template.pipeline, "--for", interval, faults=faults)
+            stands = [run for state in ("failed", "cancelled") for run in queries.list_runs(connection, state=state)]
+        if stands:
+            return self.podium("runs", "resume", stands[0], "--reason", "try again", **options)
+        return self.podium("run", self.template.pipeline, "--for", interval, **options)
+
+    def leave_to_a_worker(self, interval: str = INTERVAL) -> str:
+        """Put a run on record that a `podium worker` is to execute; return its id."""
+        with self.podium("run", self.template.pipeline, "--for", interval, "--detach") as detaching:
+            _, said = detaching.communicate(timeout=_PATIENCE_SECONDS)
+        assert detaching.returncode == 0, said
+        with self.opened() as project, project.database.read() as connection:
+            return queries.list_runs(connection)[0]
 
     def finish(self, interval: str = INTERVAL) -> None:
         """Go on, undisturbed, until the run has ended; AssertionError with all that was said unless it succeeded."""

@@ -15,7 +15,15 @@ from podium import faults
 from tests.crash import projects, scenarios
 from tests.crash.kills import Part
 from tests.crash.projects import Template
-from tests.crash.scenarios import ACT_POINTS, CANARY_POINTS, COLLECTION_POINTS, MODEL_POINTS, RUN_POINTS
+from tests.crash.scenarios import (
+    ACT_POINTS,
+    CANARY_POINTS,
+    CANCEL_POINTS,
+    COLLECTION_POINTS,
+    MODEL_POINTS,
+    RUN_POINTS,
+    STOP_POINTS,
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +37,8 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Template:
 
 
 def test_every_point_is_one_that_something_dies_at() -> None:
-    assert {*RUN_POINTS, *ACT_POINTS, *MODEL_POINTS, *CANARY_POINTS, *COLLECTION_POINTS} == faults.POINTS
+    points = {*RUN_POINTS, *STOP_POINTS, *ACT_POINTS, *MODEL_POINTS, *CANARY_POINTS, *COLLECTION_POINTS}
+    assert points == faults.POINTS
 
 
 def test_a_run_that_dies_at_every_point_ends_as_if_nothing_had_happened(
@@ -38,6 +47,14 @@ def test_a_run_that_dies_at_every_point_ends_as_if_nothing_had_happened(
     # The last deaths each come after one more attempt's end, so that the very last ones' are an item's.
     points = [*RUN_POINTS, *["attempt.after_end"] * 3]
     assert scenarios.one_after_the_other(counting.project(tmp_path / "project", database_url), points) == []
+
+
+def test_a_worker_that_dies_while_it_stops_leaves_nothing_to_clean_up(counting: Template, tmp_path: Path) -> None:
+    assert scenarios.worker_stopped(counting.project(tmp_path / "project"), STOP_POINTS) == []
+
+
+def test_a_command_that_dies_while_it_cancels_or_resumes_has_done_so_or_not(counting: Template, tmp_path: Path) -> None:
+    assert scenarios.cancelled(counting.project(tmp_path / "project"), CANCEL_POINTS) == []
 
 
 @pytest.mark.parametrize("part", get_args(Part))

@@ -41,6 +41,10 @@ def worker() -> None:
 def _say(project: "Project", happening: "Happening") -> None:
     """Log what happens in runs that this worker has a part in."""
     reason = f": {happening.reason}" if happening.reason else ""
+    if happening.kind.startswith("database."):
+        back = happening.kind == "database.back"
+        _log(project, "the database answers again" if back else f"waits for the database, as long as a lease{reason}")
+        return
     match happening.kind.split("."):
         case "run", "started":
             text = f"of {_label(project, happening.run_id)} started"

@@ -30,6 +30,10 @@ _LIBPQ_OPTIONS = {
     "application_name": "podium",
 }
 
+_IDLE_IN_TRANSACTION = "idle_in_transaction_session_timeout"
+_IDLE_IN_TRANSACTION_MILLISECONDS = 30_000
+"""After so long PostgreSQL ends a session whose process is frozen amid a transaction: others wait for its locks."""
+
 
 class Database:
     """The one door to the database.
@@ -230,14 +234,17 @@ def _postgresql(url: sa.URL, shown: str) -> sa.Engine:
             "Run pip install 'podium[postgres]'."
         ) from None
 
-    def check_version(connection: Any, record: object) -> None:
+    def prepare(connection: Any, record: object) -> None:
         del record
         refusal = database_errors.too_old(connection.info.server_version, shown)
         if refusal:
             connection.close()
             raise refusal
+        if _IDLE_IN_TRANSACTION not in str(url.query.get("options", "")):
+            connection.execute(f"SET {_IDLE_IN_TRANSACTION} = {_IDLE_IN_TRANSACTION_MILLISECONDS}")
+            connection.commit()
 
-    sa.event.listen(engine, "connect", check_version)
+    sa.event.listen(engine, "connect", prepare)
     return engine
 
 

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from podium import faults
 from podium.clock import Clock
 from podium.db.engine import Database
 from podium.errors import DefinitionError
@@ -45,4 +46,7 @@ def _lose(database: Database, progress: Progress, worker: WorkerRow, attempt: At
             plan = plans.load(connection, attempt.plan_digest)
         except DefinitionError:
             return False  # a worker of the version that stored the plan rescues it
-        return progress.end(connection, attempt, plan, end, now) is not None
+        lost = progress.end(connection, attempt, plan, end, now) is not None
+        faults.reach("rescue.before_commit")
+    faults.reach("rescue.after_commit")
+    return lost

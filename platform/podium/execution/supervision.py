@@ -15,7 +15,8 @@ from podium.execution.stops import Stop
 class Execution:
     """An attempt on its seat; every `now` is of the monotonic clock, in seconds.
 
-    `ending` is an end that the supervisor has decided on; it is written when the seat's process is gone.
+    `ending` is an end that the supervisor has decided on; it is written when the seat's process is gone. `unwritten` is
+    how it ended, where the database did not take that yet.
     """
 
     assignment: Assignment
@@ -26,6 +27,7 @@ class Execution:
     ending: AttemptEnd | None = None
     asked: AttemptError | None = None
     kill_at: float = math.inf
+    unwritten: AttemptEnd | None = None
 
     def look(self, now: float) -> None:
         """Sample what it uses; past its time or its memory, decide its end."""
@@ -83,7 +85,7 @@ class Execution:
 
     def end_cut_short(self, now: float) -> AttemptEnd:
         """Return the end of an attempt whose worker stops."""
-        return self.ending or AttemptEnd("cancelled", self.usage(now))
+        return self.unwritten or self.ending or AttemptEnd("cancelled", self.usage(now))
 
     def _sample(self) -> None:
         seen = self.seat.sample()

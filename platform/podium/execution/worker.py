@@ -8,6 +8,7 @@ import heapq
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -25,7 +26,6 @@ from podium.execution import (
     attempt_store,
     deadlines,
     liveness,
-    plans,
     queries,
     stops,
     store,
@@ -36,8 +36,9 @@ from podium.execution.channel import Message
 from podium.execution.claiming import Claimer, ClaimFailed
 from podium.execution.claims import Limits
 from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Happening, Run
-from podium.execution.meter import Usage
+from podium.execution.interrupts import interrupt
 from podium.execution.news import News
+from podium.execution.outage import Outage
 from podium.execution.processes import require_linux
 from podium.execution.progress import Progress
 from podium.execution.questions import Answers, Service
@@ -95,6 +96,7 @@ class Worker:
         self._worker_id = ids.new_id(now)
         self._session = Session(self.database)
         self._news = News(self.observe)
+        self._outage = Outage(self.clock, self.options.lease_seconds, self.observe)
         self._lock = liveness.WorkerLock(self.options.lock_folder, self._worker_id)
         with self._session.write() as connection:
             workers.start_worker(
@@ -108,6 +110,8 @@ class Worker:
                 self.options.labels,
                 for_any_run=self.options.for_any_run,
             )
+            faults.reach("worker.before_start")
+        faults.reach("worker.after_start")
         self._answers = Answers(self.database, self.services, self._worker_id)
         self._threads = ThreadPoolExecutor(self.backend.capacity.slots, thread_name_prefix="service")
         self.backend.start()
@@ -162,18 +166,45 @@ class Worker:
             only,
         )
         self._next_look = 0.0
-        while not stop():
-            if self._is_free and self._should_look():
-                self._next_look = self.clock.monotonic() + _LOOK_SECONDS
-                with self._session.read() as connection:
-                    self._claimer.look(connection)
-                if self._claimer:
-                    self._write([])
-            while self._is_free and self._claimer.again:
+        stopped = False
+        while not stopped:
+            try:
+                if self._outage.goes_on:
+                    self._make_up_for_the_outage()
+                stopped = stop()
+                if not stopped:
+                    self._claim_what_may_start()
+                    self._wait()
+                if only is None:
+                    self._news.follow_only({each.assignment.run.run_id for each in self._executions.values()})
+                self._outage.is_over()
+            except ServiceUnavailable as error:
+                pause = self._outage.sit_out(error)  # as long as a lease at most
+                with suppress(ServiceUnavailable):  # steps go on, and how their attempts end is kept
+                    self._listen(pause)
+
+    def _claim_what_may_start(self) -> None:
+        if self._is_free and self._should_look():
+            self._next_look = self.clock.monotonic() + _LOOK_SECONDS
+            with self._session.read() as connection:
+                self._claimer.look(connection)
+            if self._claimer:
                 self._write([])
-            self._wait()
-            if only is None:
-                self._news.follow_only({each.assignment.run.run_id for each in self._executions.values()})
+        while self._is_free and self._claimer.again:
+            self._write([])
+
+    def _make_up_for_the_outage(self) -> None:
+        """Write the ends that were kept, unless somebody has taken the attempts by now.
+
+        An attempt that the database has and this worker never heard of, because the answer to its claim was cut off,
+        is given back.
+        """
+        self._write_ends()
+        with self._session.read() as connection:
+            rows = queries.running_attempts_of(connection, self._worker_id)
+        for row in rows:
+            if row.attempt_id not in self._executions:
+                interrupt(self._session, self.progress, self.clock, row)
 
     @property
     def _is_free(self) -> bool:
@@ -284,9 +315,7 @@ class Worker:
         timeout = _NOTICE_SECONDS if self._is_free else _TICK_SECONDS
         if self._executions:
             timeout = min(timeout, max(0.0, self._next_tick - now))
-        ends = [ended for news in self.backend.wait(timeout) if (ended := self._take_in(news)) is not None]
-        if ends:
-            self._write(ends)
+        self._listen(timeout)
         now = self.clock.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + _TICK_SECONDS
@@ -294,47 +323,45 @@ class Worker:
         if now >= self._next_rescue:
             self._rescue()
 
-    def _take_in(self, news: SeatNews) -> _Ended | None:
-        """Take in what is new of a seat; return the end of its attempt, if that is what it means."""
+    def _listen(self, timeout_seconds: float) -> None:
+        """Take in all that is new of seats, and write how attempts ended, which is kept until the database takes it."""
+        for news in list(self.backend.wait(timeout_seconds)):  # all of it: what is not taken in now is never told again
+            self._take_in(news)
+        self._write_ends()
+
+    def _write_ends(self) -> None:
+        ends = [(each, each.unwritten) for each in self._executions.values() if each.unwritten is not None]
+        if ends:
+            self._write(ends)
+
+    def _take_in(self, news: SeatNews) -> None:
+        """Take in what is new of a seat, and keep the end of its attempt, if that is what it means."""
         execution = self._executions.get(news.seat.attempt_id or "")
-        if execution is None:
-            return None  # of an attempt this worker no longer holds
+        if execution is None or execution.unwritten is not None:
+            return  # of an attempt this worker no longer holds, or one whose end is known
         now = self.clock.monotonic()
         if isinstance(news, SeatEnded):
-            return execution, execution.end_of_dead_process(news.status, now)
-        if isinstance(news, SeatLost):
-            return execution, execution.end_lost(news.reason, now - news.silent_seconds)
-        if isinstance(news, SeatWaits):
-            self._record_wait(execution.assignment, news.reason)
-            return None
-        return self._hear(execution, news.message)
-
-    def _hear(self, execution: Execution, said: Message) -> _Ended | None:
-        if said["type"] == "service":
-            self._threads.submit(self._answer, execution, said)
-            return None
-        if said["attempt_id"] != execution.seat.attempt_id:
-            return None  # of an attempt that ended before, told by a process it had forked
-        if said["recycle"]:
-            execution.seat.end()
-        return execution, execution.end_told(said)
+            execution.unwritten = execution.end_of_dead_process(news.status, now)
+        elif isinstance(news, SeatLost):
+            execution.unwritten = execution.end_lost(news.reason, now - news.silent_seconds)
+        elif isinstance(news, SeatWaits):
+            with suppress(ServiceUnavailable):  # what it waits for is told as long as the database listens
+                self._record_wait(execution.assignment, news.reason)
+        elif news.message["type"] == "service":
+            self._threads.submit(self._answer, execution, news.message)
+        elif news.message["attempt_id"] == execution.seat.attempt_id:  # else told by a process that one before forked
+            if news.message["recycle"]:
+                execution.seat.end()
+            execution.unwritten = execution.end_told(news.message)
 
     def _answer(self, execution: Execution, question: Message) -> None:
         """Answer a stage's question, in a thread."""
         execution.seat.answer(self._answers.answer(execution.assignment, question))
 
-    def _record_wait(self, assignment: Assignment, reason: str) -> None:
-        run_id = assignment.run.run_id
+    def _record_wait(self, of: Assignment, reason: str) -> None:
+        run_id, now = of.run.run_id, self.clock.now()
         with self._session.write() as connection:
-            store.record(
-                connection,
-                run_id,
-                "attempt.waiting",
-                self.clock.now(),
-                step=assignment.label,
-                number=assignment.number,
-                reason=reason,
-            )
+            store.record(connection, run_id, "attempt.waiting", now, step=of.label, number=of.number, reason=reason)
             happened = self._news.read(connection, [run_id])
         self._news.show(happened)
 
@@ -357,6 +384,8 @@ class Worker:
             runs = {each.assignment.run.run_id for each in self._executions.values()}
             stopped = stops.stops_of(connection, runs)
             happened = self._news.read(connection)
+            faults.reach("heartbeat.before_commit")
+        faults.reach("heartbeat.after_commit")
         for attempt_id, execution in list(self._executions.items()):
             if attempt_id not in held:
                 execution.seat.end()
@@ -374,19 +403,15 @@ class Worker:
         """End what still runs by the database's account, which also knows a claim that an interrupt cut short."""
         with self._session.read() as connection:
             rows = queries.running_attempts_of(connection, self._worker_id)
-        now = self.clock.now()
         for row in rows:
             execution = self._executions.get(row.attempt_id)
-            if execution is not None:
-                end = execution.end_cut_short(self.clock.monotonic())
-            else:
-                wall_seconds = max(0.0, (now - row.started_at).total_seconds())
-                end = AttemptEnd("cancelled", Usage(wall_seconds, None, None, source="clock", quality="missing"))
-            with self._session.write() as connection:
-                self.progress.end(connection, row, plans.load(connection, row.plan_digest), end, now)
+            end = None if execution is None else execution.end_cut_short(self.clock.monotonic())
+            interrupt(self._session, self.progress, self.clock, row, end)
         with self._session.write() as connection:
-            workers.end_worker(connection, self._worker_id, now)
+            workers.end_worker(connection, self._worker_id, self.clock.now())
             happened = self._news.read(connection)
+            faults.reach("worker.before_end")
+        faults.reach("worker.after_end")
         self._news.show(happened)
 
     def _rescue(self) -> None:

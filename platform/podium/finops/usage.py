@@ -106,15 +106,20 @@ def billed(usage: UsageRecord) -> tuple[Quantity, ...]:
     Use beyond the reservation is not billed and use below it is not credited: both show as efficiency.
     A resource of which nothing was reserved is left out.
     """
+    return quantities(usage.wall_seconds, usage.cpu, usage.memory_bytes, usage.gpu)
+
+
+def quantities(wall_seconds: float, cpu: float, memory_bytes: int, gpu: int) -> tuple[Quantity, ...]:
+    """Return what a reservation of so many cores, bytes and devices comes to over a wall time."""
     # Through str, because a float's shortest text is the number that its author wrote: 0.1 is a tenth.
-    wall_seconds = Fraction(str(usage.wall_seconds))
+    seconds = Fraction(str(wall_seconds))
     reserved = (
-        (CPU, Fraction(str(usage.cpu))),
-        (MEMORY, Fraction(usage.memory_bytes, BYTES_PER_GIB)),
-        (GPU, Fraction(usage.gpu)),
+        (CPU, Fraction(str(cpu))),
+        (MEMORY, Fraction(memory_bytes, BYTES_PER_GIB)),
+        (GPU, Fraction(gpu)),
     )
     return tuple(
-        Quantity(resource, quantised(reservation * wall_seconds, QUANTITY_SCALE))
+        Quantity(resource, quantised(reservation * seconds, QUANTITY_SCALE))
         for resource, reservation in reserved
         if reservation > 0
     )

@@ -188,7 +188,14 @@ def test_an_empty_postgresql_asks_for_the_upgrade_and_works_after_it(podium: InP
     again = podium("db", "upgrade", PODIUM_DATABASE_URL=url)
     assert (again.code, "nothing to do" in again.out) == (0, True)
     document = podium("db", "check", "--json", PODIUM_DATABASE_URL=url).document
-    assert document == {"ok": True, "revision": migrate.HEAD, "needed": migrate.HEAD, "problem": None}
+    assert document == {
+        "ok": True,
+        "revision": migrate.HEAD,
+        "needed": migrate.HEAD,
+        "problem": None,
+        "violations": [],
+        "warnings": [],
+    }
     assert podium("runs", "list", "--json", PODIUM_DATABASE_URL=url).document == []
 
 
