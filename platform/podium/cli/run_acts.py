@@ -113,7 +113,7 @@ def rerun(
     detach: Detach = False,
     as_json: Json = False,
 ) -> None:
-    """Start a new run of the same interval, with other parameters maybe.
+    """Start a new run of an earlier one's interval.
 
     Parameters that are not given are as they were. `podium runs show` names the run that it is a rerun of.
 
