@@ -222,13 +222,13 @@ class Worker:
         """
         for batch in [ended] if self.database.is_sqlite or not ended else [[each] for each in ended]:
             ends = [(each.assignment, each.unwritten) for each in batch if each.unwritten is not None]
-            claimed = self._books.write(
-                ends, [each.assignment for each in self._executions.values() if each not in batch]
-            )
+            running = [each.assignment for each in self._executions.values() if each not in batch]
+            claimed, happened = self._books.write(ends, running)
             for execution in batch:
                 self._forget(execution)
             for assignment in claimed:
                 self._start(assignment)
+            self._news.show(happened)
 
     def _start(self, assignment: Assignment) -> None:
         seat = self.backend.place(
