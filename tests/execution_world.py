@@ -1,7 +1,10 @@
 """What the execution tests share: plans made by hand, runs moved by hand, and small projects run for real."""
 
+import importlib.util
 import json
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,10 +19,9 @@ from podium.dag.parameters import bind_parameters
 from podium.dag.plan import RESULT, Input, Plan, Reference, Resources, StepNode
 from podium.db.engine import Database
 from podium.db.schema import attempt, ledger_entry, metadata
-from podium.execution import claims, inspection, outputs, plans, queries, store
-from podium.execution.artifacts import Artifact, ArtifactStore
+from podium.execution import attempt_store, claims, inspection, outputs, plans, queries, workers
+from podium.execution.artifacts import Artifact
 from podium.execution.claims import Claim
-from podium.execution.codecs import Codecs
 from podium.execution.entities import Actor, AttemptEnd, AttemptEndState, AttemptError, Run
 from podium.execution.items import WHOLE, item_name, parse_item
 from podium.execution.meter import Usage
@@ -35,7 +37,7 @@ from podium.finops.reconciliation import reconcile
 from podium.ids import digest_bytes
 from podium.registry.store import run_outcome
 from podium.wiring.documents import run_document
-from podium.wiring.plans import load_plans
+from podium.wiring.plans import load_plans, validator
 from podium.wiring.project import LedgerAdapter, Project, open_project
 from podium.wiring.runs import Observer, foreground
 
@@ -121,13 +123,26 @@ class HandWorker:
     def worker(self, worker_id: str, host: str = "elsewhere") -> str:
         """Record a worker; `elsewhere` is a host whose locks cannot be looked at."""
         with self.database.write() as connection:
-            path = str(self.folder / f"{worker_id}.lock")
-            store.start_worker(connection, worker_id, host, 4242, path, self.clock.now())
+            self.worker_in(connection, worker_id, host)
         return worker_id
 
+    def worker_in(self, connection: sa.Connection, worker_id: str, host: str = "elsewhere") -> None:
+        """Record a worker in an open transaction."""
+        path = str(self.folder / f"{worker_id}.lock")
+        workers.start_worker(connection, worker_id, host, 4242, path, self.clock.now())
+
+    def attempt(self, connection: sa.Connection, attempt_id: str) -> queries.AttemptRow:
+        """A running attempt's row."""
+        row = queries.running_attempt(connection, attempt_id)
+        assert row is not None
+        return row
+
     def claim(self, run: Run, worker_id: str = "w", limit: int = 100) -> list[Claim]:
-        """Claim what may start."""
+        """Claim what may start; what of it has an equal result is taken over."""
         with self.database.write() as connection:
+            plan, now = self.plan(connection, run), self.clock.now()
+            if any(each.cache for each in plan.steps):
+                return self._claim_one_by_one(connection, worker_id, run, plan, limit, now)
             return claim_of(
                 connection,
                 worker_id,
@@ -137,6 +152,27 @@ class HandWorker:
                 lease_seconds=self.lease_seconds,
                 now=self.clock.now(),
             )
+
+    def _claim_one_by_one(
+        self, connection: sa.Connection, worker_id: str, run: Run, plan: Plan, limit: int, now: datetime
+    ) -> list[Claim]:
+        made: list[Claim] = []
+        busy: set[str] = set()
+        locked = claims.lock(connection, run.run_id, plan)
+        while locked is not None and len(made) < limit:
+            wanted = claims.candidates(connection, run.run_id, now, 1, besides=busy)
+            if not wanted:
+                break
+            cached = plan.step(wanted[0].step).cache
+            settled = self.progress.settle_claimable(connection, plan, wanted[0], now) if cached else "execute"
+            if settled == "execute":
+                made += claims.claim(
+                    connection, worker_id, locked, wanted, plan, lease_seconds=self.lease_seconds, now=now
+                )
+                locked = claims.lock(connection, run.run_id, plan)
+            elif settled == "busy":
+                busy.add(wanted[0].step)
+        return made
 
     def end(
         self,
@@ -234,10 +270,13 @@ def check_books(database: Database) -> None:
         found = [*inspection.violations(connection), *audit.violations(connection)]
         broken = [str(each) for each in found if each.severity == "broken"]
         assert broken == [], broken
-        ended = connection.scalars(sa.select(attempt.c.attempt_id).where(attempt.c.ended_at.is_not(None))).all()
+        columns = attempt.c.attempt_id, attempt.c.reserved_gpu
+        ended = connection.execute(sa.select(*columns).where(attempt.c.ended_at.is_not(None))).all()
         entries = connection.execute(sa.select(ledger_entry.c.attempt_id, ledger_entry.c.resource)).all()
         checks = reconcile(connection).checks
-    expected = sorted((attempt_id, resource) for attempt_id in ended for resource in ("cpu", "memory"))
+    expected = sorted(
+        (attempt_id, resource) for attempt_id, gpu in ended for resource in ("cpu", "memory", *(["gpu"] if gpu else []))
+    )
     assert sorted(tuple(entry) for entry in entries) == expected
     assert [check for check in checks if not check.ok] == []
 
@@ -284,7 +323,7 @@ class FlowProject:
     def start(self, parameters: Mapping[str, Any] | None = None) -> Run:
         """Start the run of the day, or find it."""
         plan = self.plan()
-        bound = bind_parameters(plan, dict(parameters or {}))
+        bound = bind_parameters(plan, dict(parameters or {}), validate=validator(self.project))
         return self.project.execution.start(plan, DAY, parameters=bound, actor=ACTOR)
 
     def execute(self, run: Run, observe: Observer = lambda _: None) -> dict[str, Any]:
@@ -306,12 +345,11 @@ class FlowProject:
         """A run's document, the books checked."""
         check_books(self.project.database)
         with self.project.database.read() as connection:
-            return run_document(connection, run.run_id)
+            return run_document(connection, run.run_id, self.project.clock.now())
 
     def value(self, document: Mapping[str, Any], step: str) -> Any:
         """What a step of a run returned; of a list that is stored item by item, the list."""
-        options = self.project.settings
-        artifacts = ArtifactStore(options.artifact_folder, Codecs(options.trusted_types))
+        artifacts = self.project.artifacts
         with self.project.database.read() as connection:
             plan = plans.load(connection, queries.get_run(connection, document["run_id"]).plan_digest)
             name, index = parse_item(step)
@@ -321,7 +359,7 @@ class FlowProject:
 
     def log(self, document: Mapping[str, Any], step: str, number: int = 1) -> str:
         """The log of an attempt."""
-        name = store.log_name(document["run_id"], step, number)
+        name = attempt_store.log_name(document["run_id"], step, number)
         return (self.project.log_folder / name).read_text()
 
 
@@ -349,6 +387,21 @@ def only(document: dict[str, Any], step: str = "it") -> dict[str, Any]:
     """The one attempt of a step."""
     (found,) = attempts(document, step)
     return dict(found)
+
+
+@contextmanager
+def loaded(path: Path) -> Iterator[Any]:
+    """The module of a pipeline file, loaded here under its name in a slot, by which values name their classes."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise AssertionError(f"{path} is no Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+        yield module
+    finally:
+        del sys.modules[path.stem]
 
 
 def is_gone(process_id: int) -> bool:

@@ -105,7 +105,10 @@ def _six_days(platform: ScrapedPlatform) -> None:
     day(to="4 20:00")
     assert World(platform.database, platform.registry, platform.clock, "flight_delay").rollback().applied
     day(to="4 22:00")
-    unclear = platform.retrain(ARRIVALS, train_minutes=3)
+    unclear = platform.begin(ARRIVALS)  # its worker dies, and another validates
+    platform.work(unclear, "validate", minutes=1, state="lost")
+    platform.work(unclear, "validate", minutes=3)
+    platform.work(unclear, "train", minutes=3)
     platform.judge(unclear, "arrival_delay", "insufficient")
     platform.work(unclear, "judge", minutes=1)
 

@@ -55,9 +55,9 @@ class Scraped:
 
 def exporter_of(database: Database, clock: Clock | None = None) -> tuple[Exporter, BooksWatch]:
     """An exporter of the database, and what watches its books when told to."""
-    failures = Failures(known_collectors())
-    watch = BooksWatch(lambda: database, clock or FakeClock(NOON), failures)
-    return Exporter(lambda: database, watch, failures), watch
+    failures, clock = Failures(known_collectors()), clock or FakeClock(NOON)
+    watch = BooksWatch(lambda: database, clock, failures)
+    return Exporter(lambda: database, clock, watch, failures), watch
 
 
 def scrape(database: Database) -> Scraped:

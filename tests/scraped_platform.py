@@ -18,7 +18,7 @@ from podium.canary.plan import CanaryPlan, Phase
 from podium.canary.replay import ReplayTraffic
 from podium.dag.interval import Interval
 from podium.dag.plan import Plan, Resources
-from podium.db.schema import ledger_entry
+from podium.db.schema import ledger_entry, worker
 from podium.execution import queries
 from podium.execution.claims import Claim
 from podium.execution.entities import AttemptEnd, AttemptEndState, AttemptError, AttemptUsage, Run
@@ -107,11 +107,12 @@ class ScrapedPlatform(HandWorker):
         )
         self.failures = Failures(known_collectors())
         self.books = BooksWatch(lambda: self.database, self.clock, self.failures)
-        self.exporter = Exporter(lambda: self.database, self.books, self.failures)
+        self.exporter = Exporter(lambda: self.database, self.clock, self.books, self.failures)
         self.reachable = True
         self.samples: list[str] = []
         self._days = itertools.count()
         self.worker("w")
+        self._live(slots=4)
 
     def advance(self, *, to: str | None = None, minutes: float = 0.0) -> None:
         """Let time pass, so many minutes or until `day hh:mm` (days from 0), and be scraped meanwhile."""
@@ -246,7 +247,13 @@ class ScrapedPlatform(HandWorker):
         entries = sa.select(ledger_entry.c.attempt_id).where(ledger_entry.c.run_id == run.run_id)
         return list(connection.scalars(entries.distinct()))
 
+    def _live(self, **facts: object) -> None:
+        """Let the worker tell that it is alive, and what else it says of itself."""
+        with self.database.write() as connection:
+            connection.execute(worker.update().values(heartbeat_at=self.clock.now(), **facts))
+
     def _scrape(self) -> None:
+        self._live()
         at = f"{self.clock.now().timestamp():.0f}"
         self.samples.append(f"up{{{TARGET}}} {self.reachable:d} {at}")
         if not self.reachable:

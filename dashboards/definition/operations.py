@@ -2,6 +2,7 @@
 
 from dashboards.definition.gains import gained, share
 from dashboards.definition.panels import (
+    ATTEMPT_ENDS,
     CANARY_ENDS,
     ENDS,
     GATE_VERDICTS,
@@ -25,6 +26,8 @@ ACTS = "acts"
 
 _ENDED = "podium_run_duration_seconds_count"
 _SECONDS = "podium_run_duration_seconds_sum"
+_ATTEMPTS_ENDED = "podium_attempts_total"
+_CLAIM = "podium_claim_latency_seconds"
 
 _UP = Panel(
     "Podium's server",
@@ -68,19 +71,94 @@ _OPEN_STEPS = Panel(
 
 _OLDEST_READY = Panel(
     "Longest wait for a worker",
-    "How long the oldest ready step run has been waiting; 0 if none is ready. Over 15 minutes: too few workers, or "
-    "none. `podium worker` starts one.",
+    "How long the oldest step run that may start has been waiting, retries from when their time has come; 0 if none "
+    "may. Over 15 minutes: too few workers, or none. `podium worker` starts one.",
     "stat",
     "s",
     (
         Query(
-            f"max(time() - podium_oldest_ready_step_timestamp_seconds{{{PIPELINE}}})\n"
+            f"clamp_min(max(time() - podium_oldest_ready_step_timestamp_seconds{{{PIPELINE}}}), 0)\n"
             f'or (sum(podium_step_runs_open{{{PIPELINE}, state="ready"}}) == 0)',
             "waiting",
         ),
     ),
     width=4,
     thresholds=(Threshold(0, "green"), Threshold(900, "red")),
+)
+
+_WORKERS = Panel(
+    "Workers",
+    "Workers that are alive and take up any run. One of another host counts until its last lease has run out, or until "
+    "it was silent for a minute.",
+    "stat",
+    "short",
+    (Query("sum(podium_workers)", "workers"),),
+    width=4,
+    height=6,
+    none="no worker, or no data",
+)
+
+_SLOTS = Panel(
+    "Slots that are busy",
+    "Attempts that run / slots of the living workers of a host. At 100 % whatever else may start has to wait.",
+    "bars",
+    "percentunit",
+    (
+        Query(
+            "sum by (host) (podium_worker_slots_busy) / (sum by (host) (podium_worker_slots) > 0)",
+            "{{host}}",
+        ),
+    ),
+    width=5,
+    height=6,
+    none="no worker, or no data",
+    most=1,
+)
+
+_ATTEMPTS = Panel(
+    "Attempts that ended in this range",
+    "By state, attempts of open runs included; a lost one is one whose worker died. `podium runs events RUN` names it.",
+    "bars",
+    "short",
+    (Query(gained(_ATTEMPTS_ENDED, PIPELINE, ("state",)), "{{state}}"),),
+    width=5,
+    height=6,
+    colours=ATTEMPT_ENDS,
+)
+
+_LATENCY = Panel(
+    "Mean wait for a worker",
+    "From when a step run could start until a worker claimed it, over the attempts that ended in this range.",
+    "bars",
+    "s",
+    (
+        Query(
+            share(
+                gained(f"{_CLAIM}_sum", PIPELINE, ("pipeline",)),
+                gained(f"{_CLAIM}_count", PIPELINE, ("pipeline",)),
+            ),
+            "{{pipeline}}",
+        ),
+    ),
+    width=5,
+    height=6,
+    none="no attempt ended, or no data",
+)
+
+_SLOWEST = Panel(
+    "95 % of claims came within",
+    "Estimated between the histogram's bounds: 10 ms, 0.1, 1, 10, 60, 600, 3600 s.",
+    "bars",
+    "s",
+    (
+        Query(
+            "histogram_quantile(0.95,\n" + gained(f"{_CLAIM}_bucket", PIPELINE, ("pipeline", "le")) + "\n)",
+            "{{pipeline}}",
+        ),
+    ),
+    width=5,
+    height=6,
+    none="no attempt ended, or no data",
 )
 
 _ENDS = Panel(
@@ -276,6 +354,7 @@ OPERATIONS = Dashboard(
     variables=(Variable("pipeline", _ENDED), Variable("model", "podium_gate_verdicts_total")),
     sections=(
         Section("Now", (_UP, _OPEN_RUNS, _OPEN_STEPS, _OLDEST_READY, _SCRAPE_ERRORS)),
+        Section("Workers", (_WORKERS, _SLOTS, _ATTEMPTS, _LATENCY, _SLOWEST)),
         Section("Runs", (_ENDS, _OUTCOMES, _SUCCESS, _LAST_SUCCESS)),
         Section("Models", (_DURATION, _VERDICTS, _PROMOTIONS, _CHAMPIONS, _CHAMPION_AGE)),
         Section("Canaries", (_CANARIES_OPEN, _CANARIES_ENDED, _EXPOSURES, _ERROR_RATE, _EVIDENCE)),

@@ -134,6 +134,16 @@ ENDS = (
 )
 """The colours of how a run ended: only `failed`, which somebody has to look into, is red."""
 
+ATTEMPT_ENDS = (
+    ("succeeded", "green"),
+    ("failed", "red"),
+    ("timed_out", "orange"),
+    ("lost", "purple"),
+    ("cancelled", "gray"),
+    ("snoozed", "blue"),
+)
+"""The colours of how an attempt ended."""
+
 CANARY_ENDS = (
     ("promoted", "green"),
     ("rolled_back", "purple"),

@@ -4,22 +4,39 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-__all__ = ["Cache", "Interval", "Retry", "__version__", "pipeline", "run_after", "step", "when"]
+__all__ = [
+    "Cache",
+    "Cancelled",
+    "Interval",
+    "Retry",
+    "Snooze",
+    "__version__",
+    "pipeline",
+    "run_after",
+    "sensor",
+    "step",
+    "wait_for_approval",
+    "when",
+]
 
 if TYPE_CHECKING:
-    from podium.dag.authoring import pipeline, run_after, step, when
+    from podium.dag.approvals import wait_for_approval
+    from podium.dag.authoring import pipeline, run_after, sensor, step, when
     from podium.dag.interval import Interval
     from podium.dag.options import Cache, Retry
+    from podium.execution.context import Cancelled, Snooze
 else:
+    _ELSEWHERE = {
+        "Interval": "podium.dag.interval",
+        "wait_for_approval": "podium.dag.approvals",
+        "Snooze": "podium.execution.context",
+        "Cancelled": "podium.execution.context",
+    }
 
     def __getattr__(name: str) -> Any:
         # Every `import podium.…` comes through here, the CLI's too; only pipeline files pay for authoring.
-        if name == "Interval":
-            from podium.dag.interval import Interval
-
-            return Interval
         if name in __all__:
-            from podium.dag import authoring
+            from importlib import import_module
 
-            return getattr(authoring, name)
+            return getattr(import_module(_ELSEWHERE.get(name, "podium.dag.authoring")), name)
         raise AttributeError(f"module 'podium' has no attribute {name!r}; it has {', '.join(__all__)}")

@@ -7,7 +7,9 @@ names at its top level.
 import difflib
 import getpass
 import os
+import re
 import tomllib
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -62,18 +64,21 @@ class Settings(BaseSettings):
     database_url: str = ""
     mlflow_tracking_uri: str = ""
     artifact_url: str = ""
+    artifact_retention: str = "90d"
     user: Annotated[str, Field(min_length=1)] = Field(default_factory=_system_user)
     backend: Literal["local", "ray"] = "local"
     ray_address: str = ""
     slots: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))
     cpu: Annotated[float | None, Field(gt=0)] = None
-    memory: str = ""
+    memory_gib: Annotated[float | None, Field(gt=0)] = None
     gpu: Annotated[int | None, Field(ge=0)] = None
     labels: Annotated[tuple[str, ...], NoDecode] = ()
     pools: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     pipeline_limits: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     model_limits: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     lease_seconds: Annotated[float, Field(gt=0)] = 30.0
+    cancel_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    on_code_change: Literal["continue", "refuse"] = "continue"
     trace_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
     trusted_types: Annotated[tuple[str, ...], NoDecode] = REVIEWED_TYPES
 
@@ -99,12 +104,12 @@ class Settings(BaseSettings):
             )
         return address
 
-    @field_validator("artifact_url")
+    @field_validator("artifact_retention")
     @classmethod
-    def _names_a_folder(cls, url: str) -> str:
-        if "://" in url and not url.startswith("file://"):
-            raise ValueError("this version stores artifacts in a folder only; give a path or a file:// URL")
-        return url
+    def _is_a_number_of_days(cls, text: str) -> str:
+        if not re.fullmatch(r"[1-9][0-9]{0,4}d", text):
+            raise ValueError("give a whole number of days, as 90d; what nothing needs is kept for a day at least")
+        return text
 
     @property
     def effective_database_url(self) -> str:
@@ -117,9 +122,22 @@ class Settings(BaseSettings):
         return self._from_root(self.mlflow_tracking_uri) or f"sqlite:///{self.home / 'mlflow.db'}"
 
     @property
+    def artifact_location(self) -> str:
+        """Where artifacts lie: a URL of fsspec, or a folder; without `artifact_url`, in the state folder."""
+        url = self.artifact_url.removeprefix("file://")
+        return url if "://" in url else str(self.root / (url or self.home / "artifacts"))
+
+    @property
     def artifact_folder(self) -> Path:
-        """The folder of artifacts; without `artifact_url`, in the state folder."""
-        return self.root / (self.artifact_url.removeprefix("file://") or self.home / "artifacts")
+        """The folder of artifacts; ConfigurationError where they lie at a URL."""
+        if "://" in self.artifact_location:
+            raise ConfigurationError("artifact_url (PODIUM_ARTIFACT_URL) names no folder of this host; give a path.")
+        return Path(self.artifact_location)
+
+    @property
+    def retention(self) -> timedelta:
+        """How long what a run stored is kept after its end."""
+        return timedelta(days=int(self.artifact_retention.removesuffix("d")))
 
     @property
     def pipelines_folder(self) -> Path:

@@ -9,9 +9,7 @@ import pytest
 
 from podium.dag import values
 from podium.execution import wire
-from podium.execution.artifacts import ArtifactStore
 from podium.execution.backend import SeatEnded
-from podium.execution.codecs import Codecs
 from podium.execution.ray_backend import RayBackend
 from tests.backend_world import BackendWorld, backend_world, in_local_slots, on_ray
 from tests.execution_world import is_gone
@@ -48,9 +46,8 @@ def test_a_result_comes_with_its_outputs_its_usage_and_its_log(world: BackendWor
     assert seat.attempt_id == "attempt-1"
     result = world.next_message(seat, "result")
     assert (result["attempt_id"], result["state"]) == ("attempt-1", "succeeded")
-    options = world.flow.project.settings
     made = wire.artifact_from_document(result["outputs"]["result"])
-    assert ArtifactStore(options.artifact_folder, Codecs(options.trusted_types)).get(made) == {"a": 1}
+    assert world.flow.project.artifacts.get(made) == {"a": 1}
     usage = wire.usage_from_document(result["usage"])
     assert usage.quality == "measured"
     assert usage.wall_seconds > 0.0

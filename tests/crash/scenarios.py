@@ -30,7 +30,9 @@ RUN_POINTS = (
     "fan_out.before_commit",
     "attempt.after_end",
 )
-CANCEL_POINTS = ("cancel.before_commit", "cancel.after_commit", "resume.before_commit", "resume.after_commit")
+# What a person, or a deadline, sets in motion in a run: test_act_crashes.py dies at them, and commands do here.
+ACT_POINTS = ("act.before_commit", "act.after_commit", "deadline.before_commit", "deadline.after_commit")
+CANCEL_DEATHS = tuple((act, point) for act in ("cancel", "resume") for point in ACT_POINTS[:2])
 STOP_POINTS = ("interrupt.before_commit", "interrupt.after_commit", "worker.before_end", "worker.after_end")
 MODEL_POINTS = (
     "registry.before_log_model",
@@ -52,6 +54,9 @@ CANARY_POINTS = (
     "canary.before_end",
     "canary.after_end",
 )
+
+# No run comes to these: tests/integration/test_collection_command.py kills `podium gc` there.
+COLLECTION_POINTS = ("gc.before_delete", "gc.after_delete")
 
 
 class Crashes:
@@ -121,17 +126,17 @@ class Crashes:
             self.problems.append(f"nothing died: the point {point} was not reached")
         self.look_around()
 
-    def of_a_cancel_and_its_resume(self, points: Sequence[str]) -> None:
+    def of_a_cancel_and_its_resume(self, deaths: Sequence[tuple[str, str]]) -> None:
         """Cancel a run that nobody executes yet and go on with it; both die at each of their points in turn."""
         run_id = self.project.leave_to_a_worker()
-        for point in points:
+        cancel = ("runs", "cancel", run_id, "--reason", "not now")
+        for act, point in deaths:
             armed = f"{point}:kill"
-            cancels = point.startswith("cancel")
-            cancel = ("runs", "cancel", run_id, "--reason", "not now")
+            cancels = act == "cancel"
             with self.project.podium(*cancel, faults=armed) if cancels else self.project.go_on(faults=armed) as process:
                 pass
             if process.returncode == 0:
-                self.problems.append(f"nothing died: the point {point} was not reached")
+                self.problems.append(f"nothing died: {act} did not come to {point}")
             self.look_around()
 
     @contextmanager
@@ -220,8 +225,8 @@ def worker_stopped(project: CrashProject, points: Sequence[str]) -> list[str]:
     return crashes.end()
 
 
-def cancelled(project: CrashProject, points: Sequence[str]) -> list[str]:
-    """Cancel and resume one run, dying at each point of both."""
+def cancelled(project: CrashProject, deaths: Sequence[tuple[str, str]]) -> list[str]:
+    """Cancel and resume one run; each of these acts dies at its point."""
     crashes = Crashes(project)
-    crashes.of_a_cancel_and_its_resume(points)
+    crashes.of_a_cancel_and_its_resume(deaths)
     return crashes.end()

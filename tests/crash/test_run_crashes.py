@@ -15,7 +15,14 @@ from podium import faults
 from tests.crash import projects, scenarios
 from tests.crash.kills import Part
 from tests.crash.projects import Template
-from tests.crash.scenarios import CANARY_POINTS, CANCEL_POINTS, MODEL_POINTS, RUN_POINTS, STOP_POINTS
+from tests.crash.scenarios import (
+    ACT_POINTS,
+    CANARY_POINTS,
+    COLLECTION_POINTS,
+    MODEL_POINTS,
+    RUN_POINTS,
+    STOP_POINTS,
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +35,9 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Template:
     return projects.tried(tmp_path_factory.mktemp("tried"))
 
 
-def test_every_point_is_one_that_a_run_dies_at() -> None:
-    assert {*RUN_POINTS, *CANCEL_POINTS, *STOP_POINTS, *MODEL_POINTS, *CANARY_POINTS} == faults.POINTS
+def test_every_point_is_one_that_something_dies_at() -> None:
+    died_at = {*RUN_POINTS, *ACT_POINTS, *STOP_POINTS, *MODEL_POINTS, *CANARY_POINTS, *COLLECTION_POINTS}
+    assert died_at == faults.POINTS
 
 
 def test_a_run_that_dies_at_every_point_ends_as_if_nothing_had_happened(
@@ -45,7 +53,7 @@ def test_a_worker_that_dies_while_it_stops_leaves_nothing_to_clean_up(counting: 
 
 
 def test_a_command_that_dies_while_it_cancels_or_resumes_has_done_so_or_not(counting: Template, tmp_path: Path) -> None:
-    assert scenarios.cancelled(counting.project(tmp_path / "project"), CANCEL_POINTS) == []
+    assert scenarios.cancelled(counting.project(tmp_path / "project"), scenarios.CANCEL_DEATHS) == []
 
 
 @pytest.mark.parametrize("part", get_args(Part))

@@ -8,13 +8,16 @@ import re
 import signal
 import struct
 import subprocess
+import sys
 import termios
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from podium.testing import FakeRegistry, run_pipeline
 from tests.e2e.command import EXECUTABLE, Podium
+from tests.execution_world import loaded, states
 
 # The second step waits at the pipe `held` for as long as the file `hold` is there.
 WAITING = """
@@ -51,7 +54,7 @@ def podium(tmp_path_factory: pytest.TempPathFactory) -> Podium:
     assert made.out.splitlines()[-1] == "  cd my-project && podium run digits --for 2026-10"
     project = outside.project / "my-project"
     assert sorted(path.relative_to(project).as_posix() for path in project.rglob("*.*")) == [
-        "pipelines/digits.py", "podium.toml", "prices.yaml",
+        "pipelines/digits.py", "podium.toml", "prices.yaml", "tests/test_digits.py",
     ]  # fmt: skip
     (project / "pipelines" / "waiting.py").write_text(WAITING)
     return Podium(project)
@@ -98,6 +101,29 @@ def test_the_first_run_shows_its_steps_live_and_ends_with_table_and_hints(podium
     ]
     assert max(map(len, lines)) <= 100
     assert "warn" not in written.lower()
+
+
+def test_the_tests_of_a_new_project_pass(podium: Podium) -> None:
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    tested = subprocess.run(command, cwd=podium.project, capture_output=True, text=True, check=False)
+    assert tested.returncode == 0, tested.stdout
+    assert "4 passed" in tested.stdout
+
+
+def test_a_run_in_process_comes_to_what_the_real_one_comes_to(podium: Podium) -> None:
+    real = podium("run", "digits", "--for", "2026-03", "--json").document
+    registry = FakeRegistry()
+    with loaded(podium.project / "pipelines" / "digits.py") as module:
+        result = run_pipeline(module.digits, "2026-03", registry=registry)
+        evidence = result.value("evaluate_candidate").model_dump(mode="json")
+    assert (result.state, result.outcome, result.reason) == (real["state"], real["outcome"], real["reason"])
+    assert result.states == states(real)
+    verdict = real["verdict"]
+    for ours, theirs in (("verdict", "result"), ("reasons", "reasons"), ("rows", "rows"), ("holdout_uses",) * 2):
+        assert evidence[ours] == verdict[theirs]
+    measured = [{name: each[name] for name in verdict["metrics"][0]} for each in evidence["measurements"]]
+    assert measured == verdict["metrics"]
+    assert registry.champion("digits") == real["model"]["champion_after"] == "1"
 
 
 def test_colour_is_for_terminals_that_want_it(podium: Podium) -> None:

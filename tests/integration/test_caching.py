@@ -37,7 +37,7 @@ def execute(world: HandWorker, plan: Plan, interval: Interval = DAY, result: str
         for claim in claims:
             world.end(claim, result=result)
     with world.database.read() as connection:
-        document = run_document(connection, run.run_id)
+        document = run_document(connection, run.run_id, world.clock.now())
     assert document["state"] == "succeeded"
     return {
         step["name"]: "cached" if step["cached"] else f"{len(step['attempts'])} attempt" for step in document["steps"]

@@ -20,7 +20,8 @@ from dashboards.definition.panels import Dashboard, Panel
 from dashboards.evaluation import Prometheus, View
 from dashboards.plot import picture
 from dashboards.plot import shown as as_text
-from podium.db.schema import canary, ledger_entry, promotion_history, run
+from podium.db.schema import attempt, canary, ledger_entry, promotion_history, run, step_run
+from podium.execution.attempt_rollup import BOUNDS
 from podium.finops.costs import version_cost
 from tests.known_history import History, known_history
 from tests.prometheus_process import prometheus_on
@@ -258,11 +259,36 @@ def test_runs_are_counted_as_they_ended(prometheus: Prometheus, history: History
     assert shown(prometheus, OPERATIONS, "Mean duration of a run", page) == means
 
 
+@START
+def test_attempts_are_counted_as_they_ended(prometheus: Prometheus, history: History, start: str) -> None:
+    page = ranges(history)[start]
+    query = sa.select(attempt, run.c.pipeline).join(step_run, step_run.c.step_run_id == attempt.c.step_run_id)
+    query = query.join(run).where(attempt.c.ended_at > page.start, attempt.c.ended_at <= page.end)
+    states: dict[str, int] = {}
+    waited: dict[str, list[float]] = {}
+    with history.database.read() as connection:
+        for row in connection.execute(query):
+            states[row.state] = states.get(row.state, 0) + 1
+            waited.setdefault(row.pipeline, []).append(row.waited_seconds)
+    assert without_zeros(shown(prometheus, OPERATIONS, "Attempts that ended in this range", page)) == states
+    means = {name: pytest.approx(sum(each) / len(each)) for name, each in waited.items()}
+    assert shown(prometheus, OPERATIONS, "Mean wait for a worker", page) == means
+    slowest = shown(prometheus, OPERATIONS, "95 % of claims came within", page)
+    assert slowest.keys() == waited.keys()
+    for pipeline, seconds in waited.items():
+        enough = 0.95 * len(seconds)
+        last = next((bound for bound in BOUNDS if sum(each <= bound for each in seconds) >= enough), BOUNDS[-1])
+        before = max((bound for bound in BOUNDS if bound < last), default=0.0)
+        assert before <= slowest[pipeline] <= last
+
+
 OPERATION_VALUES: dict[str, dict[str, float]] = {
     "Podium's server": {"server": 1},
     "Open runs": {"queued": 1, "running": 1},
     "Open step runs": {"held": 0, "ready": 1, "running": 1, "waiting": 2},
     "Failed collectors": {"failures": 1},
+    "Workers": {"workers": 1},
+    "Slots that are busy": {"elsewhere": 0.25},
     "The gate's verdicts": {"passed": 5, "failed": 2, "insufficient": 1},
     "Promotions and rollbacks": {"promote": 3, "rollback": 1, "refused or void": 0},
     "Champions": {"arrival_delay 1": 1, "flight_delay 1": 1},
@@ -340,6 +366,7 @@ def test_recording_rules_agree_with_the_ledger(prometheus: Prometheus, history: 
     assert told("team:podium_cost_usd:gain1d", history.end, "team") == named(spent(history, day, "team"))
     with history.database.read() as connection:
         broke = connection.scalars(sa.select(run.c.ended_at).where(run.c.state == "failed")).one()
+        lost = connection.scalars(sa.select(attempt.c.ended_at).where(attempt.c.state == "lost")).one()
         ended = connection.scalars(sa.select(canary.c.ended_at).where(canary.c.state == "rolled_back")).one()
         returned = connection.scalars(
             sa.select(promotion_history.c.at).where(
@@ -349,11 +376,14 @@ def test_recording_rules_agree_with_the_ledger(prometheus: Prometheus, history: 
     assert broke is not None
     assert ended is not None
     assert told("pipeline:podium_runs_failed:gain1h", next_scrape(broke), "pipeline") == {"flight_delay": 1}
+    assert lost is not None
+    assert told("pipeline:podium_attempts_lost:gain1h", next_scrape(lost), "pipeline") == {"arrival_delay": 1}
     assert told("model_verdict:podium_canaries_ended:gain1h", next_scrape(ended), "verdict") == {"rolled_back": 1}
     assert told("model:podium_rollbacks_applied:gain1h", next_scrape(returned), "model") == {"flight_delay": 1}
     assert set(recorded) == {
         "team:podium_cost_usd:gain1d",
         "pipeline:podium_runs_failed:gain1h",
+        "pipeline:podium_attempts_lost:gain1h",
         "model_verdict:podium_canaries_ended:gain1h",
         "model:podium_rollbacks_applied:gain1h",
     }, "a new rule is checked here"

@@ -37,6 +37,7 @@ def it() -> None:
         assert error.endswith(f"(pipelines/flow.py:{line})")
         assert (document["state"], document["reason"]) == ("failed", f"it: {error}")
         assert "Traceback (most recent call last)" in flow.log(document, "it")
+        assert "slot.py" not in flow.log(document, "it")  # Podium's own frames are in every traceback
 
     def test_a_project_in_a_folder_called_podium_gets_its_line_too(self, tmp_path: Path) -> None:
         flow = FlowProject(tmp_path / "podium" / "flows")

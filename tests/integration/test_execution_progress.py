@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from podium.db.engine import Database
 from podium.db.schema import attempt, event, step_run
 from podium.errors import Conflict
-from podium.execution import queries, store
+from podium.execution import attempt_store, queries
 from podium.execution.claims import Claim
 from podium.execution.entities import AttemptError
 from podium.execution.liveness import WorkerLock, host_name
@@ -180,23 +180,23 @@ class TestFences:
         before = everything(hand.database)
         with hand.database.write() as connection:
             assert hand.end_row(connection, row) is None
-            assert store.heartbeat(connection, "w", [claim.attempt_id], 30, hand.clock.now()) == set()
-            assert not store.holds(connection, "w", claim.attempt_id)
+            assert attempt_store.heartbeat(connection, "w", [claim.attempt_id], 30, hand.clock.now()) == set()
+            assert not attempt_store.holds(connection, "w", claim.attempt_id)
         assert everything(hand.database) == before
         check_books(hand.database)
 
     def test_nobody_ends_an_attempt_of_another_worker(self, hand: HandWorker) -> None:
         (claim,) = hand.claim(hand.start(CHAIN))
         with hand.database.write() as connection:
-            assert not store.holds(connection, "another", claim.attempt_id)
-            assert store.heartbeat(connection, "another", [claim.attempt_id], 30, hand.clock.now()) == set()
-            assert store.holds(connection, "w", claim.attempt_id)
+            assert not attempt_store.holds(connection, "another", claim.attempt_id)
+            assert attempt_store.heartbeat(connection, "another", [claim.attempt_id], 30, hand.clock.now()) == set()
+            assert attempt_store.holds(connection, "w", claim.attempt_id)
 
     def test_a_heartbeat_renews_the_lease(self, hand: HandWorker) -> None:
         (claim,) = hand.claim(hand.start(CHAIN))
         hand.clock.advance(29)
         with hand.database.write() as connection:
-            held = store.heartbeat(connection, "w", [claim.attempt_id], 30, hand.clock.now())
+            held = attempt_store.heartbeat(connection, "w", [claim.attempt_id], 30, hand.clock.now())
         assert held == {claim.attempt_id}
         hand.clock.advance(29)
         assert rescue(hand.database, hand.progress, hand.clock, besides="") == []
@@ -208,7 +208,7 @@ class TestFences:
         (claim,) = hand.claim(started)
         hand.clock.advance(20)
         with hand.database.write() as connection:
-            store.heartbeat(connection, "w", [claim.attempt_id], 30, hand.clock.now())
+            attempt_store.heartbeat(connection, "w", [claim.attempt_id], 30, hand.clock.now())
         hand.clock.advance(1000)
         rescue(hand.database, hand.progress, hand.clock, besides="")
         with hand.database.read() as connection:
@@ -223,7 +223,7 @@ class TestFences:
         started = hand.start(CHAIN)
         (claim,) = hand.claim(started)
         with hand.database.write() as connection:
-            store.heartbeat(connection, "w", [claim.attempt_id], 30, hand.clock.now() - timedelta(hours=1))
+            attempt_store.heartbeat(connection, "w", [claim.attempt_id], 30, hand.clock.now() - timedelta(hours=1))
         assert len(rescue(hand.database, hand.progress, hand.clock, besides="")) == 1
         check_books(hand.database)
 

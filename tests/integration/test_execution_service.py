@@ -12,7 +12,7 @@ from podium.dag.plan import Resources
 from podium.db.engine import Database
 from podium.db.schema import run, run_rollup
 from podium.errors import Conflict, NotFound, Refused, UsageError
-from podium.execution import claims, queries
+from podium.execution import claims, queries, stops
 from podium.execution.entities import AttemptEndState
 from podium.execution.rescuer import rescue
 from tests.execution_world import (
@@ -151,7 +151,7 @@ class TestResume:
         plan = plan_of(node("a"))
         started = hand.start(plan)
         hand.end(hand.claim(started)[0])
-        with pytest.raises(UsageError, match="--again"):
+        with pytest.raises(UsageError, match=f"runs retry {started.run_id} --from STEP.*runs rerun {started.run_id}"):
             hand.service.resume(started.run_id, plan, reason="why not")
 
     def test_an_open_run_is_returned_as_it_is(self, hand: HandWorker) -> None:
@@ -196,7 +196,7 @@ class TestCancel:
         assert hand.claim(started) == []
         with hand.database.read() as connection:
             assert claims.open_runs(connection, hand.clock.now(), 10) == []
-            assert queries.cancel_reasons(connection, [started.run_id]) == {started.run_id: "enough"}
+            assert stops.stops_of(connection, [started.run_id]) == {started.run_id: stops.Stop("enough", False)}
         hand.end(first, "cancelled")
         assert hand.run(started).state == "running"
         assert closed(hand) == 0
@@ -214,7 +214,7 @@ class TestCancel:
         first, second = hand.claim(started, limit=2)
         hand.service.cancel(started.run_id, reason="enough")
         hand.end(first)
-        assert hand.states(started) == {"a": "succeeded", "b": "running", "c": "waiting", "d": "waiting"}
+        assert hand.states(started) == {"a": "succeeded", "b": "running", "c": "cancelled", "d": "cancelled"}
         hand.end(second)
         assert hand.run(started).state == "cancelled"
         states = {"a": "succeeded", "b": "succeeded", "c": "cancelled", "d": "cancelled"}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from podium.execution import store
+from podium.execution import attempt_store
 from tests.execution_world import (
     ONE_STEP,
     FlowProject,
@@ -160,5 +160,5 @@ def flow(day: Interval) -> None:
 
 def test_a_log_has_the_name_that_the_attempt_records(flow: FlowProject) -> None:
     document = flow.run("@step\ndef it() -> None: ...\n" + ONE_STEP)
-    assert only(document)["log"] == store.log_name(document["run_id"], "it", 1)
+    assert only(document)["log"] == attempt_store.log_name(document["run_id"], "it", 1)
     assert (flow.project.log_folder / only(document)["log"]).exists()

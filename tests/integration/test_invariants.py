@@ -27,8 +27,10 @@ from podium.db.schema import (
 from podium.db.violations import Violation
 from podium.execution import inspection, queries
 from podium.execution.artifacts import ArtifactStore
+from podium.execution.blob_folder import FolderBlobs
 from podium.execution.codecs import Codecs
 from podium.execution.liveness import WorkerLock, host_name
+from podium.execution.verified import Verified
 from podium.finops import audit
 from tests.execution_world import HandWorker, check_books, days, node, plan_of
 
@@ -272,7 +274,7 @@ CORRUPTIONS: dict[str, tuple[list[sa.Executable], str, str]] = {
     "a cached step that nobody made": (
         [outputs("again", "b").values(attempt_id=attempt_id_of("whole", "b", 1))],
         "transactions",
-        "it is cached, and no other step made its outputs",
+        "it is cached, and no success made its outputs",
     ),
     "a success without an attempt that succeeded": (
         [attempts("whole", "c").values(state="cancelled")],
@@ -381,29 +383,31 @@ def test_a_plan_of_another_version_is_a_warning_and_the_rest_is_checked(hand: Ha
         ]
 
 
-@pytest.mark.parametrize(
-    "statement",
-    [runs("open").values(open_steps=7), steps("open", "c").values(waiting_on=2)],
-    ids=["open steps", "waits"],
-)
-def test_the_repair_of_an_open_run_repairs_it(hand: HandWorker, statement: sa.Executable) -> None:
+def test_the_repair_of_a_wait_repairs_it(hand: HandWorker) -> None:
     with hand.database.write() as connection:
-        connection.execute(statement)
+        connection.execute(steps("open", "c").values(waiting_on=2))
     with hand.database.read() as connection:
         (violation,) = found(connection)
         run_id = connection.scalar(sa.select(run.c.run_id).where(of("open")))
         attempt_id = connection.scalar(sa.select(attempt_id_of("open", "b")))
     assert run_id is not None
     assert attempt_id is not None
-    assert violation.repair.startswith(
-        f"`podium runs cancel {run_id} --reason repair`, then `podium runs resume {run_id}"
-    )
+    first, second = f"podium runs cancel {run_id} --reason repair", f"podium runs resume {run_id} --reason repair"
+    assert violation.repair == f"`{first}`, then `{second}`."
     hand.service.cancel(run_id, reason="repair")
     with hand.database.write() as connection:  # its worker notices the cancel
         row = queries.running_attempt(connection, attempt_id)
         assert row is not None
         hand.end_row(connection, row, "cancelled")
     hand.service.resume(run_id, replace(CHAIN, code_digest="other"), reason="repair")
+    check_books(hand.database)
+
+
+def test_the_repair_of_a_count_repairs_it(hand: HandWorker) -> None:
+    with hand.database.write() as connection:
+        connection.execute(runs("open").values(open_steps=7))
+        (violation,) = found(connection)
+        connection.exec_driver_sql(violation.repair.split("`")[1])
     check_books(hand.database)
 
 
@@ -419,7 +423,7 @@ def test_attempts_of_a_dead_worker_are_a_warning_until_they_are_taken_up(hand: H
 
 
 def test_artifacts_that_are_gone_or_changed_are_found(hand: HandWorker, tmp_path: Path) -> None:
-    store = ArtifactStore(tmp_path / "artifacts", Codecs(()))
+    store = ArtifactStore(FolderBlobs(tmp_path / "artifacts", Verified(tmp_path / "verified")), Codecs(()))
     kept, changed, shorter, gone = (store.put([number] * 3_000) for number in range(4))
     with hand.database.write() as connection:
         connection.execute(

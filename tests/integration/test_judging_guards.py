@@ -160,7 +160,7 @@ def run(project: Project) -> Iterator[Run]:
             )
             worker.execute(started.run_id)
             with project.database.read() as connection:
-                return run_document(connection, started.run_id)
+                return run_document(connection, started.run_id, project.clock.now())
 
         yield execute
 

@@ -202,6 +202,7 @@ def test_the_report_document_has_the_interface_names_and_plain_decimals(priced: 
         ],
         "total": "0.000000012479166",
         "unpriced": 0,
+        "saved": {"amount": "0", "unpriced": 0, "step_runs": 0, "wall_seconds": 0.0},
     }
 
 

@@ -308,7 +308,11 @@ def problems(hand: HandWorker, started: Run) -> list[str]:
                 found.append(f"{name} of a cancelled run is {whole.state}, its items {states}")
         elif left and (whole.state, whole.waiting_on) != ("waiting", left):
             found.append(f"{name} is {whole.state} and waits on {whole.waiting_on}, its items are {states}")
-        elif items and not left and whole.state != ("failed" if states["failed"] else "succeeded"):
+        elif (
+            items
+            and not left
+            and whole.state != next((state for state in ("cancelled", "failed") if states[state]), "succeeded")
+        ):
             found.append(f"{name} is {whole.state}, its items are {states}")
     return found
 

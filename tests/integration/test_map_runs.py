@@ -8,11 +8,12 @@ import pytest
 from rich.console import Console
 
 from podium.cli.graph import draw
-from podium.cli.log_reader import print_logs
+from podium.cli.log_reader import AttemptLog, attempt_logs, print_logs
 from podium.cli.progress import LiveProgress, PlainProgress
 from podium.cli.run_report import print_run
 from podium.clock import FakeClock
 from podium.errors import Refused
+from podium.execution import queries
 from podium.execution.entities import Happening
 from tests.execution_world import DAY, FlowProject, attempts, states
 
@@ -206,6 +207,11 @@ def flow(day: Interval) -> None:
     assert len(attempts(document, "it")) == 1
 
 
+def logs_of(flow: FlowProject, document: dict[str, Any], step: str) -> list[AttemptLog]:
+    with flow.project.database.read() as connection:
+        return attempt_logs(queries.attempt_rows(connection, document["run_id"]), flow.project.log_folder, step)
+
+
 class TestShown:
     @pytest.fixture
     def document(self, flow: FlowProject) -> dict[str, Any]:
@@ -216,7 +222,12 @@ class TestShown:
     ) -> None:
         print_run(document)
         shown = capsys.readouterr().out
-        assert [word for word in shown.split() if word.startswith("half[")] == [
+        assert shown.splitlines()[2].split(maxsplit=1) == [
+            "failed",
+            "half[1], attempt 1 failed: ValueError: 1 is odd; 1 other step run failed too",
+        ]
+        table = shown.partition("──\n")[2]
+        assert [word for word in table.split() if word.startswith("half[")] == [
             *(f"half[{n}]" for n in range(4)),
             "half[1]",
             "half[3]",
@@ -238,14 +249,14 @@ class TestShown:
     def test_logs_are_of_all_items_or_of_one(
         self, flow: FlowProject, document: dict[str, Any], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        print_logs(flow.project.log_folder, document, "half")
+        print_logs(logs_of(flow, document, "half"))
         assert [line for line in capsys.readouterr().out.splitlines() if line.startswith("──")] == [
             "── half[0] attempt 1 (succeeded)",
-            "── half[1] attempt 1 (failed)",
+            "── half[1] attempt 1 (failed: ValueError: 1 is odd (pipelines/flow.py:17))",
             "── half[2] attempt 1 (succeeded)",
-            "── half[3] attempt 1 (failed)",
+            "── half[3] attempt 1 (failed: ValueError: 3 is odd (pipelines/flow.py:17))",
         ]
-        print_logs(flow.project.log_folder, document, "half[2]")
+        print_logs(logs_of(flow, document, "half[2]"))
         assert capsys.readouterr().out == "── half[2] attempt 1 (succeeded)\n2\n"
 
     def test_a_graph_tells_how_many_items_succeeded(self, flow: FlowProject, document: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The metrics of a known history: each value equals what is computed from the tables apart from the exporter."""
 
 import subprocess
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -10,16 +11,17 @@ import pytest
 import sqlalchemy as sa
 
 from podium.db.engine import Database
-from podium.db.schema import cost_rollup, ledger_entry, plan, price, run_rollup
+from podium.db.schema import attempt_rollup, cost_rollup, ledger_entry, plan, price, run_rollup, worker
 from podium.errors import ServiceUnavailable
 from podium.execution import plans
 from podium.exporter import scrape as scrape_module
 from podium.finops.ledger import Ledger
-from tests.execution_world import HandWorker, days
+from tests.execution_world import HandWorker, days, node, plan_of
 from tests.metrics_world import DELAY, FARES, NOON, exporter_of, finish, judge, look, move, scrape, step, try_out
 from tests.metrics_world import Scraped as Series
 
 NETWORK_OPS = {"team": "network-ops", "model": "flight_delay", "environment": "prod"}
+RETRIED = replace(plan_of(node("it", retries=1)), pipeline="retried", model="retried")
 REVENUE = {"team": "revenue", "model": "fares", "environment": "staging"}
 
 
@@ -231,6 +233,97 @@ def test_steps_of_runs_that_ended_are_not_open(world: HandWorker) -> None:
     assert set(found.all("podium_step_runs_open").values()) == set(found.all("podium_runs_open").values()) == {0.0}
 
 
+def test_a_step_whose_back_off_is_over_waits_for_a_worker_since_then(world: HandWorker) -> None:
+    started = world.start(RETRIED)
+    (claim,) = world.claim(started)
+    oldest = "podium_oldest_ready_step_timestamp_seconds"
+    world.end(claim, "failed")
+    assert scrape(world.database).all(oldest) == {("retried",): world.clock.now().timestamp() + 1}  # ahead
+    world.clock.advance(100)
+    assert scrape(world.database).all(oldest) == {("retried",): world.clock.now().timestamp() - 99}
+
+
+# Attempts and workers
+
+
+def ends(database: Database) -> dict[str, float]:
+    """How many attempts of flight_delay ended in each state that some did."""
+    found = scrape(database).all("podium_attempts_total")
+    return {state: count for (pipeline, state), count in found.items() if pipeline == "flight_delay" and count}
+
+
+def test_attempts_are_counted_by_state_when_they_end_and_their_run_s_end_changes_nothing(world: HandWorker) -> None:
+    started = world.start(DELAY)
+    assert ends(world.database) == {}
+    (first,) = world.claim(started)
+    assert scrape(world.database).value("podium_attempts_running", pipeline="flight_delay") == 1
+    world.end(first, "lost")
+    step(world, started)
+    assert ends(world.database) == {"lost": 1, "succeeded": 1}
+    with world.database.read() as connection:
+        assert connection.execute(sa.select(attempt_rollup)).all() == []
+    step(world, started, "failed")
+    assert ends(world.database) == {"lost": 1, "succeeded": 1, "failed": 1}
+    with world.database.read() as connection:
+        assert sum(connection.scalars(sa.select(attempt_rollup.c.attempts))) == 3
+    assert scrape(world.database).value("podium_attempts_running", pipeline="flight_delay") == 0
+
+
+def test_attempts_of_a_run_that_is_resumed_are_counted_once(world: HandWorker) -> None:
+    started = finish(world, DELAY, last="failed")
+    finish(world, DELAY, days(2)[1])
+    before = ends(world.database)
+    world.clock.advance(1)
+    world.service.resume(started.run_id, DELAY, reason="repaired")
+    assert ends(world.database) == before == {"succeeded": 3, "failed": 1}
+    step(world, started)
+    assert ends(world.database) == {"succeeded": 4, "failed": 1}
+    with world.database.read() as connection:
+        assert sum(connection.scalars(sa.select(attempt_rollup.c.attempts))) == 5
+
+
+def test_the_latency_of_a_claim_counts_from_when_the_step_could_start(world: HandWorker) -> None:
+    started = world.start(RETRIED)
+    world.clock.advance(5)
+    step(world, started, "failed")  # 5 s after it was ready
+    world.clock.advance(1 + 70)
+    step(world, started)  # 70 s after its back-off of 1 s was over
+    found = scrape(world.database)
+    name = "podium_claim_latency_seconds"
+    assert found.value(f"{name}_sum", pipeline="retried") == 75
+    assert found.value(f"{name}_count", pipeline="retried") == 2
+    buckets = {le: found.value(f"{name}_bucket", pipeline="retried", le=le) for le in ("1.0", "10.0", "60.0", "600.0")}
+    assert buckets == {"1.0": 0, "10.0": 1, "60.0": 1, "600.0": 2}
+
+
+def test_what_was_made_before_latencies_were_noted_is_in_no_latency(world: HandWorker) -> None:
+    started = finish(world, DELAY)
+    with world.database.write() as connection:
+        connection.execute(attempt_rollup.update().values(waited="unknown", waited_seconds=0))
+    found = scrape(world.database)
+    assert found.value("podium_claim_latency_seconds_count", pipeline=started.pipeline) == 0
+    assert ends(world.database) == {"succeeded": 2}
+
+
+def test_slots_are_those_of_living_workers_that_take_up_any_run(world: HandWorker) -> None:
+    started = world.start(DELAY)
+    world.worker("beside")
+    world.worker("own")
+    with world.database.write() as connection:
+        connection.execute(worker.update().values(slots=4))
+        connection.execute(worker.update().where(worker.c.worker_id == "own").values(for_any_run=False))
+    world.claim(started)
+
+    def told() -> dict[str, dict[tuple[str, ...], float]]:
+        found = Series(exporter_of(world.database, world.clock)[0].render().decode())
+        return {name: found.all(f"podium_{name}") for name in ("workers", "worker_slots", "worker_slots_busy")}
+
+    host = ("elsewhere",)
+    assert told() == {"workers": {host: 2}, "worker_slots": {host: 8}, "worker_slots_busy": {host: 1}}
+    world.clock.advance(3600)  # no sign of life
+    assert told() == {"workers": {}, "worker_slots": {}, "worker_slots_busy": {}}
+
+
 # Gate, promotions, canaries
 
 
@@ -297,6 +390,7 @@ def test_every_counter_is_born_at_zero_for_every_known_owner(database: Database)
         assert {name for name, _ in of_model} == {
             "podium_cost_usd_total",
             "podium_cost_credits_usd_total",
+            "podium_avoided_cost_usd_total",
             "podium_run_cost_usd_bucket",
             "podium_run_cost_usd_sum",
             "podium_run_cost_usd_count",
@@ -309,6 +403,9 @@ def test_every_counter_is_born_at_zero_for_every_known_owner(database: Database)
         }
     assert found.value("podium_runs_unpriced_total", pipeline="fares") == 0
     assert len(found.all("podium_run_duration_seconds_count")) == 2 * 7
+    assert len(found.all("podium_attempts_total")) == 2 * 6
+    assert set(found.all("podium_attempts_total").values()) == {0.0}
+    assert set(found.all("podium_claim_latency_seconds_count").values()) == {0.0}
 
 
 def test_an_owner_is_the_one_its_newest_plan_names(world: HandWorker) -> None:

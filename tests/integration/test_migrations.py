@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,15 @@ from alembic.script import ScriptDirectory
 from podium.dag.interval import Interval
 from podium.db import migrate
 from podium.db.engine import Database
-from podium.db.schema import attempt, metadata
-from podium.execution import queries
+from podium.db.schema import attempt, metadata, saving
+from podium.execution import attempt_rollup, queries
 from podium.execution.entities import AttemptEndState
 from tests.e2e.command import Podium
-from tests.execution_world import CHAIN, HandWorker
+from tests.execution_world import CHAIN, HandWorker, node, plan_of
 from tests.postgresql_on_tcp import TcpServer
 
 EARLIER = ("0001", "0002")
+DAY_AFTER = Interval.parse("2026-11-04", "UTC")
 NEXT_DAY = Interval.parse("2026-11-03", "UTC")
 _numbers = itertools.count(1)
 Rows = dict[str, Sequence[Any]]
@@ -71,7 +73,7 @@ def rows(connection: sa.Connection, selected: dict[str, list[sa.Column[Any]]]) -
 
 
 def a_life(folder: Path) -> Rows:
-    """Return the rows of a database in which one run succeeded, one failed and one goes on."""
+    """Return the rows of a database in which one run succeeded, one failed, one goes on and one took over."""
     database = Database(f"sqlite:///{folder / 'life.db'}", folder / "locks")
     migrate.upgrade(database)
     world = HandWorker(database, folder)
@@ -83,6 +85,9 @@ def a_life(folder: Path) -> Rows:
             for claim in claimed:
                 world.end(claim, end)
     world.claim(world.start(CHAIN, NEXT_DAY))
+    cached = plan_of(replace(node("a"), cache=True))
+    world.end(world.claim(world.start(cached, DAY_AFTER))[0])
+    world.start(cached, DAY_AFTER, again=True)
     with database.read() as connection:
         found = rows(connection, {table.name: list(table.c) for table in metadata.sorted_tables})
     database.close()
@@ -115,6 +120,11 @@ def test_a_database_with_data_of_every_earlier_revision_is_upgraded(
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
         assert rows(connection, selected) == before
+        counted = sum(each.attempts for each in attempt_rollup.ended(connection).values())
+        assert counted == sum(row["state"] != "running" for row in life["attempt"]) > 0
+        noted = rows(connection, {"saving": list(saving.c)})
+    assert noted == {"saving": life["saving"]}
+    assert len(noted["saving"]) == 1
     assert migrate.upgrade(empty) == migrate.HEAD
     world = HandWorker(empty, tmp_path)
     goes_on = world.start(CHAIN, NEXT_DAY)

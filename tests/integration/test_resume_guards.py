@@ -4,7 +4,7 @@ import pytest
 import sqlalchemy as sa
 
 from podium.db.schema import plan as plan_table
-from podium.errors import ConfigurationError, Refused
+from podium.errors import Refused
 from tests.execution_world import ONE_STEP, FlowProject, states
 
 TWO_SOURCES = """
@@ -63,14 +63,6 @@ def test_a_stored_plan_of_another_form_is_traced_again(flow: FlowProject) -> Non
         document = {key: value for key, value in before.to_document().items() if key != "grain"}
         connection.execute(sa.update(plan_table).values(document=document, digest="0" * 64))
     assert flow.plan() == before
-
-
-def test_a_gpu_that_nobody_hands_out_is_refused_before_a_run_is_on_record(flow: FlowProject) -> None:
-    flow.write("@step(gpu=1)\ndef it() -> int:\n    return 1\n" + ONE_STEP)
-    with pytest.raises(ConfigurationError, match="it of flow reserves 1 GPU"):
-        flow.start()
-    with flow.project.database.read() as connection:
-        assert connection.scalar(sa.text("SELECT count(*) FROM run")) == 0
 
 
 def test_a_thread_that_a_step_leaves_behind_does_not_live_on_in_the_next_one(flow: FlowProject) -> None:

@@ -42,7 +42,7 @@ def flow(tmp_path: Path) -> Iterator[FlowProject]:
 
 def document_of(flow: FlowProject, run_id: str) -> dict[str, Any]:
     with flow.project.database.read() as connection:
-        return run_document(connection, run_id)
+        return run_document(connection, run_id, flow.project.clock.now())
 
 
 def wrong(flow: FlowProject) -> set[str]:

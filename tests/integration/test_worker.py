@@ -1,5 +1,6 @@
 """A worker that serves every run of a project, on both databases."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -13,10 +14,12 @@ from podium.cli.run_report import print_run
 from podium.dag.plan import Plan
 from podium.db.engine import Database
 from podium.db.schema import plan as plan_table
-from podium.execution import plans, queries, store
+from podium.execution import plans, queries, workers
 from podium.execution.entities import Happening, Run
 from podium.execution.liveness import host_name
 from podium.execution.progress import Progress
+from podium.execution.situations import open_workers
+from podium.execution.waiting import SeenWorker
 from podium.wiring.plans import load_plans
 from podium.wiring.project import LedgerAdapter
 from podium.wiring.runs import Observer, foreground, serving
@@ -147,7 +150,7 @@ def test_what_a_dead_worker_left_is_rescued_while_others_are_served(flow: FlowPr
     lock.touch()  # and nobody holds it
     now = flow.project.clock.now()
     with flow.project.database.write() as connection:
-        store.start_worker(connection, "dead", host_name(), 4242, str(lock), now)
+        workers.start_worker(connection, "dead", host_name(), 4242, str(lock), now)
         plan = plans.load(connection, run.plan_digest)
         claimed = claim_of(connection, "dead", run_id=run.run_id, limit=1, plan=plan, lease_seconds=600, now=now)
     assert len(claimed) == 1
@@ -207,7 +210,7 @@ def test_a_run_that_is_cancelled_loses_its_slots_and_ends_as_cancelled(flow: Flo
     assert set(states(document).values()) == {"cancelled"}
     ends = [(each["state"], each["error"]) for step in document["steps"] for each in step["attempts"]]
     assert ends == [("cancelled", "run cancelled: enough")] * 2
-    assert all(each["meter_quality"] == "estimated" for step in document["steps"] for each in step["attempts"])
+    assert all(each["meter_quality"] == "measured" for step in document["steps"] for each in step["attempts"])
     assert all(is_gone(int(path.read_text())) for path in begun)
     kinds = [each.kind for each in told if each.kind.startswith("run.")]
     assert kinds == ["run.started", "run.cancel_requested", "run.cancelled"]
@@ -246,7 +249,10 @@ def flow(day: Interval) -> None:
     assert only(document)["state"] == "snoozed"
     print_run(document)
     until = f"{datetime.fromisoformat(document['steps'][0]['not_before']):%Y-%m-%d %H:%M:%S} UTC"
-    assert f"waits until {until}: the door is shut" in capsys.readouterr().out
+    (waiting,) = document["waiting"]
+    assert (waiting["step"], waiting["until"]) == ("it", document["steps"][0]["not_before"])
+    assert waiting["reason"] == f"snoozed until {until}: the door is shut"
+    assert "snoozed until" in capsys.readouterr().out
 
 
 def test_two_pipelines_at_once_each_keep_a_slot_warm(flow: FlowProject) -> None:
@@ -328,3 +334,29 @@ def test_an_idle_worker_soon_starts_a_run_that_comes(flow: FlowProject) -> None:
     with flow.project.database.read() as connection:
         row = queries.run_rows(connection, [runs[0].run_id])[runs[0].run_id]
     assert (row.started_at - row.created_at).total_seconds() < 2.0  # it looks four times a second
+
+
+def test_a_worker_shows_that_it_is_alive_with_what_it_has_and_whose_runs_it_takes(flow: FlowProject) -> None:
+    flow.write(IT)
+    seen: list[SeenWorker] = []
+
+    def look(_: object = None) -> None:
+        with flow.project.database.read() as connection:
+            seen.extend(open_workers(connection, flow.project.clock.now()))
+
+    def shown() -> bool:
+        look()
+        return any(worker.slots for worker in seen)
+
+    serve(flow, shown)
+    run = start(flow)
+    with foreground(flow.project, flow.plan(), look) as worker:  # told of what happens, it looks
+        worker.execute(run.run_id)
+    serving_one = next(each for each in seen if each.for_any_run and each.slots)
+    own = next(each for each in seen if not each.for_any_run)
+    assert (serving_one.alive, serving_one.for_any_run, serving_one.slots) == (True, True, 2)
+    assert serving_one.cpu
+    assert serving_one.memory_bytes
+    assert (own.for_any_run, own.process_id) == (False, os.getpid())
+    with flow.project.database.read() as connection:
+        assert open_workers(connection, flow.project.clock.now()) == []

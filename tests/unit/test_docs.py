@@ -14,6 +14,8 @@ from typer.core import TyperGroup
 
 from podium import faults
 from podium.cli.main import app
+from podium.db.schema.execution import ATTEMPT_ENDED
+from podium.execution.progress import Progress
 from podium.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -23,6 +25,21 @@ DOCUMENTS = sorted(
 WITH_EXAMPLES = [path for path in DOCUMENTS if ">>>" in path.read_text(encoding="utf-8")]
 MODULES = sorted(path for path in (ROOT / "platform").rglob("*.py") if ">>>" in path.read_text(encoding="utf-8"))
 REFERENCE = ROOT / "docs" / "reference.md"
+
+_KIND = re.compile(r'"((?:run|step)\.[a-z_]+|attempt\.started)"')
+EVENTS = sorted(
+    {
+        *(f"attempt.{state}" for state in ATTEMPT_ENDED),
+        *(f"{subject}.{state}" for subject in ("run", "step") for state in ("succeeded", "failed")),
+        *(
+            kind
+            for path in (ROOT / "platform" / "podium" / "execution").glob("*.py")
+            for kind in _KIND.findall(path.read_text(encoding="utf-8"))
+            if kind not in faults.POINTS
+        ),
+    }
+)
+"""The kinds of events that execution records."""
 
 _CODE = re.compile(r"```.*?```", re.DOTALL)
 _SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
@@ -128,6 +145,23 @@ def test_the_reference_names_every_setting() -> None:
 def test_the_reference_names_every_fault_point() -> None:
     told = read(REFERENCE).partition("## Fault points")[2]
     assert set(re.findall(r"`(\w+\.\w+)`", told)) == faults.POINTS
+
+
+def test_the_executor_s_moves_are_named_as_in_the_code() -> None:
+    told = read(ROOT / "docs" / "executor.md").partition("## The state machine")[2]
+    named = set(re.findall(r"`(\w+)\.(\w+)`", told))
+    functions = {each for each in named if each[0] not in ("Progress", "run", "step", "step_run", "attempt")}
+    assert len(functions) > 6
+    missing = [
+        each for each in functions if not hasattr(importlib.import_module(f"podium.execution.{each[0]}"), each[1])
+    ]
+    assert missing == []
+    assert [method for owner, method in named if owner == "Progress" and not hasattr(Progress, method)] == []
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_the_executor_s_events_are_told(event: str) -> None:
+    assert f"`{event}`" in read(ROOT / "docs" / "executor.md")
 
 
 def test_the_readme_shows_the_demo_pipeline_as_it_is() -> None:

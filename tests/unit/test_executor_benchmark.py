@@ -98,7 +98,8 @@ def test_copies_of_a_run_are_runs(tmp_path: Path) -> None:
         assert connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall() == []
         listed = queries.list_runs(connection, limit=100)
         documents = run_documents(connection, listed)
-        original, oldest = (run_document(connection, run_id) for run_id in (listed[0], listed[-1]))
+        now = by_hand.clock.now()
+        original, oldest = (run_document(connection, run_id, now) for run_id in (listed[0], listed[-1]))
         assert claims.open_runs(connection, by_hand.clock.now(), 10) == []
         events = [len(queries.event_rows(connection, run_id)) for run_id in listed]
     assert listed == [run.run_id, *(f"{run.run_id}-{number}" for number in range(1, 61))]

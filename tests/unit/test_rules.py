@@ -32,7 +32,20 @@ def test_ray_is_imported_only_in_processes_made_for_it() -> None:
 
 
 def test_the_public_api_is_what_it_says() -> None:
-    assert set(podium.__all__) == {"Cache", "Interval", "Retry", "__version__", "pipeline", "run_after", "step", "when"}
+    assert set(podium.__all__) == {
+        "Cache",
+        "Cancelled",
+        "Interval",
+        "Retry",
+        "Snooze",
+        "__version__",
+        "pipeline",
+        "run_after",
+        "sensor",
+        "step",
+        "wait_for_approval",
+        "when",
+    }
     for name in podium.__all__:
         assert getattr(podium, name) is not None
 

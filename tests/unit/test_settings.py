@@ -2,6 +2,7 @@
 
 import getpass
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,20 @@ def test_a_file_url_names_the_artifact_folder(monkeypatch: pytest.MonkeyPatch) -
     assert settings.load().artifact_folder == Path("/var/podium")
 
 
+@pytest.mark.parametrize("url", ["s3://bucket/podium", "gs://bucket", "sftp://host/srv/podium"])
+def test_artifacts_may_lie_at_a_url(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODIUM_ARTIFACT_URL", url)
+    assert settings.load().artifact_location == url
+    with pytest.raises(ConfigurationError, match="names no folder of this host"):
+        _ = settings.load().artifact_folder
+
+
+def test_the_retention_is_a_number_of_days(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.load().retention == timedelta(days=90)
+    monkeypatch.setenv("PODIUM_ARTIFACT_RETENTION", "7d")
+    assert settings.load().retention == timedelta(days=7)
+
+
 def test_the_root_is_where_the_file_lies_whatever_the_environment_says(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,7 +126,10 @@ def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("slot = 1", "sets 'slot', which is no setting; did you mean slots? The settings are artifact_url, "),
+        (
+            "slot = 1",
+            "sets 'slot', which is no setting; did you mean slots? The settings are artifact_retention, ",
+        ),
         ("slots = 'many'", "is 'many': Input should be a valid integer"),
         ("slots = 0", "is 0: Input should be greater than or equal to 1. Correct or remove it."),
         ('project = "9 lives"', "is '9 lives': String should match pattern"),

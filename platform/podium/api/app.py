@@ -24,7 +24,7 @@ def create_app(project: Project) -> FastAPI:
     database = project.unchecked_database
     failures = Failures(known_collectors())
     watch = BooksWatch(lambda: project.database, project.clock, failures)
-    exporter = Exporter(lambda: project.database, watch, failures)
+    exporter = Exporter(lambda: project.database, project.clock, watch, failures)
 
     @asynccontextmanager
     async def running(_: FastAPI) -> AsyncIterator[None]:

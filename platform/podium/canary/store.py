@@ -34,6 +34,12 @@ def add(connection: sa.Connection, opened: Canary) -> None:
     connection.execute(sa.insert(canary).values(**{**facts, **documents}))
 
 
+def needed_digests(connection: sa.Connection) -> dict[str, set[str]]:
+    """Return the digests of the artifacts that canaries replayed, by the reason why they stay."""
+    replayed = sa.select(canary.c.traffic_digest).where(canary.c.traffic_digest.is_not(None)).distinct()
+    return {"a canary replayed it": set(connection.scalars(replayed))}
+
+
 def begin(connection: sa.Connection, canary_id: str, state: State) -> bool:
     """Move a canary from `pending` to `state`; False when it was not pending any more."""
     moved = connection.execute(

@@ -44,6 +44,7 @@ def report(
         [(*(output.safe(row[key]) for key in keys), output.money(row["amount"], currency)) for row in document["rows"]],
         total=("total", *[""] * (len(keys) - 1), output.money(document["total"], currency)) if keys else None,
     )
+    _print_saved(document["saved"], currency)
     _note_unpriced(document)
 
 
@@ -56,7 +57,7 @@ def run(run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.
     Example: podium costs run 0j9x3k
     """
     from podium.cli import output
-    from podium.cli.log_reader import name_of
+    from podium.cli.labels import label_of
     from podium.cli.tables import Column, print_table
     from podium.execution import queries
     from podium.finops.costs import run_cost
@@ -78,7 +79,7 @@ def run(run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.
         ],
         [
             (
-                name_of({**attempt, "name": step["name"]}),
+                label_of({**attempt, "name": step["name"]}),
                 str(attempt["number"]),
                 output.state(attempt["outcome"]),
                 resource["resource"],
@@ -91,6 +92,7 @@ def run(run_id: Annotated[str, typer.Argument(metavar="RUN", help="The run's id.
         ],
         total=("total", *[""] * 4, output.money(document["total"], document["currency"])),
     )
+    _print_saved(document["saved"], document["currency"])
     _note_unpriced(document)
 
 
@@ -158,6 +160,16 @@ def reconcile(*, as_json: Json = False) -> None:
         )
     if not document["ok"]:
         raise typer.Exit(1)
+
+
+def _print_saved(saved: dict[str, Any], currency: str) -> None:
+    """Print what was not computed again; nothing where all was."""
+    from podium.cli import output
+
+    if saved["step_runs"]:
+        steps = f"{saved['step_runs']:,} step{'' if saved['step_runs'] == 1 else 's'}"
+        unpriced = f", {saved['unpriced']} of them without a price" if saved["unpriced"] and saved["amount"] else ""
+        output.print_lines([f"saved by cache: {output.money(saved['amount'], currency)} ({steps}{unpriced})"])
 
 
 def _note_unpriced(document: dict[str, Any]) -> None:

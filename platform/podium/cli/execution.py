@@ -48,13 +48,14 @@ def execute(project: Project, plan: Plan, starts: Sequence[Start], prepared: Pre
                 progress.begin(start.label, run_id)
                 worker.execute(run_id)
             with project.database.read() as connection:
-                documents.append(run_document(connection, run_id))
+                documents.append(run_document(connection, run_id, project.clock.now(), project.limits))
             progress.end(start.label, documents[-1], fresh=finished is None)
             if documents[-1]["state"] != "succeeded":
                 break
     for left in starts[len(documents) :]:
         last, state = documents[-1]["interval_name"], documents[-1]["state"]
-        output.note(f"{left.label} was not started, because {last} {'was ' if state == 'cancelled' else ''}{state}.")
+        ended = "waits for a decision" if state == "running" else f"{'was ' if state == 'cancelled' else ''}{state}"
+        output.note(f"{left.label} was not started, because {last} {ended}.")
     return documents
 
 
@@ -64,26 +65,32 @@ def leave_to_a_worker(project: Project, plan: Plan, start: Start, *, as_json: bo
     run_id = start.create()
     if as_json:
         with project.database.read() as connection:
-            output.print_json(run_document(connection, run_id))
+            output.print_json(run_document(connection, run_id, project.clock.now(), project.limits))
     else:
         output.print_lines([run_id])
     output.note(f"A `podium worker` executes it; `podium runs show {run_id}` tells how far it is.")
 
 
 def report(plan: Plan, documents: list[dict[str, Any]], *, many: bool, as_json: bool) -> None:
-    """Print what became of the runs; exit 1 unless all succeeded."""
+    """Print what became of the runs; exit 1 unless all succeeded, or the last one waits for a decision."""
     if as_json:
         output.print_json(documents if many else documents[0])
     else:
         print_results(documents)
         _print_hints(plan, documents)
-    if any(document["state"] != "succeeded" for document in documents):
+    if any(document["state"] not in ("succeeded", "running") for document in documents):
         raise typer.Exit(1)
 
 
 def _print_hints(plan: Plan, documents: list[dict[str, Any]]) -> None:
     last = documents[-1]
-    if last["state"] != "succeeded":
+    if last["state"] == "running":
+        hints = {
+            f"podium runs show {last['run_id']}": "what is asked, and until when",
+            f"podium runs approve {last['run_id']} --step {last['held'][0]} --reason …": "decide; or `reject`",
+            f"podium runs resume {last['run_id']}": "go on once it is decided; a `podium worker` does so by itself",
+        }
+    elif last["state"] != "succeeded":
         hints = {
             f"podium runs show {last['run_id']}": "which step failed, and why",
             f"podium runs logs {last['run_id']}": "what it printed",

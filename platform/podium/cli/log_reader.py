@@ -1,64 +1,147 @@
 """Prints attempts' logs, once or as they grow."""
 
-import sys
+import codecs
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import sqlalchemy as sa
 
 from podium.cli import output
 from podium.execution.items import item_name
 
 _POLL_SECONDS = 0.2
 _CHUNK_BYTES = 1 << 16
+_CARRIAGE_RETURN = "\r"
 
 
-def print_logs(folder: Path, document: dict[str, Any], step: str | None) -> None:
-    """Print every attempt's log of a run, each under a heading."""
-    for heading, path in _logs(folder, document, step):
-        output.print_lines([heading])
-        _copy(path, 0)
+@dataclass(frozen=True)
+class AttemptLog:
+    """One attempt as its log is shown: what it is of, how it ended, and where the log lies."""
+
+    label: str
+    number: int
+    state: str
+    error: str | None
+    started_at: datetime
+    wall_seconds: float | None
+    path: Path
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is written to it any more."""
+        return self.state != "running"
+
+    @property
+    def told(self) -> str:
+        """How it ended, and why if badly."""
+        state = self.state.replace("_", " ")
+        return f"{state}: {self.error}" if self.error else state
 
 
-def follow_logs(folder: Path, look: Callable[[], dict[str, Any]], step: str | None) -> None:
-    """Print logs as they grow, until the run that `look` sees has ended."""
-    printed: dict[Path, int] = {}
+Look = Callable[[], tuple[Sequence[AttemptLog], bool]]
+"""Returns the logs of a run, and whether it has ended."""
+
+
+def attempt_logs(rows: Iterable[sa.Row[Any]], folder: Path, step: str | None) -> list[AttemptLog]:
+    """Return the logs of the rows of `queries.attempt_rows`, those of one step or one item (`fit[2]`) if asked."""
+    logs = []
+    for row in rows:
+        label = item_name(row.step, row.map_index)
+        if step in (None, row.step, label):
+            path = folder / row.log
+            found = AttemptLog(label, row.number, row.state, row.error, row.started_at, row.wall_seconds, path)
+            logs.append(found)
+    return logs
+
+
+def print_logs(logs: Iterable[AttemptLog]) -> None:
+    """Print logs one after the other, each under a heading."""
+    for log in logs:
+        output.print_lines([f"── {log.label} attempt {log.number} ({log.told})"])
+        try:
+            with log.path.open("rb") as file:
+                decoder = codecs.getincrementaldecoder("utf-8")("replace")
+                while data := file.read(_CHUNK_BYTES):
+                    output.write(decoder.decode(data))
+        except FileNotFoundError:
+            if log.ended:
+                output.print_lines([_gone(log)])
+
+
+def follow_logs(look: Look, *, together: bool) -> None:
+    """Print logs as they grow, until the run that `look` sees has ended.
+
+    Several logs `together` are told apart: each line is printed when it is whole, behind the attempt it is from.
+    """
+    tails: dict[Path, _Tail] = {}
     while True:
-        document = look()
-        for heading, path in _logs(folder, document, step):
-            if path not in printed:
-                output.print_lines([heading])
-                printed[path] = 0
-            printed[path] = _copy(path, printed[path])
-        if document["state"] not in ("queued", "running"):
+        logs, ended = look()
+        for log in sorted(logs, key=lambda log: log.started_at):
+            tail = tails.get(log.path)
+            if tail is None:
+                tail = tails[log.path] = _Tail()
+                if not together:
+                    output.print_lines([f"── {log.label} attempt {log.number}"])
+            if not tail.told:
+                _go_on(log, tail, _width(logs) if together else None)
+        if ended:
             return
         time.sleep(_POLL_SECONDS)
 
 
-def name_of(step: dict[str, Any]) -> str:
-    """Return the name that an entry of a run's steps is called by: `fit[2]` for an item of a mapped step."""
-    return step["name"] if step["map_index"] is None else item_name(step["name"], step["map_index"])
+@dataclass
+class _Tail:
+    """How far a log is printed: up to byte `offset`, but for the beginning of a line that is not whole yet."""
 
+    offset: int = 0
+    left: str = ""
+    told: bool = False
+    decoder: codecs.IncrementalDecoder = field(default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace"))
 
-def _logs(folder: Path, document: dict[str, Any], step: str | None) -> Iterator[tuple[str, Path]]:
-    for each in document["steps"]:
-        label = name_of(each)
-        if step in (None, each["name"], label):
-            for attempt in each["attempts"]:
-                yield (
-                    f"── {label} attempt {attempt['number']} ({attempt['state']})",
-                    folder / attempt["log"],
-                )
-
-
-def _copy(path: Path, start: int) -> int:
-    """Copy a log from byte `start` on to stdout; return where it ended."""
-    try:
+    def read(self, path: Path) -> str:
+        """Return what was written since."""
         with path.open("rb") as file:
-            file.seek(start)
-            while data := file.read(_CHUNK_BYTES):
-                sys.stdout.write(data.decode(errors="replace"))
-            sys.stdout.flush()
-            return file.tell()
+            file.seek(self.offset)
+            data = file.read()
+            self.offset = file.tell()
+        return self.decoder.decode(data)
+
+
+def _go_on(log: AttemptLog, tail: _Tail, width: int | None) -> None:
+    """Print what is new in a log, and how the attempt ended if it did; with `width`, each line behind its name."""
+    try:
+        new = tail.read(log.path)
     except FileNotFoundError:
-        return start
+        new = f"{_gone(log)}\n" if log.ended else ""
+    if width is None:
+        output.write(new)
+        tail.left = (tail.left + new).rpartition("\n")[2]
+        if log.ended:
+            output.write(("\n" if tail.left else "") + f"── {_end(log)}\n")
+    else:
+        *lines, tail.left = (tail.left + new).split("\n")
+        if log.ended and tail.left:
+            lines, tail.left = [*lines, tail.left], ""
+        name = f"{log.label} {log.number}".ljust(width)
+        # A progress bar writes over itself: what it shows last is told.
+        output.write("".join(f"{name} │ {line.rstrip().rpartition(_CARRIAGE_RETURN)[2]}\n" for line in lines))
+        if log.ended:
+            output.write(f"{name} ── {_end(log)}\n")
+    tail.told = log.ended
+
+
+def _end(log: AttemptLog) -> str:
+    took = "" if log.wall_seconds is None else f" after {output.seconds(log.wall_seconds)}"
+    return f"{log.state.replace('_', ' ')}{took}" + (f": {log.error}" if log.error else "")
+
+
+def _gone(log: AttemptLog) -> str:
+    return f"(The log {log.path} is not there: it was removed, or lies on the host of the worker that wrote it.)"
+
+
+def _width(logs: Sequence[AttemptLog]) -> int:
+    return max(len(f"{log.label} {log.number}") for log in logs)

@@ -9,7 +9,22 @@ from typing import Annotated, NoReturn
 import typer
 
 from podium import __version__
-from podium.cli import canary, costs, database, models, output, pipelines, project, run, runs, server, worker
+from podium.cli import (
+    artifacts,
+    canary,
+    collect,
+    costs,
+    database,
+    models,
+    output,
+    pipelines,
+    project,
+    run,
+    run_acts,
+    runs,
+    server,
+    worker,
+)
 from podium.errors import PodiumError
 
 app = typer.Typer(
@@ -23,6 +38,7 @@ app.command("init")(project.init)
 app.command("run")(run.run)
 app.add_typer(pipelines.app, name="pipelines")
 app.add_typer(runs.app, name="runs")
+run_acts.add_to(runs.app)
 app.add_typer(models.app, name="models")
 app.command("promote")(models.promote)
 app.command("rollback")(models.rollback)
@@ -30,6 +46,8 @@ app.add_typer(canary.app, name="canary")
 app.add_typer(costs.app, name="costs")
 app.command("worker")(worker.worker)
 app.command("server")(server.server)
+app.add_typer(artifacts.app, name="artifacts")
+app.command("gc")(collect.collect)
 app.add_typer(database.app, name="db")
 
 

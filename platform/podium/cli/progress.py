@@ -17,7 +17,18 @@ from podium.dag.plan import Plan
 from podium.execution.entities import Happening
 from podium.execution.items import WHOLE, parse_item
 
-_MARKS = {"succeeded": "[green]✓[/]", "failed": "[red]✗[/]", "skipped": "[dim]–[/]", "running": "[cyan]…[/]"}
+_MARKS = {
+    "succeeded": "[green]✓[/]",
+    "approved": "[green]✓[/]",
+    "rejected": "[yellow]✓[/]",
+    "failed": "[red]✗[/]",
+    "skipped": "[dim]–[/]",
+    "running": "[cyan]…[/]",
+    "held": "[yellow]?[/]",
+}
+
+
+_STOPS = {"run.cancel_requested": "the run is being cancelled", "run.deadline_passed": "the run is being stopped"}
 
 
 class Progress(Protocol):
@@ -71,7 +82,11 @@ class PlainProgress:
 
     def observe(self, happening: Happening) -> None:
         """Say what happens to a step; what an attempt's line told is not told again."""
-        if happening.step is None or happening.at < self._since:
+        if happening.at < self._since:
+            return
+        if happening.kind in _STOPS:
+            self._say(f"{_STOPS[happening.kind]}: {happening.reason}")
+        if happening.step is None:
             return
         reason = f": {happening.reason}" if happening.reason else ""
         match happening.kind.split("."):
@@ -83,7 +98,7 @@ class PlainProgress:
                 self._say(f"{happening.step} {happening.reason}")
             case "step", "mapped":
                 self._say(f"{happening.step} is mapped {happening.reason}")
-            case "step", "skipped" | "cancelled" as what:
+            case "step", "held" | "approved" | "rejected" | "skipped" | "cancelled" as what:
                 self._say(f"{happening.step} {what}{reason}")
 
     def end(self, label: str, document: dict[str, Any], *, fresh: bool) -> None:

@@ -23,6 +23,7 @@ def run(
         typer.Option(metavar="NAME=VALUE", help="A run parameter; VALUE is JSON, or else text."),
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Start a new run where the interval has one.")] = False,  # noqa: FBT002
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Take over no result of an earlier run.")] = False,  # noqa: FBT002
     detach: Annotated[bool, typer.Option("--detach", help="Leave the run to a `podium worker`; do not wait.")] = False,  # noqa: FBT002
     *,
     as_json: Json = False,
@@ -38,7 +39,7 @@ def run(
     from podium.dag.parameters import bind_parameters
     from podium.errors import UsageError
     from podium.execution import queries
-    from podium.wiring.plans import load_plans
+    from podium.wiring.plans import load_plans, validator
     from podium.wiring.project import open_project
     from podium.wiring.runs import preparation
 
@@ -53,7 +54,7 @@ def run(
         intervals = [Interval.parse(text, plan.timezone) for text in for_]
         for interval in intervals:
             check_grain(interval, plan.grain, plan.pipeline)
-        parameters = bind_parameters(plan, _pairs(param or []))
+        parameters = bind_parameters(plan, pairs(param or []), validate=validator(project))
 
         def finished(interval: Interval) -> str | None:
             with project.database.read() as connection:
@@ -61,7 +62,9 @@ def run(
             return None if found is None or found.state in ("queued", "running") else found.run_id
 
         def start(interval: Interval) -> str:
-            started = project.execution.start(plan, interval, parameters=parameters, actor=project.actor, again=again)
+            started = project.execution.start(
+                plan, interval, parameters=parameters, actor=project.actor, again=again, uses_cache=not no_cache
+            )
             return started.run_id
 
         starts = [
@@ -75,7 +78,8 @@ def run(
     execution.report(plan, documents, many=len(intervals) > 1, as_json=as_json)
 
 
-def _pairs(texts: list[str]) -> dict[str, str]:
+def pairs(texts: list[str]) -> dict[str, str]:
+    """Return what `--param NAME=VALUE` says, by name; UsageError for one that says nothing, or is said twice."""
     from podium.errors import UsageError
 
     given: dict[str, str] = {}

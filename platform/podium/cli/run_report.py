@@ -1,13 +1,15 @@
 """Runs as people read them: a list, one in full, and what `podium run` says at its end."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from podium.cli import output
+from podium.cli.labels import label_of
 from podium.cli.tables import Column, print_reasons, print_table
-from podium.execution.items import item_name
 
 Document = dict[str, Any]
 
@@ -76,16 +78,23 @@ def print_run(document: Document) -> None:
         [
             ("run", [f"{document['run_id']} of {document['pipeline']} for {document['interval_name']}"]),
             ("result", [document["state"] + (f", {document['outcome']}" if document["outcome"] else "")]),
+            ("held", [f"for a decision on {' and '.join(document['held'])}"] if document["held"] else []),
+            *_failure(document),
             ("asked by", [f"{document['actor']} ({document['trigger']}) at {output.when(document['created_at'])}"]),
+            ("rerun of", [document["rerun_of"]] if document["rerun_of"] else []),
+            ("deadline", [output.when(document["deadline_at"])] if document["deadline_at"] else []),
             ("parameters", [f"{name} = {value}" for name, value in document["parameters"].items()]),
             ("owner", [f"team {document['team']}, environment {document['environment']}"]),
             ("model", [f"{model['name']}, version {model['version'] or '–'}"]),
             ("champion", [_champion(document, markup=False)]),
             ("verdict", [verdict["result"]] if verdict else []),
-            ("why", _reasons(document)),
+            ("why", _reasons(document if document["failure"] is None else {**document, "reason": None})),
         ]
     )
     output.print_lines([""])
+    if document["waiting"]:
+        _print_waiting(document["waiting"])
+        output.print_lines([""])
     if verdict:
         _print_metrics(verdict)
         output.print_lines([""])
@@ -117,8 +126,10 @@ def _print_metrics(verdict: Document) -> None:
 
 
 def result(document: Document) -> str:
-    """Return what a run came to in one word: its outcome if it has one to speak of, else its state."""
+    """Return what a run came to in one word: its outcome if it has one to speak of, `held`, else its state."""
     outcome = document["outcome"]
+    if document["state"] == "running" and document["held"]:
+        return "held"
     return str(document["state"] if outcome in (None, "none") else outcome)
 
 
@@ -133,8 +144,53 @@ def _champion(document: Document, *, markup: bool = True) -> str:
     return f"{before} → [bold green]{after}[/]" if markup else f"{before} → {after}"
 
 
+def _failure(document: Document) -> Iterator[tuple[str, list[str]]]:
+    """Yield why a run failed: which attempt, its error and its place, and the commands to go on with."""
+    failure = document["failure"]
+    if failure is None:
+        return
+    label, run_id = _named(failure), document["run_id"]
+    others = failure["others"]
+    more = f"; {others:,} other {'step run' if others == 1 else 'step runs'} failed too" if others else ""
+    attempt = f"attempt {failure['attempt']} {failure['state'].replace('_', ' ')}"
+    yield "failed", [f"{label}, {attempt}: {failure['error']}{more}"]
+    yield "where", [failure["where"]] if failure["where"] else []
+    yield "read more", [f"podium runs logs {run_id} --step {shlex.quote(label)}"]
+    if document["state"] == "failed":
+        yield "go on", [f"podium runs resume {run_id}"]
+
+
+def _print_waiting(waiting: Sequence[Document]) -> None:
+    """Print what an open run waits for; items next to each other that wait for the same are told once."""
+    told = [
+        list(group) for _, group in groupby(waiting, key=lambda each: (each["step"], each["state"], each["reason"]))
+    ]
+    print_table(
+        [Column("waits for"), Column("state"), Column("", wraps=True), Column("since", spare=True)],
+        [
+            (
+                output.safe(_together(group)),
+                output.state(group[0]["state"]),
+                output.safe(group[0]["reason"]),
+                output.when(min((each["since"] for each in group if each["since"]), default=None)),
+            )
+            for group in told
+        ],
+    )
+
+
+def _together(group: Sequence[Document]) -> str:
+    first, last = (_named(each) for each in (group[0], group[-1]))
+    return first if len(group) == 1 else f"{first} … {last} ({len(group):,} items)"
+
+
+def _named(about: Document) -> str:
+    """Return the name of the step run that a failure or a wait is about."""
+    return label_of({"name": about["step"], "map_index": about["map_index"]})
+
+
 def _reasons(document: Document) -> list[str]:
-    """Return what failed, what the gate said, what the canary showed, and why a promotion did not apply."""
+    """Return what ended the run, what the gate said, what the canary showed, and why a promotion did not apply."""
     verdict, canary, promotion = document["verdict"], document["canary"], document["promotion"]
     return [
         *([document["reason"]] if document["reason"] else []),
@@ -151,7 +207,7 @@ def _told(steps: Sequence[Document]) -> Iterator[Document]:
         count = counts[step["name"]]
         if step["map_index"] is not None:
             if count <= _ITEMS_IN_FULL or step["state"] != "succeeded" or len(step["attempts"]) > 1:
-                yield {**step, "label": item_name(step["name"], step["map_index"])}
+                yield {**step, "label": label_of(step)}
         else:
             yield {**step, "label": f"{step['name']} ({count:,} items)" if count else step["name"]}
 
@@ -172,12 +228,13 @@ def _step_rows(step: Document) -> Iterator[tuple[str, ...]]:
 
 
 def _troubles(step: Document) -> Iterator[tuple[str, list[str]]]:
-    if not step["attempts"] and step["reason"]:
+    if step["state"] == "held":
+        until = f"{datetime.fromisoformat(step['decide_by']):%Y-%m-%d %H:%M:%S} UTC"
+        yield step["label"], [f"held until {until}: {step['reason']}"]
+    elif step["decided_by"]:
+        yield step["label"], [f"{step['decided_by']}: {step['reason']}"]
+    elif not step["attempts"] and step["reason"]:
         yield step["label"], [step["reason"]]
-    if step["not_before"]:
-        snoozed = step["attempts"][-1]["state"] == "snoozed"
-        until = f"waits until {datetime.fromisoformat(step['not_before']):%Y-%m-%d %H:%M:%S} UTC"
-        yield step["label"], [f"{until}: {step['reason']}" if snoozed else f"{until}, then is tried again"]
     for attempt in step["attempts"]:
         if attempt["error"]:
             yield f"{step['label']} attempt {attempt['number']}", [attempt["error"]]

@@ -1,20 +1,16 @@
 """`podium runs`: what ran, why it failed, what it printed, and how to go on."""
 
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from podium.cli.options import Json, Reason
+from podium.cli.options import Json
 
 app = typer.Typer(
     help="Runs: what ran, why it failed, how to go on.\n\nExample: podium runs list", no_args_is_help=True
 )
-
-_CANCEL_SECONDS = 10.0
-_POLL_SECONDS = 0.2
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id, or the beginning or end of it.")]
 
@@ -63,7 +59,7 @@ def show(run_id: RunId, *, as_json: Json = False) -> None:
     from podium.cli import output
     from podium.cli.run_report import print_run
 
-    document = _document(run_id)
+    document = document_of(run_id)
     if as_json:
         output.print_json(document)
     else:
@@ -78,35 +74,93 @@ def logs(
 ) -> None:
     """Print what the attempts of a run printed.
 
+    Following, lines of attempts that run side by side are told apart by the name in front of them.
+
     Example: podium runs logs 0j9x3k --step train
     """
-    from podium.cli.log_reader import follow_logs, print_logs
-
-    document = _document(run_id)
-    _require_step(document, step)
-    if follow:
-        follow_logs(_log_folder(), lambda: _document(document["run_id"]), step)
-    else:
-        print_logs(_log_folder(), document, step)
-
-
-@app.command()
-def graph(run_id: RunId, *, as_json: Json = False) -> None:
-    """Draw a run's graph, each step under what it waits for.
-
-    Of a mapped step it says how many of its items succeeded.
-
-    Example: podium runs graph 0j9x3k
-    """
-    from podium.cli import output
-    from podium.cli.graph import draw
+    from podium.cli.log_reader import AttemptLog, attempt_logs, follow_logs, print_logs
     from podium.execution import plans, queries
     from podium.wiring.project import open_project
 
+    document = document_of(run_id)
+    _require_step(document, step)
     project = open_project()
-    document = _document(run_id)
+    with project.database.read() as connection:
+        found = queries.get_run(connection, document["run_id"])
+        mapped = {node.name for node in plans.load(connection, found.plan_digest).steps if node.over is not None}
+
+    def look() -> tuple[list[AttemptLog], bool]:
+        with project.database.read() as connection:
+            rows = queries.attempt_rows(connection, found.run_id)
+            ended = not queries.is_open(connection, found.run_id)
+        return attempt_logs(rows, project.log_folder, step), ended
+
+    if follow:
+        follow_logs(look, together=step is None or step in mapped)
+    else:
+        print_logs(look()[0])
+
+
+@app.command()
+def events(
+    run_id: RunId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the run has ended.")] = False,  # noqa: FBT002
+    *,
+    as_json: Json = False,
+) -> None:
+    """Print what happened in a run, in order.
+
+    With both --follow and --json each line is one event.
+
+    Example: podium runs events 0j9x3k --follow
+    """
+    from podium.cli.event_reader import Event, print_events
+    from podium.execution import queries
+    from podium.wiring.documents import event_documents
+    from podium.wiring.project import open_project
+
+    database = open_project().database
+    with database.read() as connection:
+        found = queries.get_run(connection, run_id).run_id
+
+    def look(after: int) -> tuple[list[Event], bool]:
+        with database.read() as connection:
+            return event_documents(connection, found, after), not queries.is_open(connection, found)
+
+    print_events(look, follow=follow, as_json=as_json)
+
+
+@app.command()
+def graph(
+    run_id: RunId,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a page with the graph and the attempts over time.")
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Draw a run's graph, each step under what it waits for.
+
+    Of a mapped step it says how many of its items succeeded. The page is one file that needs no network.
+
+    Example: podium runs graph 0j9x3k --html run.html
+    """
+    from podium.cli import output
+    from podium.cli.graph import draw
+    from podium.cli.run_page import page_of, write_page
+    from podium.execution import plans, queries
+    from podium.wiring.documents import event_documents
+    from podium.wiring.project import open_project
+
+    project = open_project()
+    document = document_of(run_id)
     with project.database.read() as connection:
         plan = plans.load(connection, queries.get_run(connection, document["run_id"]).plan_digest)
+        events = event_documents(connection, document["run_id"])
+    if html is not None:
+        write_page(html, page_of(document, plan, events, project.clock.now()))
+        output.note(f"The page is {html}.")
+        return
     states = {step["name"]: step["state"] for step in document["steps"] if step["map_index"] is None}
     items: dict[str, list[str]] = {}
     for step in document["steps"]:
@@ -132,103 +186,29 @@ def graph(run_id: RunId, *, as_json: Json = False) -> None:
         output.console().print(line, soft_wrap=True)
 
 
-@app.command()
-def resume(
-    run_id: RunId,
-    reason: Reason = "resumed by a person",
-    *,
-    as_json: Json = False,
-) -> None:
-    """Go on with a run where it stopped.
-
-    What succeeded is kept; the rest is done with today's code.
-
-    Example: podium runs resume 0j9x3k
-    """
-    from podium.cli import execution
-    from podium.execution import queries
-    from podium.wiring.plans import load_plans
-    from podium.wiring.project import open_project
-    from podium.wiring.runs import preparation
-
-    project = open_project()
-    with project.database.read() as connection:
-        found = queries.get_run(connection, run_id)
-    with preparation(project) as prepared:
-        plan = load_plans(project, before_tracing=prepared.backend).plan(found.pipeline)
-        start = execution.Start(
-            found.interval.name, lambda: project.execution.resume(found.run_id, plan, reason=reason).run_id
-        )
-        documents = execution.execute(project, plan, [start], prepared)
-    execution.report(plan, documents, many=False, as_json=as_json)
-
-
-@app.command()
-def cancel(
-    run_id: RunId,
-    reason: Reason,
-    *,
-    as_json: Json = False,
-) -> None:
-    """Give up a run.
-
-    Steps that run are ended by their workers, within a second or two, and billed; this waits for that, 10 s at most.
-    What succeeded is kept, and `podium runs resume` takes it up again.
-
-    Example: podium runs cancel 0j9x3k --reason "the data were wrong"
-    """
-    from podium.cli import output
-    from podium.errors import Conflict
-    from podium.execution import queries
-    from podium.wiring.project import open_project
-
-    project = open_project()
-    found = project.execution.cancel(run_id, reason=reason)
-    deadline = project.clock.monotonic() + _CANCEL_SECONDS
-    while found.state in ("queued", "running") and project.clock.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
-        with project.database.read() as connection:
-            found = queries.get_run(connection, found.run_id)
-    if found.state in ("succeeded", "failed"):
-        raise Conflict(f"The run {found.run_id} {found.state} before it could be cancelled; nothing was left to do.")
-    if as_json:
-        output.print_json(_document(found.run_id))
-    elif found.state == "cancelled":
-        output.print_lines([f"The run {found.run_id} of {found.pipeline} is cancelled."])
-    else:
-        with project.database.read() as connection:
-            workers = queries.workers_with_attempts(connection, run_id=found.run_id)
-        named = " and ".join(f"process {each.process_id} on {each.host}" for each in workers) or "its worker"
-        said = f"The cancel of run {found.run_id} is on record, and nothing more of it begins"
-        output.print_lines([f"{said}; {named} ends what runs: `podium runs show {found.run_id}`."])
-
-
-def _document(run_id: str) -> dict[str, Any]:
+def document_of(run_id: str) -> dict[str, Any]:
+    """Return the document of a run of the project here."""
     from podium.execution import queries
     from podium.wiring.documents import run_document
     from podium.wiring.project import open_project
 
-    with open_project().database.read() as connection:
-        return run_document(connection, queries.get_run(connection, run_id).run_id)
-
-
-def _log_folder() -> Path:
-    from podium.wiring.project import open_project
-
-    return open_project().log_folder
+    project = open_project()
+    with project.database.read() as connection:
+        found = queries.get_run(connection, run_id).run_id
+        return run_document(connection, found, project.clock.now(), project.limits)
 
 
 def _require_step(document: dict[str, Any], step: str | None) -> None:
-    from podium.cli.log_reader import name_of
+    from podium.cli.labels import label_of
     from podium.errors import NotFound
     from podium.execution.items import parse_item
 
     names = [each["name"] for each in document["steps"] if each["map_index"] is None]
-    if step is None or step in names or step in map(name_of, document["steps"]):
+    if step is None or step in names or step in map(label_of, document["steps"]):
         return
     name, index = parse_item(step)
     if name in names:
-        items = [name_of(each) for each in document["steps"] if each["name"] == name and each["map_index"] is not None]
+        items = [label_of(each) for each in document["steps"] if each["name"] == name and each["map_index"] is not None]
         there_are = " to ".join(dict.fromkeys((items[0], items[-1]))) if items else "no items"
         raise NotFound(f"The step {name} of run {document['run_id']} has no item {index}; it has {there_are}.")
     raise NotFound(f"The run {document['run_id']} has no step {step!r}; its steps are {', '.join(names)}.")

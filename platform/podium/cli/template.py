@@ -18,6 +18,7 @@ def create_project(folder: Path) -> list[Path]:
         PROJECT_FILE: (templates / "podium.toml").read_text(encoding="utf-8").replace("@PROJECT@", name),
         "prices.yaml": (resources.files("podium.finops") / "prices.yaml").read_text(encoding="utf-8"),
         "pipelines/digits.py": (templates / "digits.py").read_text(encoding="utf-8"),
+        "tests/test_digits.py": (templates / "test_digits.py.txt").read_text(encoding="utf-8"),
     }
     try:
         present = [path for path in files if (folder / path).exists()]

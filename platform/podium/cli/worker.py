@@ -58,6 +58,8 @@ def _say(project: "Project", happening: "Happening") -> None:
             text = f"{happening.step} attempt {happening.attempt} interrupted{reason}"
         case "attempt", what:
             text = f"{happening.step} attempt {happening.attempt} {what.replace('_', ' ')}{reason}"
+        case "step", "held" | "approved" | "rejected" as what:
+            text = f"{happening.step} {what}{reason}"
         case "step", "snoozed":
             text = f"{happening.step} {happening.reason}"
         case _:

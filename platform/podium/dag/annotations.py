@@ -1,20 +1,26 @@
 """What a function's annotations say: resolved types, and which named outputs a type has."""
 
 import collections.abc
+import functools
 import inspect
+import operator
 import types
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 Annotation = Any
 """A resolved annotation: a class, a generic alias, a union …; `typing.Any` where nothing is known."""
 
 
-def parameter_types(function: Callable[..., Any]) -> dict[str, Annotation]:
-    """Return the annotation of each parameter and of `return`; Any where none is given or resolves."""
+def parameter_types(function: Callable[..., Any], *, with_metadata: bool = False) -> dict[str, Annotation]:
+    """Return the annotation of each parameter and of `return`; Any where none is given or resolves.
+
+    `with_metadata` keeps `Annotated[int, …]` as it is, and else only its type.
+    """
     names = [*inspect.signature(function).parameters, "return"]
-    return {name: _resolved(function.__annotations__.get(name, Any), function.__globals__) for name in names}
+    given = {name: function.__annotations__.get(name, Any) for name in names}
+    return {name: _resolved(each, function.__globals__, with_metadata=with_metadata) for name, each in given.items()}
 
 
 def is_named_tuple(annotation: Annotation) -> bool:
@@ -35,6 +41,19 @@ def item_type(annotation: Annotation) -> Annotation | None:
         return None
     arguments = get_args(annotation)
     return arguments[0] if arguments else Any
+
+
+def without_none(annotation: Annotation) -> Annotation:
+    """Return what is left of `T | None`; any other annotation as it is.
+
+    >>> without_none(int | str | None), without_none(int)
+    (int | str, <class 'int'>)
+    """
+    members = get_args(annotation)
+    owner: Any = get_origin(annotation)
+    if owner not in (Union, types.UnionType) or types.NoneType not in members:
+        return annotation
+    return functools.reduce(operator.or_, (member for member in members if member is not types.NoneType))
 
 
 def list_of(annotation: Annotation) -> Annotation:
@@ -83,8 +102,9 @@ def _class_types(owner: type) -> dict[str, Annotation]:
     return found
 
 
-def _resolved(annotation: Annotation, names: dict[str, Any]) -> Annotation:
+def _resolved(annotation: Annotation, names: dict[str, Any], *, with_metadata: bool = False) -> Annotation:
     try:
-        return get_type_hints(SimpleNamespace(__annotations__={"it": annotation}), names)["it"]
+        it = SimpleNamespace(__annotations__={"it": annotation})
+        return get_type_hints(it, names, include_extras=with_metadata)["it"]
     except Exception:  # noqa: BLE001  # evaluating an annotation's text can raise anything; it then says nothing
         return Any

@@ -14,8 +14,10 @@ from podium.dag.options import (
     PipelineOptions,
     Retry,
     RunIf,
+    StepOptions,
     check_name,
     pipeline_options,
+    sensor_options,
     step_options,
 )
 from podium.dag.recording import StepDefinition, Trace, current_trace, refuse_handles
@@ -165,6 +167,38 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     return functools.partial(_define_step, options=options)
 
 
+def sensor(
+    *,
+    every: str | float,
+    timeout: str | float,
+    retries: int | Retry = 0,
+    cpu: float = 1,
+    memory: str | int = "1GiB",
+    gpu: int = 0,
+    tags: Sequence[str] = (),
+    run_if: RunIf = "all_succeeded",
+    pool: str | None = None,
+    labels: Sequence[str] = (),
+) -> Callable[[Callable[Parameters, Returned | None]], Step[Parameters, Returned]]:
+    """Make a function a step that waits: it looks whether something has come, and returns None if not.
+
+    Then it is asked again after `every` (seconds, or text as "5m"); no slot is held meanwhile. Once `timeout` has
+    passed since its first look the step fails with NothingCame. What it returns instead of None is its result, so
+    later steps get `T` of its `T | None`. The other options are those of `step`. Called outside a pipeline, it looks
+    once.
+
+    >>> @sensor(every="1m", timeout="6h")
+    ... def delivered(folder: str) -> str | None:
+    ...     return None
+    >>> delivered("/nowhere") is None
+    True
+    """
+    given: dict[str, Any] = {"every": every, "timeout": timeout, "retries": retries, "cpu": cpu, "memory": memory}
+    given |= {"gpu": gpu, "tags": tags, "run_if": run_if, "pool": pool, "labels": labels}
+    make: Any = functools.partial(_define_step, options=given, read=sensor_options)
+    return cast(Callable[[Callable[Parameters, Returned | None]], Step[Parameters, Returned]], make)
+
+
 @overload
 def pipeline(
     *,
@@ -244,7 +278,11 @@ def run_after(later: object, *earlier: object) -> None:
     trace.order(later, earlier)
 
 
-def _define_step(function: Callable[..., Any], options: dict[str, Any]) -> Step[..., Any]:
+def _define_step(
+    function: Callable[..., Any],
+    options: dict[str, Any],
+    read: Callable[[dict[str, Any]], StepOptions] = step_options,
+) -> Step[..., Any]:
     where = _check_function("step", function)
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
@@ -253,7 +291,7 @@ def _define_step(function: Callable[..., Any], options: dict[str, Any]) -> Step[
                 "step's inputs are named parameters."
             )
     try:
-        return Step(StepDefinition(function.__name__, function, step_options(options)))
+        return Step(StepDefinition(function.__name__, function, read(options)))
     except OptionError as error:
         raise DefinitionError(f"{where}: step {function.__name__}: {error}") from None
 

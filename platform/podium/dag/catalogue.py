@@ -1,7 +1,8 @@
 """The pipelines of a project: every file traced in a child process of its own, so that none can harm another.
 
-The child is `python -m podium.dag.catalogue ROOT FILE ANSWER SECONDS`: it traces one file and writes its
-answer as JSON to a file, since what pipeline code prints belongs to the code.
+The child is `python -m podium.dag.catalogue ROOT FILE ANSWER SECONDS [PIPELINE TEXTS]`: it traces one file, or reads
+texts for the run parameters of a pipeline in it, and writes its answer as JSON to a file, since what pipeline code
+prints belongs to the code.
 """
 
 import difflib
@@ -17,9 +18,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from podium.dag.plan import Plan
-from podium.errors import DefinitionError, NotFound
+from podium.errors import DefinitionError, NotFound, UsageError
 
 _SHOWN_CHARACTERS = 600
 
@@ -80,12 +82,40 @@ def pipeline_files(folder: Path) -> list[Path]:
 
 def trace_file(root: Path, path: Path, timeout_seconds: float) -> list[Plan] | FileProblem:
     """Return the plans of one pipeline file, traced in a child process, or why it has none."""
+    document = _ask_child(root, path, timeout_seconds)
+    if isinstance(document, FileProblem):
+        return document
+    if document["problem"] is not None:
+        return FileProblem(_shown(path, root), document["problem"])
+    return [Plan.from_document(plan) for plan in document["plans"]]
+
+
+def read_parameters(root: Path, plan: Plan, texts: Mapping[str, str], timeout_seconds: float) -> dict[str, Any]:
+    """Return the values, encoded as JSON, of texts for run parameters, read in a child process by pydantic.
+
+    UsageError for a text that is none; DefinitionError where the pipeline file does not load.
+    """
+    root = root.absolute()
+    asked = [plan.pipeline, json.dumps(dict(texts))]
+    document = _ask_child(root, root / plan.file, timeout_seconds, asked)
+    if isinstance(document, FileProblem):
+        raise DefinitionError(document.message)
+    if document["problem"] is not None:
+        raise (UsageError if document["wrong_text"] else DefinitionError)(document["problem"])
+    found: dict[str, Any] = document["values"]
+    return found
+
+
+def _ask_child(
+    root: Path, path: Path, timeout_seconds: float, asked: Sequence[str] = ()
+) -> dict[str, Any] | FileProblem:
+    """Return the answer of a child process about one file, or why there is none."""
     file = _shown(path, root)
     with tempfile.TemporaryDirectory(prefix="podium-trace-") as scratch:
         answer, output = Path(scratch, "answer.json"), Path(scratch, "output.txt")
         with output.open("wb") as stream:
             code = _run_child(
-                [str(root), str(path), str(answer), str(timeout_seconds)],
+                [str(root), str(path), str(answer), str(timeout_seconds), *asked],
                 root,
                 stream.fileno(),
                 timeout_seconds,
@@ -98,10 +128,8 @@ def trace_file(root: Path, path: Path, timeout_seconds: float) -> list[Plan] | F
             )
         if not answer.exists():
             return FileProblem(file, f"{file} {_ending(code)} while it was imported; correct it.{_last(output)}")
-        document = json.loads(answer.read_text(encoding="utf-8"))
-    if document["problem"] is not None:
-        return FileProblem(file, document["problem"])
-    return [Plan.from_document(plan) for plan in document["plans"]]
+        document: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+    return document
 
 
 def _shown(path: Path, root: Path) -> str:
@@ -165,16 +193,23 @@ def _last(output: Path) -> str:
     return f" It printed last: {text}" if text else ""
 
 
-def _child(root: str, path: str, answer: str, timeout_seconds: str) -> None:
-    """Write `{"plans", "problem"}` of one file to `answer` and end this process, threads or not."""
-    signal.alarm(math.ceil(float(timeout_seconds)) + 1)  # ends the child even if nobody is left to stop it
-    from podium.dag.loading import trace_loaded
+def _child(root: str, path: str, answer: str, timeout_seconds: str, *asked: str) -> None:
+    """Write the answer about one file to `answer` and end this process, threads or not.
 
-    document: dict[str, object] = {"plans": [], "problem": None}
+    It is `{"plans", "problem"}`, or `{"values", "problem", "wrong_text"}` where texts for a pipeline are asked about.
+    """
+    signal.alarm(math.ceil(float(timeout_seconds)) + 1)  # ends the child even if nobody is left to stop it
+    from podium.dag.loading import read_texts_of, trace_loaded
+
+    document: dict[str, object] = {"problem": None}
     try:
-        document["plans"] = [plan.to_document() for plan in trace_loaded(Path(root), Path(path))]
-    except DefinitionError as error:
-        document["problem"] = str(error)
+        if asked:
+            pipeline, texts = asked
+            document["values"] = read_texts_of(Path(root), Path(path), pipeline, json.loads(texts))
+        else:
+            document["plans"] = [plan.to_document() for plan in trace_loaded(Path(root), Path(path))]
+    except (DefinitionError, UsageError) as error:
+        document |= {"problem": str(error), "wrong_text": isinstance(error, UsageError)}
     draft = Path(answer + ".draft")
     draft.write_text(json.dumps(document), encoding="utf-8")
     draft.replace(answer)  # an answer is whole, or there is none

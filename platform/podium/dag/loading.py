@@ -4,14 +4,13 @@ Only a process made for it loads a pipeline file: a slot that executes a step, o
 `podium.dag.catalogue` starts for tracing.
 """
 
-import ast
 import functools
 import hashlib
 import importlib
 import importlib.machinery
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -19,6 +18,9 @@ from typing import Any
 
 from podium.dag import complaints, location
 from podium.dag.authoring import Pipeline, Step
+from podium.dag.code import ProjectCode, with_code_digests
+from podium.dag.imports import imports_of_file, with_imported_files
+from podium.dag.parameter_types import read_texts
 from podium.dag.plan import Plan
 from podium.dag.tracing import trace
 from podium.errors import DefinitionError
@@ -80,6 +82,7 @@ def trace_loaded(root: Path, path: Path) -> list[Plan]:
     module = load_file(root, path)
     found = {id(each): each for each in vars(module).values() if isinstance(each, Pipeline)}
     code = loaded_code(root)
+    sources = ProjectCode(root, code.digests, _own_folders(root))
     plans = []
     for pipeline in found.values():
         if pipeline.function.__module__ != module.__name__:
@@ -91,9 +94,19 @@ def trace_loaded(root: Path, path: Path) -> list[Plan]:
             module_files=code.module_files,
         )
         for step in plan.steps:
-            load_step(root, plan.file, step.module, step.qualname)
-        plans.append(plan)
+            if step.kind == "step":
+                load_step(root, plan.file, step.module, step.qualname)
+        plans.append(with_code_digests(plan, sources))
     return plans
+
+
+def read_texts_of(root: Path, path: Path, pipeline: str, texts: dict[str, str]) -> dict[str, Any]:
+    """Load `path` and return what texts for the run parameters of one of its pipelines stand for; else UsageError."""
+    module = load_file(_absolute(root), path)
+    defined = {each.name: each for each in vars(module).values() if isinstance(each, Pipeline)}
+    if pipeline not in defined:
+        raise DefinitionError(f"{_shown(path, root)} defines no pipeline {pipeline!r} any more; ask for it again.")
+    return read_texts(pipeline, defined[pipeline].function, texts)
 
 
 def load_step(root: Path, file: str, module: str, qualname: str) -> Step[..., Any]:
@@ -117,8 +130,8 @@ def loaded_code(root: Path) -> LoadedCode:
     """
     loaded = {name: Path(getattr(module, "__file__", None) or "") for name, module in list(sys.modules.items())}
     own = {name: file for name, file in loaded.items() if is_own_code(file, root)}
-    folders = [Path(entry) for entry in sys.path if _is_local(Path(entry), root)]
-    files = _with_imported_files(own.values(), folders, root)
+    folders = _own_folders(root)
+    files = with_imported_files(own.values(), folders, lambda file: is_own_code(file, root))
     return LoadedCode(
         module_files={name: file.relative_to(root).as_posix() for name, file in own.items()},
         digests=dict(sorted((file.relative_to(root).as_posix(), _digest(file)) for file in files)),
@@ -136,7 +149,7 @@ def imported_names(paths: Iterable[Path]) -> tuple[str, ...]:
     Reads the files and runs nothing. `from a import b` may mean the module `a.b` or something in `a`, so both are
     named. A file that cannot be read as Python has none.
     """
-    names = {name for path in paths for level, name in _imports(path) if level == 0}
+    names = {name for path in paths for level, name in imports_of_file(path) if level == 0}
     return tuple(sorted(name for name in names if name.partition(".")[0] not in sys.stdlib_module_names))
 
 
@@ -201,46 +214,8 @@ def _is_local(path: Path, root: Path) -> bool:
     return path.is_relative_to(root) and not location.is_installed(path) and path != location.PODIUM_FOLDER.parent
 
 
-def _with_imported_files(files: Iterable[Path], folders: Sequence[Path], root: Path) -> set[Path]:
-    """Return `files` and the project's own files that their imports, and those files' in turn, could mean."""
-    found = set(files)
-    ahead = list(found)
-    while ahead:
-        path = ahead.pop()
-        for level, name in _imports(path):
-            searched = path.parents[level - 1 : level] if level else folders
-            new = {file for file in _files_of(name, searched) if is_own_code(file, root)} - found
-            found |= new
-            ahead.extend(new)
-    return found
-
-
-def _files_of(name: str, folders: Iterable[Path]) -> set[Path]:
-    """Return the files in `folders` that importing the dotted `name` could run, its packages' included."""
-    found: set[Path] = set()
-    for folder in folders:
-        path = folder
-        for part in name.split("."):
-            found |= {path / f"{part}.py", path / part / "__init__.py"}
-            path /= part
-    return {path for path in found if path.is_file()}
-
-
-def _imports(path: Path) -> set[tuple[int, str]]:
-    """Return what a file's imports could mean: the level (0 is absolute, 1 the file's folder) and the dotted name."""
-    found: set[tuple[int, str]] = set()
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError):
-        return found
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {(0, alias.name) for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            package = [node.module] if node.module else []
-            names = [*package, *(".".join((*package, alias.name)) for alias in node.names)]
-            found |= {(node.level, name) for name in names}
-    return found
+def _own_folders(root: Path) -> list[Path]:
+    return [Path(entry) for entry in sys.path if _is_local(Path(entry), root)]
 
 
 def _absolute(path: Path) -> Path:

@@ -4,7 +4,7 @@ import difflib
 import math
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from podium.dag.interval import GRAINS, Grain, time_zone
@@ -91,7 +91,8 @@ class Cache:
 class StepOptions:
     """How a step is attempted.
 
-    `worth_retrying` tells of an error whether another attempt could end otherwise; None is of every one.
+    `worth_retrying` tells of an error whether another attempt could end otherwise; None is of every one. A sensor
+    looks again `every_seconds`, until it has waited for `timeout_seconds` in all.
     """
 
     resources: Resources
@@ -106,6 +107,7 @@ class StepOptions:
     cache_environment: tuple[str, ...] = ()
     pool: str | None = None
     labels: tuple[str, ...] = ()
+    every_seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +161,7 @@ def step_options(given: Mapping[str, Any]) -> StepOptions:
             gpu=_count("gpu", option["gpu"]),
         ),
         retries=limit,
-        timeout_seconds=None if timeout is None else _seconds("timeout", timeout),
+        timeout_seconds=None if timeout is None else seconds("timeout", timeout),
         cache=cache,
         tags=_texts("tags", option["tags"], "nightly"),
         run_if=option["run_if"],
@@ -170,6 +172,15 @@ def step_options(given: Mapping[str, Any]) -> StepOptions:
         pool=option["pool"],
         labels=labels,
     )
+
+
+def sensor_options(given: Mapping[str, Any]) -> StepOptions:
+    """Return the options of one sensor: those of a step, and how often it looks; OptionError on an unusable one."""
+    every = seconds("every", given["every"])
+    if given["timeout"] is None:
+        raise OptionError("timeout=None lets it wait for ever; say for how long, as timeout='6h'.")
+    options = step_options({name: value for name, value in given.items() if name != "every"})
+    return replace(options, every_seconds=every)
 
 
 def pipeline_options(given: Mapping[str, Any]) -> PipelineOptions:
@@ -209,7 +220,7 @@ def pipeline_options(given: Mapping[str, Any]) -> PipelineOptions:
             f"priority={priority!r} is no whole number from -{PRIORITY_LIMIT} to {PRIORITY_LIMIT}; 0 is the default, "
             "and more goes first."
         )
-    return PipelineOptions(**option, deadline_seconds=None if deadline is None else _seconds("deadline", deadline))
+    return PipelineOptions(**option, deadline_seconds=None if deadline is None else seconds("deadline", deadline))
 
 
 def check_name(kind: str, name: str, location: str) -> None:
@@ -253,7 +264,7 @@ def _retry(value: Any) -> tuple[int, RetryPolicy, Callable[[BaseException], bool
     if not _is_number(value.jitter) or not 0 <= value.jitter <= 1:
         raise OptionError(f"jitter={value.jitter!r} of Retry is no share from 0 to 1; 0.1 varies a wait by a tenth.")
     policy = RetryPolicy(
-        _seconds("delay", value.delay), float(value.factor), _seconds("longest", value.longest), float(value.jitter)
+        seconds("delay", value.delay), float(value.factor), seconds("longest", value.longest), float(value.jitter)
     )
     never = _error_types("give_up_on", value.give_up_on)
     if isinstance(value.on, type | tuple):
@@ -285,7 +296,7 @@ def _cache(value: Any) -> tuple[bool, float | None, tuple[str, ...]]:
         return value, None, ()
     if not isinstance(value, Cache):
         raise OptionError(f"cache={value!r} is neither True nor False nor a Cache(ttl=…, environment=…).")
-    ttl_seconds = None if value.ttl is None else _seconds("ttl", value.ttl)
+    ttl_seconds = None if value.ttl is None else seconds("ttl", value.ttl)
     return True, ttl_seconds, _texts("environment", value.environment, "scikit-learn")
 
 
@@ -300,12 +311,25 @@ def _check_label(name: str, value: Any) -> None:
         raise OptionError(f"{name}={value!r} is no name; use at most 64 letters, digits, '_', '-' and '.'.")
 
 
-def _seconds(name: str, value: Any) -> float:
+def seconds(name: str, value: Any) -> float:
+    """Return the seconds of a duration option, given as a number or as text; OptionError names the option."""
     match = _DURATION.fullmatch(value.strip()) if isinstance(value, str) else None
-    seconds = float(match[1]) * _SECONDS[match[2]] if match else value
-    if not _is_number(seconds) or seconds <= 0:
+    given = float(match[1]) * _SECONDS[match[2]] if match else value
+    if not _is_number(given) or given <= 0:
         raise OptionError(f"{name}={value!r} is no duration; give seconds, or text as '90s', '10m' or '2h'.")
-    return float(seconds)
+    return float(given)
+
+
+def duration(seconds: float) -> str:
+    """Return seconds as a person would give them for an option.
+
+    >>> duration(7200), duration(90), duration(0.5)
+    ('2h', '90s', '0.5s')
+    """
+    for unit in ("d", "h", "m"):
+        if seconds >= _SECONDS[unit] and seconds % _SECONDS[unit] == 0:
+            return f"{seconds / _SECONDS[unit]:g}{unit}"
+    return f"{seconds:g}s"
 
 
 def _memory_bytes(value: Any) -> int:

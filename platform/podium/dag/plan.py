@@ -30,11 +30,15 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Parameter:
-    """A run parameter: its annotation's text, and its default as JSON unless it is `required`."""
+    """A run parameter: its annotation's text, and its default as JSON unless it is `required`.
+
+    A text for one that is `validated` can only be read with the pipeline's code at hand.
+    """
 
     annotation: str
     required: bool
     default: Any = None
+    validated: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,9 +49,12 @@ class StepNode:
     `outputs` are the names that an attempt stores: the fields of a NamedTuple, else `result` and the
     attributes somebody reads. The step runs only if every one of `conditions` is true. A mapped step is `over` one
     of its inputs: a list, for each item of which it is executed once. `run_if` says what the ends of the steps upstream
-    must be. `code_digest` is of the code that this step alone consists of, and equal ones may share results
-    (`cache`) for `cache_ttl_seconds`. An `approval` is no function: a person decides, or at `timeout_seconds` its
-    `default`. Only a worker with all of `labels` executes it, and at most as many at once as its `pool` allows.
+    must be. Equal steps may share results (`cache`) for `cache_ttl_seconds`: `code_digest` is of the code that this
+    step alone consists of, `upstream_code_digest` of that and of all steps before it (None: nobody can tell less than
+    the whole project), `cache_environment` what else a result depends on, by name. An `approval` is no function: a
+    person who is shown its inputs and its `message` decides, or after `timeout_seconds` its `default`. A sensor looks
+    again `every_seconds` until something has come, for `timeout_seconds` in all. Only a worker with all of `labels`
+    executes it, and at most as many at once as its `pool` allows.
     """
 
     name: str
@@ -68,15 +75,25 @@ class StepNode:
     run_if: RunIf = "all_succeeded"
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     cache_ttl_seconds: float | None = None
+    cache_environment: tuple[str, ...] = ()
     code_digest: str | None = None
+    upstream_code_digest: str | None = None
     pool: str | None = None
     labels: tuple[str, ...] = ()
     default: Literal["approve", "reject"] = "reject"
+    message: str | None = None
+    every_seconds: float | None = None
 
     @property
     def references(self) -> tuple[Reference, ...]:
         """The outputs of other steps that this step reads, its conditions included."""
         return (*(each for each in self.inputs.values() if isinstance(each, Reference)), *self.conditions)
+
+    @property
+    def feeders(self) -> tuple[str, ...]:
+        """The steps whose ends `run_if` is about: those it reads from or is ordered after, each once."""
+        read = (each.step for each in self.inputs.values() if isinstance(each, Reference))
+        return tuple(dict.fromkeys((*read, *self.after)))
 
     @property
     def dependencies(self) -> tuple[str, ...]:
@@ -161,6 +178,9 @@ class Plan:
         for name, default in _defaults(Plan).items():
             if document[name] == default:
                 del document[name]
+        for parameter in document["parameters"].values():
+            if not parameter["validated"]:
+                del parameter["validated"]
         for step in document["steps"]:
             for name, default in _defaults(StepNode).items():
                 if step[name] == default:

@@ -5,10 +5,19 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from types import NoneType
+from typing import Any, Literal
 
 from podium.dag import location, values
-from podium.dag.annotations import Annotation, is_named_tuple, item_type, list_of, named_outputs, parameter_types
+from podium.dag.annotations import (
+    Annotation,
+    is_named_tuple,
+    item_type,
+    list_of,
+    named_outputs,
+    parameter_types,
+    without_none,
+)
 from podium.dag.handles import Handle, Origin
 from podium.dag.options import StepOptions
 from podium.dag.references import ITEM_LIMIT, RESULT, Constant, Input, Reference
@@ -31,6 +40,15 @@ class StepDefinition:
 
 
 @dataclass(frozen=True)
+class ApprovalTerms:
+    """What a person is asked, for how long, and what is decided if nobody answers."""
+
+    message: str
+    within_seconds: float
+    otherwise: Literal["approve", "reject"]
+
+
+@dataclass(frozen=True)
 class Call:
     """One step call of a trace."""
 
@@ -40,6 +58,7 @@ class Call:
     inputs: Mapping[str, Input]
     conditions: tuple[Reference, ...]
     over: str | None = None
+    approval: ApprovalTerms | None = None
     after: list[str] = field(default_factory=list)
 
 
@@ -61,13 +80,7 @@ class Trace:
         `over` is the parameter that gets the items of a mapped call, one in each step run.
         """
         where = location.of_caller()
-        earlier = self.calls.get(step.name)
-        if earlier is not None:
-            raise DefinitionError(
-                f"{where}: pipeline {self.pipeline} calls step {step.name} a second time (first at "
-                f"{earlier.location}); give this call its own name: "
-                f'{step.function.__name__}.named("{step.name}_2")(…).'
-            )
+        self._check_first(where, step, f'{step.function.__name__}.named("{step.name}_2")(…)')
         try:
             signature = inspect.signature(step.function)
             signature.bind_partial(*arguments, **keywords)  # so that a misspelt argument is named as such
@@ -78,6 +91,7 @@ class Trace:
                 f"{step.function.__name__}{_parameters_of(step.function)} at {step.location}."
             ) from None
         types = parameter_types(step.function)
+        types["return"] = self._returned(where, step, types["return"])
         if is_named_tuple(types["return"]) and RESULT in named_outputs(types["return"]):
             raise DefinitionError(
                 f"{where}: step {step.name} returns {describe(types['return'])}, which has a field {RESULT!r}; that "
@@ -89,11 +103,33 @@ class Trace:
             )
             for name, value in bound.arguments.items()
         }
+        for name, source in inputs.items():
+            if step.options.run_if != "all_succeeded" and isinstance(source, Reference) and name != over:
+                _check_takes_none(f"{where}: parameter {name} of step {step.name}", step, types[name], source)
         self.calls[step.name] = Call(step, where, types["return"], inputs, tuple(dict.fromkeys(self.conditions)), over)
         if over is not None:
             label = f"the list of results of step {step.name}"
             return Handle(Origin(self, Reference(step.name), label, list_of(types["return"]), collects=True))
         return Handle(Origin(self, Reference(step.name), f"the result of step {step.name}", types["return"]))
+
+    def approval(self, step: StepDefinition, shown: tuple[object, ...], terms: ApprovalTerms) -> Handle:
+        """Record an approval and return the handle of what is decided; DefinitionError unless results are shown."""
+        where = location.of_caller()
+        self._check_first(where, step, f'wait_for_approval(…, name="{step.name}_2")')
+        inputs: dict[str, Input] = {}
+        for value in shown:
+            origin = self._own(where, value) if isinstance(value, Handle) else None
+            if origin is None or not isinstance(origin.source, Reference):
+                raise DefinitionError(
+                    f"{where}: approval {step.name} shows {value!r}; show what steps returned, and say the rest in its "
+                    "message."
+                )
+            _refuse_whole(f"{where}: approval {step.name}", origin)
+            inputs[f"{origin.source.step}.{origin.source.output}"] = origin.source
+        returns = parameter_types(step.function)["return"]
+        conditions = tuple(dict.fromkeys(self.conditions))
+        self.calls[step.name] = Call(step, where, returns, inputs, conditions, approval=terms)
+        return Handle(Origin(self, Reference(step.name), f"the approval {step.name}", returns))
 
     def condition(self, value: object) -> Reference:
         """Return the output that a `when` asks about; DefinitionError unless it is a step's bool."""
@@ -126,6 +162,25 @@ class Trace:
             names.append(source.step)
         after = self.calls[names[0]].after
         after.extend(name for name in names[1:] if name not in after)
+
+    def _check_first(self, where: str, step: StepDefinition, remedy: str) -> None:
+        earlier = self.calls.get(step.name)
+        if earlier is not None:
+            raise DefinitionError(
+                f"{where}: pipeline {self.pipeline} calls step {step.name} a second time (first at "
+                f"{earlier.location}); give this call its own name: {remedy}."
+            )
+
+    def _returned(self, where: str, step: StepDefinition, annotation: Annotation) -> Annotation:
+        """Return what later steps get of a step; of a sensor, what it returns at last instead of None."""
+        if step.options.every_seconds is None:
+            return annotation
+        if not accepts(annotation, NoneType):
+            raise DefinitionError(
+                f"{where}: sensor {step.name} returns {describe(annotation)}, but a sensor returns None until what it "
+                f"waits for is there; annotate its return as {describe(annotation)} | None."
+            )
+        return without_none(annotation)
 
     def _input(self, where: str, wanted: Annotation, value: Any) -> Input:
         if isinstance(value, Handle):
@@ -223,6 +278,15 @@ def _constant(where: str, wanted: Annotation, value: Any) -> Constant:
         return Constant(values.encode(value))
     except NoCodec as error:
         raise DefinitionError(f"{where} gets a constant that cannot be kept in a plan. {error}") from None
+
+
+def _check_takes_none(where: str, step: StepDefinition, wanted: Annotation, source: Reference) -> None:
+    """Raise DefinitionError unless a parameter takes the None that stands for the output of a step without success."""
+    if not accepts(wanted, NoneType):
+        raise DefinitionError(
+            f"{where}, which has run_if={step.options.run_if!r}, takes {describe(wanted)}, but is None where "
+            f"{source.step} did not succeed; annotate it as {describe(wanted)} | None, and handle None in the step."
+        )
 
 
 def _refuse_whole(where: str, origin: Origin) -> None:

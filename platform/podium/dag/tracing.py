@@ -2,16 +2,18 @@
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from podium.dag import complaints, location
+from podium.dag import complaints, environment, location
 from podium.dag.annotations import is_named_tuple, named_outputs, parameter_types
 from podium.dag.authoring import Pipeline
 from podium.dag.handles import Handle, Origin
 from podium.dag.interval import Interval
-from podium.dag.parameters import declared_parameters
-from podium.dag.plan import Plan, StepNode
-from podium.dag.recording import Call, Trace, recording
+from podium.dag.options import duration
+from podium.dag.parameter_types import declared_parameters
+from podium.dag.plan import Plan, Resources, StepNode
+from podium.dag.recording import Call, StepDefinition, Trace, recording
 from podium.dag.references import RESULT, Input, IntervalInput, ParameterInput, Reference
 from podium.dag.typecheck import accepts
 from podium.errors import DefinitionError
@@ -29,6 +31,17 @@ def trace(
     `modules` maps the project's own files to their digests, `module_files` its modules' names to these
     files; without them (in a test, say) the plan says that its code is imported from elsewhere.
     """
+    return trace_calls(pipeline, file=file, modules=modules, module_files=module_files)[0]
+
+
+def trace_calls(
+    pipeline: Pipeline,
+    *,
+    file: str = "",
+    modules: Mapping[str, str] | None = None,
+    module_files: Mapping[str, str] | None = None,
+) -> tuple[Plan, dict[str, StepDefinition]]:
+    """Like `trace`, and return by name which step each node of the plan calls: for who executes them here."""
     label = f"{pipeline.location}: pipeline {pipeline.name}"
     parameters = declared_parameters(label, pipeline.function)
     recorded = _record(pipeline, label, list(parameters))
@@ -39,7 +52,8 @@ def trace(
     from podium.ids import digest_json
 
     options = pipeline.options
-    return Plan(
+    _check_waits(recorded, options.deadline_seconds)
+    plan = Plan(
         pipeline=pipeline.name,
         model=options.model,
         team=options.team,
@@ -56,6 +70,7 @@ def trace(
         priority=options.priority,
         deadline_seconds=options.deadline_seconds,
     )
+    return plan, {name: call.step for name, call in recorded.calls.items()}
 
 
 def _record(pipeline: Pipeline, label: str, parameters: list[str]) -> Trace:
@@ -99,9 +114,21 @@ def _interval_parameter(label: str, function: Callable[..., Any]) -> str:
     )
 
 
+def _check_waits(recorded: Trace, deadline_seconds: float | None) -> None:
+    """Raise DefinitionError for a step that may wait for longer than the whole run may take."""
+    for name, call in recorded.calls.items():
+        terms, options = call.approval, call.step.options
+        waits_seconds = terms.within_seconds if terms else options.timeout_seconds if options.every_seconds else None
+        if deadline_seconds is not None and waits_seconds is not None and waits_seconds > deadline_seconds:
+            raise DefinitionError(
+                f"{call.location}: {name} may wait for {duration(waits_seconds)}, but the deadline of the pipeline is "
+                f"{duration(deadline_seconds)} after a run is asked for; make one of them fit the other."
+            )
+
+
 def _node(name: str, call: Call, recorded: Trace, module_files: Mapping[str, str]) -> StepNode:
     function, options = call.step.function, call.step.options
-    return StepNode(
+    node = StepNode(
         name=name,
         module=function.__module__,
         module_file=module_files.get(function.__module__),
@@ -119,9 +146,33 @@ def _node(name: str, call: Call, recorded: Trace, module_files: Mapping[str, str
         run_if=options.run_if,
         retry=options.retry,
         cache_ttl_seconds=options.cache_ttl_seconds,
+        cache_environment=_declared(name, call),
         pool=options.pool,
         labels=options.labels,
+        every_seconds=options.every_seconds,
     )
+    terms = call.approval
+    if terms is None:
+        return node
+    return replace(
+        node,
+        kind="approval",
+        message=terms.message,
+        timeout_seconds=terms.within_seconds,
+        default=terms.otherwise,
+        resources=Resources(cpu=0.0, memory_bytes=0, gpu=0),  # nothing of it is executed
+    )
+
+
+def _declared(name: str, call: Call) -> tuple[str, ...]:
+    """Return what a cached step's result depends on beside code and inputs; DefinitionError for no such package."""
+    declared = call.step.options.cache_environment
+    for missing in environment.missing_packages(declared):
+        raise DefinitionError(
+            f"{call.step.location}: step {name} declares in its Cache(environment=…) the package {missing!r}, which is "
+            f"not installed here; install it, correct its name, or write '${missing}' for an environment variable."
+        )
+    return declared
 
 
 def _outputs(name: str, call: Call, recorded: Trace) -> tuple[str, ...]:

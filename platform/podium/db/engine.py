@@ -111,7 +111,7 @@ class Database:
 
     @contextmanager
     def _advisory_lock(self, name: str, timeout_seconds: float) -> Iterator[None]:
-        key = int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
+        key = _lock_key(name)
         with self._connect() as connection:
             connection = connection.execution_options(isolation_level="AUTOCOMMIT")
             deadline = time.monotonic() + timeout_seconds
@@ -208,6 +208,20 @@ def wake_workers(connection: sa.Connection) -> None:
     """Tell workers, once the transaction is committed, that there is work; SQLite's notice any commit."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"NOTIFY {_READY_CHANNEL}")
+
+
+def try_lock(connection: sa.Connection, name: str) -> bool:
+    """Hold the lock `name` until the write transaction ends; False, at once, if another transaction has it.
+
+    On SQLite a write transaction excludes every other, so it is free.
+    """
+    if connection.dialect.name == "sqlite":
+        return True
+    return bool(connection.scalar(sa.select(sa.func.pg_try_advisory_xact_lock(_lock_key(name)))))
+
+
+def _lock_key(name: str) -> int:
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big", signed=True)
 
 
 def _postgresql(url: sa.URL, shown: str) -> sa.Engine:

@@ -1,23 +1,26 @@
 """Content-addressed artifacts: a value's bytes under the SHA-256 of those bytes.
 
-Files are written beside their place, flushed to disk and renamed, so a file under its digest is whole. Small
-JSON travels inline, in the row that names it.
+The bytes lie in files, in a folder or at a URL (`podium.execution.blobs`), and are hashed as they are written and when
+they are read. Small JSON travels inline, in the row that names it.
 """
 
 import contextlib
 import errno
 import hashlib
-import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from podium import faults
 from podium.errors import ArtifactError, StorageFull
+from podium.execution.blob_folder import FolderBlobs
+from podium.execution.blobs import Blobs, is_remote
 from podium.execution.codecs import Codecs, decode_json
+from podium.execution.hashed_file import HashedFile
+from podium.execution.verified import Verified
 
 INLINE_BYTES = 4096
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -25,19 +28,36 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @dataclass(frozen=True)
 class Artifact:
-    """Stored bytes: their digest, the codec that reads them, and the bytes themselves when they are few."""
+    """Stored bytes: their digest, the codec that reads them, and the bytes themselves when they are few.
+
+    With `removed_at` they were stored, and a collection found that nothing needed them any more.
+    """
 
     digest: str
     codec: str
     size_bytes: int
     inline: bytes | None = None
+    removed_at: datetime | None = None
+
+
+def open_blobs(location: str, state_folder: Path) -> Blobs:
+    """Open the folder or URL that artifacts lie at; what this host keeps about it lies in its state folder.
+
+    Raises ConfigurationError for a URL that cannot be one.
+    """
+    verified = Verified(state_folder / "verified")
+    if not is_remote(location):
+        return FolderBlobs(Path(location), verified)
+    from podium.execution.blob_url import open_url
+
+    return open_url(location, FolderBlobs(state_folder / "artifact-cache", verified))
 
 
 class ArtifactStore:
-    """Artifacts in a folder: `put` a value, `get` it back."""
+    """Values as artifacts: `put` one, `get` it back."""
 
-    def __init__(self, folder: Path, codecs: Codecs) -> None:
-        self._folder = folder
+    def __init__(self, blobs: Blobs, codecs: Codecs) -> None:
+        self._blobs = blobs
         self._codecs = codecs
 
     def put(self, value: Any) -> Artifact:
@@ -45,90 +65,69 @@ class ArtifactStore:
 
         Raises NoCodec for a value no codec takes, StorageFull when the disk is full, ArtifactError otherwise.
         """
-        with self._scratch() as scratch:
-            codec = self._codecs.write(value, scratch)
-            digest, size = _digest(scratch)
-            if codec == "json" and size <= INLINE_BYTES:
-                return Artifact(digest, codec, size, scratch.read_bytes())
-            self._keep(scratch, self._place(digest))
-            return Artifact(digest, codec, size)
+        with self._scratch() as scratch, HashedFile(scratch, held_bytes=INLINE_BYTES) as file:
+            codec = self._codecs.write(value, file)
+            if codec == "json" and file.held is not None:
+                return Artifact(hashlib.sha256(file.held).hexdigest(), codec, file.size_bytes, file.held)
+            digest = file.finish()
+            self._blobs.put(scratch, digest)
+            return Artifact(digest, codec, file.size_bytes)
 
     def get(self, artifact: Artifact) -> Any:
-        """Read an artifact's value; ArtifactError if its bytes are gone or are not those that were stored."""
+        """Read an artifact's value; ArtifactError if its bytes are gone or are not those that were stored.
+
+        The value is the reader's own: it may be changed in place.
+        """
         if artifact.inline is not None:
             return decode_json(artifact.inline)
-        path = self._place(artifact.digest)
-        try:
-            found, _ = _digest(path)
-        except FileNotFoundError:
+        if artifact.removed_at is not None:
             raise ArtifactError(
-                f"The artifact {artifact.digest} is gone from {self._folder}; run the step that made it again."
-            ) from None
-        if found != artifact.digest:
-            raise ArtifactError(
-                f"The artifact {path} was changed: its digest is {found}. Run the step that made it again."
+                f"The artifact {artifact.digest} was removed by `podium gc` on {artifact.removed_at:%Y-%m-%d %H:%MZ}, "
+                "when nothing had needed it for as long as the setting artifact_retention says; make it again with "
+                "`podium run … --again`."
             )
+        with self._disk():
+            path = self._blobs.get(artifact.digest)
         return self._codecs.read(artifact.codec, path)
 
     def fault(self, artifact: Artifact, *, deep: bool) -> str | None:
         """Return what is wrong with an artifact's bytes, None where nothing is; `deep` reads them all."""
         if artifact.inline is not None:
-            size = len(artifact.inline)
-            digest = hashlib.sha256(artifact.inline).hexdigest() if deep else artifact.digest
-        else:
-            path = self._place(artifact.digest)
-            try:
-                digest, size = _digest(path) if deep else (artifact.digest, path.stat().st_size)
-            except OSError as error:
-                return f"its file {path} cannot be read: {error.strerror}"
-        if (digest, size) == (artifact.digest, artifact.size_bytes):
-            return None
-        now = f"there are {size:,}" if size != artifact.size_bytes else f"their digest is {digest}"
-        return f"its {artifact.size_bytes:,} bytes were changed: {now}"
-
-    def _place(self, digest: str) -> Path:
-        return self._folder / digest[:2] / digest
-
-    def _keep(self, scratch: Path, place: Path) -> None:
-        if place.exists() and _digest(place)[0] == place.name:  # else it was damaged: this makes it good again
-            return
-        if not place.parent.exists():
-            place.parent.mkdir(exist_ok=True)
-            _sync_folder(self._folder)
-        with scratch.open("rb") as file:
-            os.fsync(file.fileno())
-        faults.reach("artifact.before_rename")
-        scratch.rename(place)
-        _sync_folder(place.parent)
-        faults.reach("artifact.after_rename")
+            size: int | None = len(artifact.inline)
+            good = not deep or hashlib.sha256(artifact.inline).hexdigest() == artifact.digest
+            return None if size == artifact.size_bytes and good else "its inline bytes were changed"
+        try:
+            size = self._blobs.size(artifact.digest)
+            if size is None:
+                return f"its file is gone from {self._blobs.shown}"
+            if size != artifact.size_bytes:
+                return f"its {artifact.size_bytes:,} bytes were changed: there are {size:,}"
+            if deep:
+                self._blobs.get(artifact.digest)
+        except ArtifactError as error:
+            return str(error).rstrip(".")
+        return None
 
     @contextmanager
     def _scratch(self) -> Iterator[Path]:
-        """A fresh path in the store's folder, removed afterwards; disk errors become Podium's."""
-        scratch = self._folder / "incoming" / secrets.token_hex(8)
+        """A fresh path where bytes are written before they have a name, removed afterwards."""
+        scratch = self._blobs.incoming / secrets.token_hex(8)
         try:
-            scratch.parent.mkdir(parents=True, exist_ok=True)
-            yield scratch
-        except OSError as error:
-            if error.errno in _FULL:
-                raise StorageFull(
-                    f"The disk that holds {self._folder} is full; free some space, then resume the run."
-                ) from error
-            raise ArtifactError(f"An artifact cannot be written to {self._folder}: {error}.") from error
+            with self._disk():
+                yield scratch
         finally:
             with contextlib.suppress(OSError):
                 scratch.unlink(missing_ok=True)
 
-
-def _digest(path: Path) -> tuple[str, int]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return digest, file.tell()
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        """Turn errors of the disk into Podium's."""
+        try:
+            yield
+        except OSError as error:
+            folder = self._blobs.incoming.parent
+            if error.errno in _FULL:
+                raise StorageFull(
+                    f"The disk that holds {folder} is full; free some space, then resume the run."
+                ) from error
+            raise ArtifactError(f"An artifact cannot be written to {folder}: {error}.") from error

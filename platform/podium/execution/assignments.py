@@ -9,12 +9,12 @@ from podium.dag import values
 from podium.dag.plan import Constant, IntervalInput, ParameterInput, Plan
 from podium.execution import wire
 from podium.execution.artifacts import Artifact
+from podium.execution.attempt_store import log_name
 from podium.execution.channel import Message
 from podium.execution.claims import Claim
 from podium.execution.entities import Assignment, Run
 from podium.execution.items import item_name
 from podium.execution.reads import Read, digest_of, read_by
-from podium.execution.store import log_name
 
 
 def of_claim(run: Run, plan: Plan, claim: Claim, now: datetime) -> Assignment:
@@ -31,6 +31,7 @@ def of_claim(run: Run, plan: Plan, claim: Claim, now: datetime) -> Assignment:
         started_at=now,
         stored=claim.stored,
         log=log_name(run.run_id, item_name(claim.step, claim.map_index), claim.number),
+        generation=claim.generation,
     )
 
 
@@ -48,6 +49,7 @@ def to_message(assignment: Assignment, log_folder: Path) -> Message:
         "qualname": node.qualname,
         "modules": dict(plan.modules),
         "cpu": node.resources.cpu,
+        "every": node.every_seconds,
         "outputs": list(node.outputs),
         "conditions": sorted(
             {each.output for other in plan.steps for each in other.conditions if each.step == node.name}
@@ -63,14 +65,16 @@ def to_message(assignment: Assignment, log_folder: Path) -> Message:
             "environment": plan.environment,
             "interval": values.encode(run.interval),
             "code_digest": plan.code_digest,
-            "input_digests": {name: digest_of(stored[read]) for name, read in reads.items()},
+            "input_digests": {name: digest_of(stored[read]) for name, read in reads.items() if read in stored},
         },
     }
 
 
 def _source(name: str, source: Any, reads: Mapping[str, Read], assignment: Assignment) -> Message:
     if name in reads:
-        found = assignment.stored[reads[name]]
+        found = assignment.stored.get(reads[name])
+        if found is None:  # of a step that did not succeed
+            return {"value": None}
         if isinstance(found, Artifact):
             return {"artifact": wire.artifact_to_document(found)}
         return {"artifacts": [wire.artifact_to_document(item) for item in found]}

@@ -27,6 +27,9 @@ class Seat(Protocol):
     def sample(self) -> Sample | None:
         """Return what its attempt has used: CPU seconds since it was placed, bytes now. None where that is unknown."""
 
+    def interrupt(self) -> None:
+        """Ask its attempt to end: Cancelled is raised in the step. Nothing happens if nobody is there any more."""
+
     def end(self) -> None:
         """Kill its process with everything that started; its end is reported like any other."""
 

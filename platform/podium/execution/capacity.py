@@ -23,12 +23,17 @@ class Capacity:
 
     def holds(self, needed: Resources) -> bool:
         """Tell whether one more attempt that reserves so much may run."""
-        return (
-            self.slots > 0
-            and needed.cpu <= self.cpu + _CORE_FRACTION  # fractions of cores do not add up exactly
-            and needed.memory_bytes <= self.memory_bytes
-            and needed.gpu <= self.gpu
-        )
+        return self.slots > 0 and self.lacks(needed) is None
+
+    def lacks(self, needed: Resources) -> str | None:
+        """Say what of a reservation there is not, as an inequality; None if there is enough of everything."""
+        if needed.cpu > self.cpu + _CORE_FRACTION:  # fractions of cores do not add up exactly
+            return f"reserves {needed.cpu:g} cores > {self.cpu:g} there are"
+        if needed.memory_bytes > self.memory_bytes:
+            return f"reserves {needed.memory_bytes / 2**30:,.1f} GiB > {self.memory_bytes / 2**30:,.1f} GiB there are"
+        if needed.gpu > self.gpu:
+            return f"reserves {needed.gpu} GPU > {self.gpu} there are"
+        return None
 
     def without(self, reserved: Resources) -> Self:
         """Return what is left beside an attempt that reserved so much."""
@@ -37,16 +42,38 @@ class Capacity:
         )
 
 
-def of_this_machine(slots: int) -> Capacity:
-    """Return what this process may use: its cores, the machine's memory or its control group's, and the GPUs."""
+@dataclass(frozen=True)
+class Machine:
+    """What a machine has for attempts: cores, bytes of memory, and GPUs by the names that CUDA knows them by."""
+
+    cpu: float
+    memory_bytes: int
+    gpus: tuple[str, ...]
+
+    def capacity(self, slots: int) -> Capacity:
+        """Return what so many slots on it may reserve together."""
+        return Capacity(self.cpu, self.memory_bytes, len(self.gpus), slots)
+
+
+def this_machine(cpu: float | None = None, memory_bytes: int | None = None, gpu: int | None = None) -> Machine:
+    """Return what this process may use, or what it is told instead.
+
+    Of itself: its cores, the machine's memory or its control group's, and the GPUs.
+    """
+    gpus = _gpus() if gpu != 0 else ()
+    if gpu is not None:
+        gpus = gpus[:gpu] if len(gpus) >= gpu else tuple(map(str, range(gpu)))
+    return Machine(
+        float(len(os.sched_getaffinity(0))) if cpu is None else cpu,
+        _memory_bytes() if memory_bytes is None else memory_bytes,
+        gpus,
+    )
+
+
+def _memory_bytes() -> int:
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     membership = Path("/proc/self/cgroup").read_text(encoding="utf-8")
-    return Capacity(
-        cpu=float(len(os.sched_getaffinity(0))),
-        memory_bytes=min(physical, *memory_limits(membership, _CONTROL_GROUPS)),
-        gpu=_gpus(),
-        slots=slots,
-    )
+    return min(physical, *memory_limits(membership, _CONTROL_GROUPS))
 
 
 def memory_limits(membership: str, mounted: Path) -> Iterator[int]:
@@ -74,17 +101,24 @@ def memory_limits(membership: str, mounted: Path) -> Iterator[int]:
                 break
 
 
-def _gpus() -> int:
-    """Count the GPUs that NVIDIA's driver names; none where driver or nvidia-ml-py are missing."""
+def _gpus() -> tuple[str, ...]:
+    """Return the GPUs that this process may see: those it is told of, else those that NVIDIA's driver names.
+
+    None where driver or nvidia-ml-py are missing.
+    """
+    told = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if told is not None:
+        return tuple(name.strip() for name in told.split(",") if name.strip())
     try:
         import pynvml
     except ImportError:
-        return 0
+        return ()
     try:
         pynvml.nvmlInit()
     except pynvml.NVMLError:
-        return 0
+        return ()
     try:
-        return int(pynvml.nvmlDeviceGetCount())
+        handles = map(pynvml.nvmlDeviceGetHandleByIndex, range(pynvml.nvmlDeviceGetCount()))
+        return tuple(str(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles)
     finally:
         pynvml.nvmlShutdown()

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +12,7 @@ from podium.clock import Clock
 from podium.dag.plan import Plan, StepNode
 from podium.errors import PodiumError, ServiceUnavailable
 from podium.execution import assignments, claims, plans, queries
+from podium.execution.caching import Settled
 from podium.execution.capacity import Capacity
 from podium.execution.claims import Candidate, Limits, OpenRun
 from podium.execution.entities import Assignment, Happening, Run
@@ -23,6 +24,9 @@ _PUT_OFF_SECONDS = 60.0
 """How long a run that cannot be claimed of is left alone, while the others go on."""
 _PATIENCE = timedelta(seconds=AGEING_SECONDS)
 _REMEMBERED = 1_000
+
+Settle = Callable[[sa.Connection, Plan, Candidate, datetime], Settled]
+"""Takes over the result that a cached step's candidate has by now, or says whether it may be executed."""
 
 
 class ClaimFailed(Exception):
@@ -46,6 +50,7 @@ class Claimer:
     limits: Limits
     labels: frozenset[str]
     capacity: Callable[[], Capacity]
+    settle: Settle
     clock: Clock
     observe: Callable[[Happening], None]
     only: str | None = None
@@ -153,7 +158,17 @@ class Claimer:
                     self._turns.remove(run_id)
                 return None
             node = plan.step(found[0].step)
-            if self.labels.issuperset(node.labels) and self._has_room_in_pool(connection, node):
+            settled: Settled = "execute"
+            if node.cache and self.labels.issuperset(node.labels):
+                settled = self.settle(connection, plan, found[0], now)
+            if settled == "taken over":
+                continue  # with what that made ready
+            self.again |= settled == "busy"
+            if (
+                settled == "execute"
+                and self.labels.issuperset(node.labels)
+                and self._has_room_in_pool(connection, node)
+            ):
                 if room.fits(node):
                     return found[0]
                 ready_at = found[0].ready_at

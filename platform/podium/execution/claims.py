@@ -15,7 +15,7 @@ from podium.dag.plan import Plan
 from podium.db.prepared import Prepared
 from podium.db.schema import attempt, run, step_run
 from podium.errors import ConfigurationError
-from podium.execution import outputs, store
+from podium.execution import attempt_store, outputs, store
 from podium.execution.items import item_name
 from podium.execution.reads import Stored, digest_of, read_by
 from podium.execution.store import LockedRun
@@ -33,6 +33,7 @@ class Claim:
     run_id: str
     failures: int
     stored: Stored  # what it reads, and those that were claimed with it
+    generation: int = 0
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class Candidate(NamedTuple):
     number: int
     ready_at: datetime | None
     cache_key: str | None
+    generation: int
+    may_start_since: datetime | None  # when it became ready, or its back-off or snooze was over
 
 
 class OpenRun(NamedTuple):
@@ -99,6 +102,12 @@ def candidates(
     return [Candidate(*row) for row in connection.execute(query, parameters)]
 
 
+def candidates_of_step(connection: sa.Connection, run_id: str, step: str, now: datetime, limit: int) -> list[Candidate]:
+    """Return up to `limit` step runs of one step, a mapped one's items, that may start now."""
+    query = _candidates(step_run.c.name == step)
+    return [Candidate(*row) for row in connection.execute(query, {"of_run": run_id, "now": now, "count": limit})]
+
+
 class RunIsBusy(Exception):
     """Another transaction moves the run right now."""
 
@@ -114,7 +123,7 @@ def lock(
     locked = store.lock_run(connection, run_id) if wait else store.try_lock_run(connection, run_id)
     if locked is None:
         raise RunIsBusy
-    if locked.state not in ("queued", "running") or locked.cancel_reason is not None:
+    if locked.state not in ("queued", "running"):
         return None
     if locked.plan_digest != plan.digest:
         return None
@@ -142,14 +151,27 @@ def claim(
         return []
     run_id = taken[0].run_id
     reads = {each.step_run_id: read_by(plan, plan.step(each.step), each.map_index) for each in taken}
-    stored = outputs.stored(connection, run_id, plan, {read for own in reads.values() for read in own.values()})
+    read = {read for own in reads.values() for read in own.values()}
+    if any(plan.step(each.step).run_if != "all_succeeded" for each in taken):
+        read = outputs.there(connection, run_id, read)
+    stored = outputs.stored(connection, run_id, plan, read)
     claims = []
     for each in taken:
         made = Claim(
-            ids.new_id(now), each.number, each.step_run_id, each.step, each.map_index, run_id, each.failures, stored
+            ids.new_id(now),
+            each.number,
+            each.step_run_id,
+            each.step,
+            each.map_index,
+            run_id,
+            each.failures,
+            stored,
+            each.generation,
         )
-        digests = {name: digest_of(stored[read]) for name, read in reads[each.step_run_id].items()}
-        _begin(connection, worker_id, made, plan, digests, lease_seconds, now)
+        own = reads[each.step_run_id].items()
+        digests = {name: digest_of(stored[read]) for name, read in own if read in stored}
+        waited = now - (each.may_start_since or now)
+        _begin(connection, worker_id, made, plan, digests, lease_seconds, now, max(0.0, waited.total_seconds()))
         claims.append(made)
     if locked.state == "queued":
         store.begin_run(connection, run_id, now)
@@ -169,6 +191,7 @@ def _begin(
     digests: Mapping[str, str],
     lease_seconds: float,
     now: datetime,
+    waited_seconds: float,
 ) -> None:
     """Add the running attempt of a step run that was taken."""
     node, label = plan.step(claim.step), item_name(claim.step, claim.map_index)
@@ -187,7 +210,8 @@ def _begin(
             "lease_expires_at": now + timedelta(seconds=lease_seconds),
             "heartbeat_at": now,
             "started_at": now,
-            "log": store.log_name(claim.run_id, label, claim.number),
+            "waited_seconds": waited_seconds,
+            "log": attempt_store.log_name(claim.run_id, label, claim.number),
             "pool": node.pool,
             "reads": digests or None,
         },
@@ -263,7 +287,7 @@ def _open_runs(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
     may_start = sa.exists().where(step_run.c.run_id == run.c.run_id, _STEP_MAY_START).correlate(run)
     return (
         sa.select(*columns)
-        .where(_IS_OPEN, run.c.cancel_requested_at.is_(None), may_start, *conditions)
+        .where(_IS_OPEN, may_start, *conditions)
         .order_by(run.c.rank_at, run.c.run_id)
         .limit(sa.bindparam("count"))
     )
@@ -279,6 +303,8 @@ def _candidates(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
         _NEXT_NUMBER.label("number"),
         step_run.c.ready_at,
         step_run.c.cache_key,
+        step_run.c.generation,
+        sa.func.coalesce(step_run.c.not_before, step_run.c.ready_at, type_=step_run.c.ready_at.type),
     )
     return (
         sa.select(*columns)
@@ -296,9 +322,17 @@ _NEXT_NUMBER = (
 )
 # The states word for word as in the indexes: SQLite uses a partial index only where it sees the constants.
 _IS_OPEN = sa.text("run.state IN ('queued', 'running')")
+_equal = step_run.alias("equal")
+_EQUAL_RUNS = (
+    sa.exists()
+    .select_from(_equal)
+    .where(_equal.c.cache_key == step_run.c.cache_key, sa.text("equal.state = 'running'"))
+    .correlate(step_run)
+)
 _STEP_MAY_START = sa.and_(
     sa.text("step_run.state IN ('ready', 'waiting')"),
     sa.or_(step_run.c.state == "ready", step_run.c.not_before <= sa.bindparam("now")),
+    sa.or_(step_run.c.cache_key.is_(None), ~_EQUAL_RUNS),  # else it waits for what its equal comes to
 )
 _OPEN_RUNS = Prepared(_open_runs())
 _OPEN_RUN = Prepared(_open_runs(run.c.run_id == sa.bindparam("of_run")))
@@ -329,6 +363,7 @@ _ADD_ATTEMPT = Prepared(
                 "lease_expires_at",
                 "heartbeat_at",
                 "started_at",
+                "waited_seconds",
                 "log",
                 "pool",
                 "reads",

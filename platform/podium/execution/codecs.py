@@ -17,12 +17,20 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from podium.dag import values
 from podium.errors import ArtifactError, NoCodec
+from podium.execution import mapped
 
 _KIND = b"podium.kind"
+
+
+class Sink(Protocol):
+    """Takes bytes, one after the other."""
+
+    def write(self, data: bytes, /) -> int:
+        """Take all of `data`; return how many bytes."""
 
 
 @dataclass(frozen=True)
@@ -31,16 +39,19 @@ class Codecs:
 
     trusted_types: tuple[str, ...]
 
-    def write(self, value: Any, path: Path) -> str:
-        """Write `value` to `path` and return the codec's name; NoCodec if none takes it."""
+    def write(self, value: Any, file: Sink) -> str:
+        """Write `value` to `file` and return the codec's name; NoCodec if none takes it.
+
+        What is handed to the file stays as it is until `write` returns.
+        """
         if _is_arrow(value):
-            _write_arrow(value, path)
+            _write_arrow(value, file)
             return "arrow"
         if _is_array(value):
-            _write_numpy(value, path)
+            _write_numpy(value, file)
             return "numpy"
         if _is_estimator(value):
-            return self._write_estimator(value, path)
+            return self._write_estimator(value, file)
         try:
             document = values.encode(value)
         except NoCodec as error:
@@ -48,7 +59,7 @@ class Codecs:
                 f"{error} Return plain data, a dataclass, a pandas frame, a numpy array or a fitted estimator; "
                 "several of them in a NamedTuple."
             ) from None
-        path.write_bytes(json.dumps(document, ensure_ascii=False, allow_nan=False).encode())
+        file.write(json.dumps(document, ensure_ascii=False, allow_nan=False).encode())
         return "json"
 
     def read(self, codec: str, path: Path) -> Any:
@@ -66,7 +77,7 @@ class Codecs:
             )
         return readers[codec](path)
 
-    def _write_estimator(self, value: Any, path: Path) -> str:
+    def _write_estimator(self, value: Any, file: Sink) -> str:
         import skops.io
 
         buffer = io.BytesIO()
@@ -76,7 +87,7 @@ class Codecs:
         except Exception:  # noqa: BLE001 - no form for some part of it, said in as many ways as there are parts
             unknown = {"unsupported"}
         if not unknown:
-            path.write_bytes(buffer.getvalue())
+            file.write(buffer.getvalue())
             return "skops"
         import cloudpickle
 
@@ -87,7 +98,7 @@ class Codecs:
                 f"The estimator {type(value).__qualname__} can be saved neither by skops nor by cloudpickle: {error}. "
                 "Drop what cannot be pickled (locks, open files, generators) from its attributes."
             ) from error
-        path.write_bytes(pickled)
+        file.write(pickled)
         return "cloudpickle"
 
     def _read_skops(self, path: Path) -> Any:
@@ -126,7 +137,7 @@ def _is_estimator(value: Any) -> bool:
     )
 
 
-def _write_arrow(value: Any, path: Path) -> None:
+def _write_arrow(value: Any, file: Sink) -> None:
     import pandas as pd
     import pyarrow as pa
 
@@ -144,7 +155,7 @@ def _write_arrow(value: Any, path: Path) -> None:
             "Give each column one type, and a name of its own that is a text."
         ) from None
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), _KIND: kind})
-    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+    with pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
 
 
@@ -172,21 +183,18 @@ def _table_of(frame: Any) -> Any:
 
 
 def _read_arrow(path: Path) -> Any:
-    import pyarrow as pa
-
-    with pa.memory_map(str(path)) as source:
-        table = pa.ipc.open_file(source).read_all()
+    table, mapping = mapped.read_table(path)
     kind = (table.schema.metadata or {}).get(_KIND, b"table")
     if kind == b"table":
         return table
-    frame = table.to_pandas()
+    frame = mapped.to_frame(table, mapping)
     if kind == b"frame":
         return frame
     series = frame.iloc[:, 0]
     return series.rename(None) if kind == b"series without name" else series
 
 
-def _write_numpy(value: Any, path: Path) -> None:
+def _write_numpy(value: Any, file: Sink) -> None:
     import numpy as np
 
     if isinstance(value, np.ma.MaskedArray):
@@ -197,15 +205,12 @@ def _write_numpy(value: Any, path: Path) -> None:
             f"A numpy array of dtype {array.dtype} holds Python objects; "
             "give it a numeric, time or fixed-width text dtype."
         )
-    with path.open("wb") as file:
-        # Through `write` alone: numpy's own way into a file does not tell that the disk is full.
-        np.lib.format.write_array(_Writer(file.write), array, allow_pickle=False)
+    np.lib.format.write_array(_Writer(file.write), array, allow_pickle=False)
 
 
 def _read_numpy(path: Path) -> Any:
-    import numpy as np
 
-    array = np.load(path, allow_pickle=False)
+    array = mapped.read_array(path)
     return array[()] if array.ndim == 0 else array
 
 
@@ -217,7 +222,7 @@ def _read_cloudpickle(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class _Writer:
-    """What numpy takes for a file that is none."""
+    """What numpy takes for a file that is none, and so writes through `write` alone."""
 
     write: Callable[[bytes], int]
 

@@ -35,6 +35,14 @@ class Snooze(Exception):
         self.reason = reason
 
 
+class Cancelled(BaseException):
+    """Raised inside a step whose run is cancelled or past its deadline, so that it can tidy up.
+
+    No `except Exception` catches it. The step has a few seconds (`cancel_grace_seconds`) to end; then it is killed with
+    all that it started. Its attempt is `cancelled` unless it returns a result after all.
+    """
+
+
 @dataclass(frozen=True)
 class AttemptContext:
     """The attempt that runs now, and the services its stages may ask.

@@ -23,6 +23,11 @@ class Actor:
     name: str
     verified: bool = False
 
+    @property
+    def told(self) -> str:
+        """The name as records tell it."""
+        return self.name if self.verified else f"{self.name} (not verified)"
+
 
 @dataclass(frozen=True)
 class Run:
@@ -41,6 +46,7 @@ class Run:
     team: str
     model: str
     environment: str
+    uses_cache: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,11 +64,16 @@ class Assignment:
     started_at: datetime
     stored: Stored  # its inputs, and those of the others claimed with it
     log: str
+    generation: int = 0
 
     @property
     def step_key(self) -> str:
-        """The step run's name for the world outside: what is done under it is done once."""
-        return f"{self.run.run_id}/{self.label}"
+        """The step run's name for the world outside: what is done under it is done once.
+
+        A step run that is done anew, with other inputs maybe, has another name then.
+        """
+        again = f"~{self.generation}" if self.generation else ""
+        return f"{self.run.run_id}/{self.label}{again}"
 
     @property
     def label(self) -> str:

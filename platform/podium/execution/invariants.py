@@ -29,11 +29,14 @@ _RUN_STATE_AFTER = {
     "run.created": "queued",
     "run.started": "running",
     "run.resumed": "running",
+    "run.retried": "running",
     "run.succeeded": "succeeded",
     "run.failed": "failed",
     "run.cancelled": "cancelled",
 }
-_RUN_STATE_STAYS = ("run.cancel_requested", "run.code_changed")
+_RUN_STATE_STAYS = ("run.cancel_requested", "run.deadline_passed", "run.code_changed", "run.rerun")
+_TAKEN_UP_AGAIN = ("run.resumed", "run.retried")
+_EVENTS_OF_DECISION = ("step.approved", "step.rejected")
 
 _BY_HAND = "Podium never writes this: restore a backup if somebody changed the database, else report it as a bug."
 
@@ -114,7 +117,9 @@ def violations(run: RunFacts) -> Iterator[Violation]:
 def _of_run(run: RunFacts) -> Iterator[Violation]:
     row, open_steps = run.row, [step for step in run.wholes.values() if not step.ended]
     if row.state != "refused" and row.open_steps != len(open_steps):
-        yield _about_counts(run, "", f"it counts {row.open_steps} open steps, and {len(open_steps)} are open")
+        fact = f"it counts {row.open_steps} open steps, and {len(open_steps)} are open"
+        repair = f"UPDATE run SET open_steps = {len(open_steps)} WHERE run_id = '{row.run_id}'"
+        yield _about(run, "", "transactions", fact, f"With no worker at work: `{repair}`.")
     told = None
     for event in run.events:
         if event.step is not None:
@@ -130,24 +135,22 @@ def _of_run(run: RunFacts) -> Iterator[Violation]:
     for step in run.steps:
         if not step.ended and row.state != "refused":
             yield _about(run, step.label, "transactions", f"it is {step.row.state} in a run that {row.state}", _BY_HAND)
-    failed = [step.label for step in run.wholes.values() if step.row.state == "failed"]
-    if row.state == "succeeded" and failed:
-        yield _about(run, "", "transactions", f"it succeeded, and its step {failed[0]} failed", _BY_HAND)
-    if row.state == "failed" and not failed:
+    bad = [step for step in run.wholes.values() if step.row.state in ("failed", "cancelled")]
+    if row.state == "succeeded" and bad:
+        yield _about(run, "", "transactions", f"it succeeded, and its step {bad[0].label} {bad[0].row.state}", _BY_HAND)
+    by_hand = any(step.row.decided_by is not None for step in run.steps)  # skipped since: it may be what had failed
+    if row.state == "failed" and not bad and not by_hand:
         yield _about(run, "", "transactions", "it failed, and no step of it did", _BY_HAND)
 
 
 def _of_standstill(run: RunFacts) -> Iterator[Violation]:
     """An open run has something that will move it: else it would stay open for ever."""
-    moving = [step for step in run.steps if _will_move(step, cancelling=run.row.cancel_requested_at is not None)]
-    if not moving:
+    if not any(_will_move(step) for step in run.steps):
         states = ", ".join(f"{count} {state}" for state, count in sorted(_states(run).items()))
         yield _about_counts(run, "", f"it is {run.row.state} and nothing will move it: its step runs are {states}")
 
 
-def _will_move(step: StepFacts, *, cancelling: bool) -> bool:
-    if cancelling:  # nothing more is claimed: the end of the last attempt ends the run
-        return bool(step.row.state == "running")
+def _will_move(step: StepFacts) -> bool:
     return step.row.state in ("ready", "running", "held") or (step.row.state == "waiting" and _is_put_off(step))
 
 
@@ -180,7 +183,7 @@ def _of_plan(run: RunFacts) -> Iterator[Violation]:
             yield from _of_items(run, whole, items)
         elif items:
             yield _about(run, node.name, "transactions", f"it has {len(items)} items and is not mapped", _BY_HAND)
-        if run.is_open and run.row.cancel_requested_at is None:
+        if run.is_open:
             yield from _of_waiting(run, whole, items, waits[node.name])
         may = whole.row.state in ("ready", "running", "held", "succeeded")
         if may and waits[node.name] == 0:
@@ -234,7 +237,7 @@ def _of_attempts(run: RunFacts, step: StepFacts) -> Iterator[Violation]:
             fact = f"attempt {attempt.number} is running, and its worker {attempt.worker_id} ended"
             yield _about_counts(run, step.label, fact, "writers")
     failures = sum(attempt.state in _COUNTED for attempt in step.attempts)
-    resumed = any(event.kind == "run.resumed" for event in run.events)  # which starts the count anew
+    resumed = any(event.kind in _TAKEN_UP_AGAIN for event in run.events)  # which starts the count anew
     if step.row.failures > failures or (step.row.failures < failures and not resumed):
         yield _about_counts(run, step.label, f"it counts {step.row.failures} failures, and {failures} attempts failed")
 
@@ -252,9 +255,12 @@ def _of_moves(run: RunFacts, step: StepFacts) -> Iterator[Violation]:
         fact = f"its events tell of {_words(told)}, its attempts of {_words(rows)}"
         yield _about(run, step.label, "transactions", fact, _BY_HAND)
     moves = [event.kind for event in step.events if event.kind.startswith("step.")]
-    if step.row.state in ("succeeded", "failed", "skipped"):
-        expected = "step.cached" if step.row.cached else f"step.{step.row.state}"
-        if moves[-1:] != [expected]:
+    told_with_its_step = step.row.state == "skipped" and step.row.map_index != WHOLE
+    if step.row.state in ("succeeded", "failed", "skipped") and not told_with_its_step:
+        expected = ["step.cached"] if step.row.cached else [f"step.{step.row.state}"]
+        if _is_decision(run, step):
+            expected += _EVENTS_OF_DECISION
+        if not moves or moves[-1] not in expected:
             fact = f"it {'was ' if step.row.state == 'skipped' else ''}{step.row.state}, and its last event is "
             yield _about(run, step.label, "transactions", fact + (moves[-1] if moves else "missing"), _BY_HAND)
 
@@ -264,8 +270,8 @@ def _words(told: list[tuple[str, int]]) -> str:
 
 
 def _of_outputs(run: RunFacts, step: StepFacts) -> Iterator[Violation]:
-    """Outputs are of the one attempt that succeeded, or of the step run that a cached one was taken over from."""
-    state, makers = step.row.state, {row.attempt_id for row in step.outputs}
+    """Outputs are of the one attempt that succeeded, of one that a cached step was taken over from, or of a person."""
+    state = step.row.state
     if state != "succeeded":
         if step.outputs:
             yield _about(run, step.label, "transactions", f"it is {state} and has outputs", _BY_HAND)
@@ -274,15 +280,9 @@ def _of_outputs(run: RunFacts, step: StepFacts) -> Iterator[Violation]:
         if step.outputs:
             yield _about(run, step.label, "transactions", "it is mapped and has outputs itself", _BY_HAND)
         return
-    succeeded = [attempt.attempt_id for attempt in step.attempts if attempt.state == "succeeded"]
-    if step.row.cached:
-        if any(row.maker_state != "succeeded" or row.maker_step_run_id == step.row.step_run_id for row in step.outputs):
-            yield _about(run, step.label, "transactions", "it is cached, and no other step made its outputs", _BY_HAND)
-    elif [attempt.attempt_id for attempt in step.attempts][-1:] != succeeded[-1:] or not succeeded:
-        ends = ", ".join(attempt.state for attempt in step.attempts) or "none"
-        yield _about(run, step.label, "transactions", f"it succeeded after the attempts: {ends}", _BY_HAND)
-    if len(makers) > 1 or (not step.row.cached and makers - set(succeeded[-1:])):
-        yield _about(run, step.label, "transactions", "another attempt made its outputs than succeeded", _BY_HAND)
+    fact = _fault_of_makers(run, step)
+    if fact is not None:
+        yield _about(run, step.label, "transactions", fact, _BY_HAND)
     node = run.node(step)
     if run.plan is not None and node is not None:
         lists = run.plan.split_outputs(node.name)  # one without items has no rows
@@ -290,6 +290,25 @@ def _of_outputs(run: RunFacts, step: StepFacts) -> Iterator[Violation]:
         if missing:
             repair = f"`podium run {run.row.pipeline} --for … --again` makes it anew."
             yield _about(run, step.label, "recovery", f"it succeeded and its output {min(missing)} is gone", repair)
+
+
+def _fault_of_makers(run: RunFacts, step: StepFacts) -> str | None:
+    """Return what is wrong with who made the outputs of a step run that succeeded."""
+    makers, ends = {row.attempt_id for row in step.outputs}, [attempt.state for attempt in step.attempts]
+    if _is_decision(run, step):
+        return "a person decided it, and an attempt made its outputs" if makers - {None} else None
+    if step.row.cached:
+        of_success = len(makers) < 2 and all(row.maker_state == "succeeded" for row in step.outputs)
+        return None if of_success else "it is cached, and no success made its outputs"
+    if ends[-1:] != ["succeeded"]:
+        return f"it succeeded after the attempts: {', '.join(ends) or 'none'}"
+    return "another attempt made its outputs than succeeded" if makers - {step.attempts[-1].attempt_id} else None
+
+
+def _is_decision(run: RunFacts, step: StepFacts) -> bool:
+    """Whether a step run is an approval, which no attempt makes."""
+    node = run.node(step)
+    return node.kind == "approval" if node is not None else not step.attempts and not step.row.cached
 
 
 def _of_meter(run: RunFacts, step: StepFacts, attempt: Row) -> Iterator[Violation]:

@@ -39,13 +39,13 @@ def host_name() -> str:
 def is_dead(worker: WorkerRow, now: datetime) -> bool:
     """Tell whether a worker is known to be dead."""
     if worker.host == host_name():
-        held = _is_held(Path(worker.lock_path))
+        held = is_held(Path(worker.lock_path))
         if held is not None:
             return not held
     return worker.lease_expires_at < now
 
 
-def _is_held(path: Path) -> bool | None:
+def is_held(path: Path) -> bool | None:
     """Whether some process holds the lock at `path`; None when the file is not (or no longer) there."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)

@@ -2,6 +2,7 @@
 over it, or under the items of a mapped step; read by address, so that nobody pays for what others made."""
 
 from collections.abc import Collection
+from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -9,6 +10,7 @@ from podium.dag.plan import Plan
 from podium.db.prepared import Prepared
 from podium.db.schema import artifact, output, step_run
 from podium.errors import InternalError
+from podium.execution import queries
 from podium.execution.artifacts import Artifact
 from podium.execution.items import WHOLE, item_name, parse_item
 from podium.execution.reads import Read, Stored, digests_of, maker_of, on_the_way_to
@@ -42,9 +44,47 @@ def stored(connection: sa.Connection, run_id: str, plan: Plan, reads: Collection
     return answer
 
 
+def restore(connection: sa.Connection, made: Collection[Artifact], now: datetime) -> None:
+    """Keep a collection from taking for waste what was just recorded as made: its mark is undone, or it waits."""
+    digests = {each.digest for each in made if each.inline is None}
+    if not digests:
+        return
+    rows = connection.execute(
+        sa.select(artifact.c.digest, artifact.c.removed_at)
+        .where(artifact.c.digest.in_(digests))
+        .order_by(artifact.c.digest)
+        .with_for_update(key_share=True)
+    )
+    removed = [row.digest for row in rows if row.removed_at is not None]
+    if removed:
+        back = artifact.update().where(artifact.c.digest.in_(removed))
+        connection.execute(back.values(removed_at=None, stored_at=now))
+
+
+def kept(connection: sa.Connection, step_run_ids: Collection[str]) -> set[str]:
+    """Return those step runs of which no output was removed, and keep it so until the transaction ends.
+
+    Whoever goes on from outputs of an ended run, as a cache or a resume does, asks this in the transaction that does.
+    """
+    rows = connection.execute(
+        sa.select(output.c.step_run_id, artifact.c.removed_at)
+        .join(artifact, artifact.c.digest == output.c.digest)
+        .where(output.c.step_run_id.in_(step_run_ids), artifact.c.inline.is_(None))
+        .order_by(artifact.c.digest)
+        .with_for_update(read=True, of=artifact)
+    )
+    return set(step_run_ids) - {row.step_run_id for row in rows if row.removed_at is not None}
+
+
+def there(connection: sa.Connection, run_id: str, reads: Collection[Read]) -> set[Read]:
+    """Return those of the reads whose step succeeded; the others find nothing."""
+    states = queries.step_states(connection, run_id, {read.step for read in reads})
+    return {read for read in reads if states[read.step] == "succeeded"}
+
+
 def read_before(connection: sa.Connection, run_id: str, plan: Plan, read: Read) -> list[str]:
     """Return the digests of all that was read by the step run that made what a step reads, and by those before it."""
-    reads = on_the_way_to(plan, *maker_of(plan, read))
+    reads = there(connection, run_id, on_the_way_to(plan, *maker_of(plan, read)))
     return digests_of(stored(connection, run_id, plan, reads).values())
 
 
@@ -57,7 +97,7 @@ def read_for(connection: sa.Connection, run_id: str, plan: Plan, digest: str) ->
         .where(step_run.c.run_id == run_id, output.c.digest == digest)
     )
     reads = {read for row in rows for read in on_the_way_to(plan, row.name, row.map_index)}
-    return digests_of(stored(connection, run_id, plan, reads).values())
+    return digests_of(stored(connection, run_id, plan, there(connection, run_id, reads)).values())
 
 
 def _one(connection: sa.Connection, run_id: str, plan: Plan, step: str, name: str, index: int) -> Artifact | None:
@@ -99,7 +139,7 @@ def _found(
         )
         for row in connection.execute(query):
             name, index = parse_item(row.name)
-            made = Artifact(row.digest, row.codec, row.size_bytes, row.inline)
+            made = Artifact(row.digest, row.codec, row.size_bytes, row.inline, row.removed_at)
             found.setdefault((row.step, name), {})[max(index, row.map_index)] = made
     return found
 
@@ -107,7 +147,7 @@ def _found(
 _ONE_BY_ONE = 16
 """Up to so many reads are made each by a prepared statement; more of them by one that is built for them."""
 _ONE = Prepared(
-    sa.select(artifact.c.digest, artifact.c.codec, artifact.c.size_bytes, artifact.c.inline)
+    sa.select(artifact.c.digest, artifact.c.codec, artifact.c.size_bytes, artifact.c.inline, artifact.c.removed_at)
     .select_from(step_run)
     .join(output, output.c.step_run_id == step_run.c.step_run_id)
     .join(artifact, artifact.c.digest == output.c.digest)

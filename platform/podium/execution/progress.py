@@ -1,34 +1,36 @@
-"""What the end of an attempt sets in motion, in one transaction: the step run's move, the ledger, what becomes
-ready or is skipped downstream, and the run's own end."""
+"""What the end of an attempt, or an act of a person, sets in motion in one transaction: the step run's move, the
+ledger, what becomes ready or is skipped downstream, and the run's own end."""
 
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
 
 import sqlalchemy as sa
 
-from podium.dag.plan import Plan, Reference, StepNode
-from podium.db.schema import run, step_run
-from podium.errors import Conflict, InternalError
-from podium.execution import caching, fan_out, outputs, plans, queries, readiness, store
-from podium.execution.artifacts import Artifact
-from podium.execution.codecs import decode_json
-from podium.execution.entities import AttemptEnd, AttemptUsage
-from podium.execution.items import WHOLE
-from podium.execution.reads import Read, read_by
-from podium.execution.transitions import StepMove, after_attempt
+from podium.dag.options import duration
+from podium.dag.plan import Plan
+from podium.execution import (
+    approvals,
+    attempt_store,
+    caching,
+    outputs,
+    plans,
+    queries,
+    reopening,
+    skipping,
+    stops,
+    store,
+)
+from podium.execution.approvals import Choice
+from podium.execution.claims import Candidate
+from podium.execution.entities import Actor, AttemptEnd, AttemptError, AttemptUsage, Run
+from podium.execution.meter import Usage
+from podium.execution.moving import LedgerPort, Moving
+from podium.execution.reads import read_by
+from podium.execution.rerun import RerunStep
+from podium.execution.transitions import StepMove, after_attempt, within_its_wait
 
-
-class LedgerPort(Protocol):
-    """Where each attempt's usage is posted, inside the transaction that ends the attempt."""
-
-    def post(self, connection: sa.Connection, usage: AttemptUsage) -> None:
-        """Post the cost of one attempt; posting the same attempt again adds nothing."""
-
-    def close(self, connection: sa.Connection, run_id: str, now: datetime) -> None:
-        """Take note that a run ended, all its attempts posted; one that is resumed ends again."""
+__all__ = ["LedgerPort", "Progress"]
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,154 @@ class Progress:
         `plan` is the one that the attempt began under; what follows is done under the plan the run has now.
         """
         locked = store.lock_run(connection, attempt.run_id)
-        if not store.end_attempt(connection, attempt.attempt_id, attempt.worker_id, end, now):
-            return None
         if locked.plan_digest != plan.digest:
             plan = plans.load(connection, locked.plan_digest)
         node = plan.step(attempt.step)
+        if end.wait is not None and node.every_seconds is not None:
+            began_at = queries.first_started_at(connection, attempt.run_id, attempt.step_run_id)
+            end = within_its_wait(end, node, (now - began_at).total_seconds())
+        if not self._end_attempt(connection, attempt, end, now):
+            return None
+        move = after_attempt(
+            end,
+            attempt_id=attempt.attempt_id,
+            failures=attempt.failures,
+            retries=node.retries,
+            now=now,
+            retry=node.retry,
+        )
+        if move.state == "succeeded":
+            attempt_store.store_outputs(connection, attempt.step_run_id, attempt.attempt_id, end.outputs, now)
+            outputs.restore(connection, end.outputs.values(), now)
+        store.move_step(connection, attempt.run_id, attempt.step_run_id, attempt.label, move, now)
+        moving = self._moving(connection, attempt.run_id, plan, now)
+        if move.state in ("succeeded", "failed"):
+            moving.end(node, attempt.map_index)
+        if locked.cancel_reason is not None:
+            moving.cancel_rest(locked.cancel_reason)
+        moving.advance()
+        return move
+
+    def settle_claimable(
+        self, connection: sa.Connection, plan: Plan, wanted: Candidate, now: datetime
+    ) -> caching.Settled:
+        """Let a cached step's candidate, of a locked run, take over an equal result, and do what follows from that.
+
+        Or say that this transaction may `execute` it, or that an equal one of somebody else is just begun: `busy`.
+        """
+        node = plan.step(wanted.step)
+        if node.run_if != "all_succeeded":
+            read = set(read_by(plan, node, wanted.map_index).values())
+            if outputs.there(connection, wanted.run_id, read) != read:
+                return "execute"  # with None for what is missing, it is like no other
+        run = queries.get_run(connection, wanted.run_id)
+        settled, taken = caching.settle_claimable(connection, self.ledger, run, plan, wanted, now)
+        moving = self._moving(connection, wanted.run_id, plan, now)
+        for each in taken:
+            moving.end(node, each.map_index)
+        moving.advance()
+        return settled
+
+    def cancel(self, connection: sa.Connection, run_id: str, reason: str, now: datetime) -> None:
+        """Cancel an open run: what has not begun now, what runs as soon as its workers have ended it.
+
+        Then the steps for clean-up run, unless nothing of the run had begun, and with the last of them it ends. If
+        nothing was left to be cancelled by then, it ends as it would have. Asked again, the first reason stays.
+        """
+        self._stop(connection, run_id, "run.cancel_requested", reason, now)
+
+    def pass_deadline(self, connection: sa.Connection, run_id: str, plan: Plan, now: datetime) -> None:
+        """Stop an open run whose deadline has come, as if it were cancelled; it ends as failed."""
+        within = "in time" if plan.deadline_seconds is None else f"within {duration(plan.deadline_seconds)}"
+        deadline_at = stops.deadline_at(connection, run_id)
+        reason = f"it did not end {within} (deadline {deadline_at:%Y-%m-%d %H:%M:%S} UTC)"
+        self._stop(connection, run_id, "run.deadline_passed", reason, now)
+
+    def cancel_now(self, connection: sa.Connection, run_id: str, reason: str, now: datetime) -> None:
+        """End an open run at once, without clean-up: its attempts are taken from their workers, which end them.
+
+        An attempt is billed until now. Its worker finds within a second that it does not hold it any more.
+        """
+        locked = store.lock_run(connection, run_id)
+        if locked.state not in ("queued", "running"):
+            return
+        store.request_stop(connection, run_id, "run.cancel_requested", reason, now)
+        reason = locked.cancel_reason or reason
+        for attempt in queries.running_attempts_of_run(connection, run_id):
+            wall_seconds = max(0.0, (now - attempt.started_at).total_seconds())
+            used = Usage(wall_seconds, None, None, source="clock", quality="estimated")
+            error = AttemptError("RunCancelled", f"run cancelled, without clean-up: {reason}")
+            self._end_attempt(connection, attempt, AttemptEnd("cancelled", used, error=error), now)
+            move = StepMove("ready", attempt.failures, reason)
+            store.move_step(connection, run_id, attempt.step_run_id, attempt.label, move, now)
+        moving = self._moving(connection, run_id, plans.load(connection, locked.plan_digest), now)
+        moving.cancel_rest(reason, also_always=True)
+        moving.advance()
+
+    def decide(
+        self, connection: sa.Connection, run_id: str, plan: Plan, step: str, choice: Choice, now: datetime
+    ) -> bool:
+        """Let a held step succeed with what was decided; False, and nothing written, if it is not held any more."""
+        store.lock_run(connection, run_id)
+        node = plan.step(step)
+        if not approvals.decide(connection, run_id, plan, node, choice, now):
+            return False
+        self._ended(connection, run_id, plan, step, now)
+        return True
+
+    def skip(
+        self, connection: sa.Connection, run: Run, plan: Plan, step: str, reason: str, actor: Actor, now: datetime
+    ) -> None:
+        """Skip a step by hand; an open run goes on without it at once, one that has ended when it is resumed.
+
+        Raises Conflict while it runs, UsageError if there is nothing to skip. The run is locked.
+        """
+        skipping.skip(connection, run, plan.step(step), reason, actor, now)
+        if run.state in ("queued", "running"):
+            self._ended(connection, run.run_id, plan, step, now)
+
+    def reopen(
+        self,
+        connection: sa.Connection,
+        run_id: str,
+        plan: Plan,
+        steps: Sequence[RerunStep],
+        now: datetime,
+        *,
+        kind: str,
+        reason: str,
+    ) -> None:
+        """Make a run that has ended run again: the `steps` that are to run, decided about anew; the others stay.
+
+        Raises Conflict if another run of its interval is open, or if it does not stand still any more.
+        """
+        reopening.reset(connection, run_id, plan, steps, now)
+        store.record(connection, run_id, kind, now, reason=reason)
+        moving = self._moving(connection, run_id, plan, now)
+        for node in reopening.waits_on_nothing(plan, steps):
+            moving.settle(node)
+        moving.advance()
+        if all(step.action == "keep" for step in steps):
+            moving.end_run()
+
+    def _stop(self, connection: sa.Connection, run_id: str, kind: str, reason: str, now: datetime) -> None:
+        locked = store.lock_run(connection, run_id)
+        if store.request_stop(connection, run_id, kind, reason, now):
+            moving = self._moving(connection, run_id, plans.load(connection, locked.plan_digest), now)
+            moving.cancel_rest(reason, also_always=locked.state == "queued")
+            moving.advance()
+
+    def _ended(self, connection: sa.Connection, run_id: str, plan: Plan, step: str, now: datetime) -> None:
+        moving = self._moving(connection, run_id, plan, now)
+        moving.ended.append(step)
+        moving.advance()
+
+    def _end_attempt(
+        self, connection: sa.Connection, attempt: queries.AttemptRow, end: AttemptEnd, now: datetime
+    ) -> bool:
+        """End an attempt, post it and record it; False, and nothing written, if its worker no longer holds it."""
+        if not attempt_store.end_attempt(connection, attempt.attempt_id, attempt.worker_id, end, now):
+            return False
         self.ledger.post(connection, _usage_of(attempt, end))
         reason = end.error.message if end.error else None
         store.record(
@@ -75,185 +220,10 @@ class Progress:
             number=attempt.number,
             reason=reason,
         )
-        move = after_attempt(end, failures=attempt.failures, retries=node.retries, now=now)
-        if move.state == "succeeded":
-            store.store_outputs(connection, attempt.step_run_id, attempt.attempt_id, end.outputs, now)
-        store.move_step(connection, attempt.run_id, attempt.step_run_id, attempt.label, move, now)
-        if move.state in ("succeeded", "failed"):
-            moving = self._moving(connection, attempt.run_id, plan, now)
-            moving.end(node, attempt.map_index)
-            moving.advance(tell=locked.cancel_reason is None)
-        if locked.cancel_reason is not None:
-            self.cancel(connection, attempt.run_id, locked.cancel_reason, now)
-        return move
-
-    def cancel(self, connection: sa.Connection, run_id: str, reason: str, now: datetime) -> None:
-        """Cancel an open run: now, or while attempts of it run, with the end of the last of them.
-
-        If nothing is left to be done by then, the run ends as it would have. Asked again, the first reason stays.
-        """
-        if store.cancel_run(connection, run_id, reason, now):
-            self.ledger.close(connection, run_id, now)
-        else:
-            store.request_cancel(connection, run_id, reason, now)
-
-    def reopen(self, connection: sa.Connection, run_id: str, plan: Plan, now: datetime, reason: str) -> None:
-        """Make a failed or cancelled run run again from where it stopped: what succeeded stays.
-
-        Raises Conflict if another run of its interval is open, or if it does not stand still any more.
-        """
-        store.lock_run(connection, run_id)
-        states = queries.final_step_states(connection, run_id)
-        kept = {name: state for name, state in states.items() if state == "succeeded"}
-        waits = readiness.waiting_counts(plan, kept)
-        try:
-            reopened = connection.execute(
-                run.update()
-                .where(run.c.run_id == run_id, run.c.state.in_(("failed", "cancelled")))
-                .values(
-                    state="running",
-                    started_at=sa.func.coalesce(run.c.started_at, now, type_=run.c.started_at.type),
-                    ended_at=None,
-                    cancel_requested_at=None,
-                    reason=None,
-                    open_steps=len(plan.steps) - len(kept),
-                )
-            )
-        except sa.exc.IntegrityError:
-            raise Conflict(
-                f"The run {run_id} cannot go on: another run of its interval is open; let that one end first."
-            ) from None
-        if not reopened.rowcount:
-            raise Conflict(
-                f"The run {run_id} is not failed or cancelled any more; look at it with `podium runs show {run_id}`."
-            )
-        store.record(connection, run_id, "run.resumed", now, reason=reason)
-        for node in plan.steps:
-            if node.name not in kept:
-                connection.execute(
-                    step_run.update()
-                    .where(
-                        step_run.c.run_id == run_id,
-                        step_run.c.name == node.name,
-                        step_run.c.state != "succeeded",  # of a mapped step's items, these stay
-                    )
-                    .values(
-                        state="waiting",
-                        waiting_on=waits[node.name],
-                        failures=0,
-                        cache_key=None,
-                        reason=None,
-                        not_before=None,
-                        ended_at=None,
-                    )
-                )
-        moving = self._moving(connection, run_id, plan, now)
-        for node in plan.steps:
-            if node.name not in kept and waits[node.name] == 0:
-                moving.settle(node)
-        moving.advance()
-
-    def _moving(self, connection: sa.Connection, run_id: str, plan: Plan, now: datetime) -> "_Moving":
-        return _Moving(connection, run_id, plan, now, self.outcome_of, self.ledger)
-
-
-@dataclass(frozen=True)
-class _Moving:
-    """One run in one transaction: `ended` holds the steps whose dependents have not been told yet."""
-
-    connection: sa.Connection
-    run_id: str
-    plan: Plan
-    now: datetime
-    outcome_of: Callable[[sa.Connection, str], str]
-    ledger: LedgerPort
-    ended: deque[str] = field(default_factory=deque)
-
-    def advance(self, *, tell: bool = True) -> None:
-        """Tell the dependents of each ended step; one that is skipped thereby has ended too.
-
-        Without `tell`, in a run that is to be cancelled, they stay as they are.
-        """
-        while self.ended:
-            name = self.ended.popleft()
-            for node in map(self.plan.step, self.plan.dependents(name) if tell else ()):
-                if store.count_down(self.connection, self.run_id, node.name) == 0:
-                    self.settle(node)
-            self._close_step()
-
-    def end(self, node: StepNode, map_index: int) -> None:
-        """Take note that a step run ended; a mapped step has ended when its last item has."""
-        if map_index == WHOLE:
-            self.ended.append(node.name)
-        elif store.count_down(self.connection, self.run_id, node.name) == 0:
-            self._close_items(node)
-
-    def settle(self, node: StepNode) -> None:
-        """Decide about a step that waits on nothing any more."""
-        upstream = queries.step_states(self.connection, self.run_id, node.dependencies)
-        decision = readiness.decide(node, upstream, self._value)
-        if decision.state == "ready" and node.over is not None:
-            if fan_out.open_items(self.connection, self.run_id, self.plan, node, self.now) == 0:
-                self._close_items(node)
-            return
-        if decision.state == "ready" and node.cache and self._take_over(node):
-            return
-        if decision.state == "skipped":
-            self.ended.append(node.name)
-        store.settle_step(self.connection, self.run_id, node.name, decision.state, decision.reason, self.now)
-
-    def _take_over(self, node: StepNode) -> bool:
-        run = queries.get_run(self.connection, self.run_id)
-        reads = set(read_by(self.plan, node, WHOLE).values())
-        found = outputs.stored(self.connection, self.run_id, self.plan, reads)
-        (key,) = caching.keys_of(run, self.plan, node, found)
-        step_run_id = queries.step_run_id(self.connection, self.run_id, node.name)
-        source = caching.take_over(self.connection, {step_run_id: key}, self.now).get(step_run_id)
-        if source is None:
-            return False
-        store.record_cached(self.connection, self.run_id, {node.name: source}, self.now)
-        self.ended.append(node.name)
         return True
 
-    def _close_items(self, node: StepNode) -> None:
-        fan_out.close(self.connection, self.run_id, node.name, self.now)
-        self.ended.append(node.name)
-
-    def _value(self, reference: Reference) -> Any:
-        """Read a condition's value: a small JSON output, stored inline."""
-        read = Read(reference.step, reference.output)
-        found = outputs.stored(self.connection, self.run_id, self.plan, [read])[read]
-        if not isinstance(found, Artifact) or found.codec != "json" or found.inline is None:
-            raise InternalError(
-                f"The condition {reference.step}.{reference.output} of run {self.run_id} has no small plain value to "
-                "decide on."
-            )
-        return decode_json(found.inline)
-
-    def _close_step(self) -> None:
-        """Count one open step less; end the run with the last."""
-        left = store.close_step(self.connection, self.run_id)
-        if left:
-            return
-        failed = self.connection.execute(
-            sa.select(step_run.c.name, step_run.c.reason)
-            .where(step_run.c.run_id == self.run_id, step_run.c.map_index == WHOLE, step_run.c.state == "failed")
-            .order_by(step_run.c.position)
-        ).first()
-        values: dict[str, str | None]
-        if failed:
-            values = {"state": "failed", "reason": f"{failed.name}: {failed.reason}"}
-        else:  # without the reason of a cancel that came too late
-            outcome = self.outcome_of(self.connection, self.run_id)
-            values = {"state": "succeeded", "outcome": outcome, "reason": None}
-        self.connection.execute(
-            run.update()
-            .where(run.c.run_id == self.run_id)
-            .values(ended_at=self.now, started_at=sa.func.coalesce(run.c.started_at, self.now), **values)
-        )
-        reason = values.get("reason") or values.get("outcome")
-        store.record(self.connection, self.run_id, f"run.{values['state']}", self.now, reason=reason)
-        self.ledger.close(self.connection, self.run_id, self.now)
+    def _moving(self, connection: sa.Connection, run_id: str, plan: Plan, now: datetime) -> Moving:
+        return Moving(connection, run_id, plan, now, self.outcome_of, self.ledger)
 
 
 def _usage_of(attempt: queries.AttemptRow, end: AttemptEnd) -> AttemptUsage:

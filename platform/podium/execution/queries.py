@@ -11,7 +11,6 @@ import sqlalchemy as sa
 from podium.dag.interval import Interval
 from podium.db.prepared import Prepared
 from podium.db.schema import artifact, attempt, event, plan, run, step_run, worker
-from podium.db.schema.execution import STEP_ENDED
 from podium.errors import InternalError, NotFound
 from podium.execution.artifacts import Artifact
 from podium.execution.entities import Actor, Assignment, Run
@@ -95,12 +94,18 @@ def get_run(connection: sa.Connection, run_id: str) -> Run:
     return _run_of(found[0])
 
 
-def cancel_reasons(connection: sa.Connection, run_ids: Collection[str]) -> dict[str, str]:
-    """Return why runs are to be cancelled, or were, by id: those of `run_ids` that are."""
-    query = sa.select(run.c.run_id, run.c.reason).where(
-        run.c.run_id.in_(run_ids), run.c.cancel_requested_at.is_not(None)
+def waits_for_equal(connection: sa.Connection, run_id: str) -> dict[str, str]:
+    """Return for what those step runs of a run wait whose equal is running elsewhere, by step run."""
+    equal = step_run.alias("equal")
+    query = (
+        sa.select(step_run.c.step_run_id, equal.c.name, equal.c.map_index, equal.c.run_id)
+        .join(equal, sa.and_(equal.c.cache_key == step_run.c.cache_key, sa.text("equal.state = 'running'")))
+        .where(step_run.c.run_id == run_id, step_run.c.state.in_(("ready", "waiting")))
     )
-    return {row.run_id: row.reason for row in connection.execute(query)}
+    return {
+        row.step_run_id: f"waits for the equal step {item_name(row.name, row.map_index)} of run {row.run_id}"
+        for row in connection.execute(query)
+    }
 
 
 def last_event_id(connection: sa.Connection) -> int:
@@ -200,14 +205,14 @@ def step_states(connection: sa.Connection, run_id: str, steps: Iterable[str]) ->
     return found
 
 
-def final_step_states(connection: sa.Connection, run_id: str) -> dict[str, str]:
-    """Return the states of a run's ended steps, by name; of a mapped step that of the whole."""
+def step_runs_that_succeeded(connection: sa.Connection, run_id: str) -> dict[str, str]:
+    """Return the labels of a run's step runs that succeeded, items included, by id."""
     rows = connection.execute(
-        sa.select(step_run.c.name, step_run.c.state).where(
-            step_run.c.run_id == run_id, step_run.c.map_index == WHOLE, step_run.c.state.in_(STEP_ENDED)
+        sa.select(step_run.c.step_run_id, step_run.c.name, step_run.c.map_index).where(
+            step_run.c.run_id == run_id, step_run.c.state == "succeeded"
         )
     )
-    return {row.name: row.state for row in rows}
+    return {row.step_run_id: item_name(row.name, row.map_index) for row in rows}
 
 
 def step_run_id(connection: sa.Connection, run_id: str, step: str) -> str:
@@ -224,6 +229,27 @@ def running_attempt(connection: sa.Connection, attempt_id: str) -> AttemptRow | 
     """Return an attempt if it still runs."""
     row = connection.execute(_running_attempts().where(attempt.c.attempt_id == attempt_id)).first()
     return None if row is None else AttemptRow(**row._asdict())
+
+
+def running_attempts_of_run(connection: sa.Connection, run_id: str) -> list[AttemptRow]:
+    """Return the attempts of a run that are running."""
+    rows = connection.execute(_running_attempts().where(step_run.c.run_id == run_id))
+    return [AttemptRow(**row._asdict()) for row in rows]
+
+
+def first_started_at(connection: sa.Connection, run_id: str, step_run_id: str) -> datetime:
+    """Return when the first attempt of a step run began since its run was last taken up again."""
+    taken_up = (
+        sa.select(sa.func.max(event.c.at, type_=event.c.at.type))
+        .where(event.c.run_id == run_id, event.c.kind.in_(("run.resumed", "run.retried")))
+        .scalar_subquery()
+    )
+    first: datetime = connection.execute(
+        sa.select(sa.func.min(attempt.c.started_at, type_=attempt.c.started_at.type)).where(
+            attempt.c.step_run_id == step_run_id, sa.or_(taken_up.is_(None), attempt.c.started_at >= taken_up)
+        )
+    ).scalar_one()
+    return first
 
 
 def running_attempts_of(connection: sa.Connection, worker_id: str) -> list[AttemptRow]:
@@ -257,7 +283,7 @@ def artifact_of(connection: sa.Connection, digest: str) -> Artifact:
     row = connection.execute(sa.select(artifact).where(artifact.c.digest == digest)).first()
     if row is None:
         raise NotFound(f"No artifact is stored under {digest}.")
-    return Artifact(row.digest, row.codec, row.size_bytes, row.inline)
+    return Artifact(row.digest, row.codec, row.size_bytes, row.inline, row.removed_at)
 
 
 def _runs() -> sa.Select[Any]:
@@ -314,6 +340,7 @@ def _run_of(row: sa.Row[Any]) -> Run:
         team=row.team,
         model=row.model,
         environment=row.environment,
+        uses_cache=row.uses_cache,
     )
 
 

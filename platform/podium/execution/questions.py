@@ -7,7 +7,7 @@ from typing import Any
 from podium.dag import values
 from podium.db.engine import Database
 from podium.errors import Conflict, InternalError, PodiumError
-from podium.execution import outputs, queries, store, wire
+from podium.execution import attempt_store, outputs, queries, wire
 from podium.execution.channel import Message
 from podium.execution.entities import Assignment
 from podium.execution.reads import read_by
@@ -42,7 +42,7 @@ class Answers:
         if service is None:
             raise InternalError(f"There is no service {name!r}.")
         with self.database.write() as connection:
-            held = store.holds(connection, self.worker_id, assignment.attempt_id)
+            held = attempt_store.holds(connection, self.worker_id, assignment.attempt_id)
         if not held:
             raise Conflict(f"The attempt {assignment.attempt_id} is no longer held by this worker.")
         return service(assignment, arguments)

@@ -44,6 +44,10 @@ class RaySeat:
         with contextlib.suppress(ServiceUnavailable, OSError):
             self.tell_driver({"type": "answer", "seat": self.number, "message": message})
 
+    def interrupt(self) -> None:
+        """Have Cancelled raised in the step that it executes, through the channel that answers take."""
+        self.answer({"type": "interrupt", "attempt_id": self.attempt_id})
+
     def sample(self) -> Sample | None:
         """Return what its attempt had used when its node reported last."""
         return self.last

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from podium.dag.plan import Resources
 from podium.errors import InternalError
-from podium.execution import capacity, meter
+from podium.execution import meter
 from podium.execution.backend import SeatEnded, SeatMessage
-from podium.execution.capacity import Capacity
+from podium.execution.capacity import Capacity, Machine, this_machine
 from podium.execution.channel import Channel, ChannelClosed, Message
 from podium.execution.processes import end_tree
 
@@ -38,6 +38,7 @@ class SlotHandle:
     process_id: int | None = None
     attempt_id: str | None = None
     first_cpu_seconds: float = 0.0  # before its attempt
+    gpus: list[str] = field(default_factory=list)
     ending: bool = False
 
     @property
@@ -54,6 +55,10 @@ class SlotHandle:
         """Return what its attempt has used: CPU seconds since it was placed, bytes now."""
         seen = None if self.process_id is None else meter.sample(self.process_id)
         return seen and meter.Sample(seen.cpu_seconds - self.first_cpu_seconds, seen.memory_bytes)
+
+    def interrupt(self) -> None:
+        """Have Cancelled raised in the step that it executes."""
+        self.answer({"type": "interrupt", "attempt_id": self.attempt_id})
 
     def end(self) -> None:
         """Have the host kill it with everything it started; its end is reported like any other."""
@@ -72,7 +77,7 @@ class Slots:
 
     `configuration` goes to every slot; `preload` names the modules that the host imports before it forks, or
     functions in them (`module:function`) that it calls; `preload_later` names what only complete slots need.
-    `count` is how many attempts they are to execute at once.
+    `count` is how many attempts they are to execute at once, `machine` what these may reserve: by default, all of it.
     """
 
     configuration: Message
@@ -80,6 +85,7 @@ class Slots:
     host_log: Path
     preload_later: tuple[str, ...] = ()
     count: int = 1
+    machine: Machine | None = None
     _slots: dict[int, SlotHandle] = field(default_factory=dict)
     _numbers: int = 0
     _host: subprocess.Popen[bytes] | None = None
@@ -115,18 +121,30 @@ class Slots:
 
     @cached_property
     def capacity(self) -> Capacity:
-        """What this process may use of its machine."""
-        return capacity.of_this_machine(self.count)
+        """What attempts may reserve together."""
+        return self._machine.capacity(self.count)
 
     def place(self, message: Message, resources: Resources, code_digest: str, *, complete: bool) -> SlotHandle:
         """Have an idle slot execute an attempt; who places no more than `capacity` may hold, has what it reserved."""
-        del resources  # of this machine, and not of a slot
         slot = self.idle(code_digest, complete=complete)
+        if self._machine.gpus:  # else what a step sees is nobody's business
+            slot.gpus = self._free_gpus()[: resources.gpu]
+            message = {**message, "gpus": slot.gpus}
         slot.attempt_id = message["attempt_id"]
         slot.first_cpu_seconds = 0.0 if slot.process_id is None else meter.cpu_seconds(slot.process_id)
         with contextlib.suppress(ChannelClosed):  # it died idle; its end is reported and ends the attempt
             slot.channel.send(message)
         return slot
+
+    @cached_property
+    def _machine(self) -> Machine:
+        return self.machine or this_machine()
+
+    def _free_gpus(self) -> list[str]:
+        """Return the GPUs that no attempt has; last those of slots that are being killed, for a moment yet."""
+        taken = {gpu for slot in self._slots.values() if slot.attempt_id is not None for gpu in slot.gpus}
+        released = {gpu for slot in self._slots.values() for gpu in slot.gpus} - taken
+        return sorted((gpu for gpu in self._machine.gpus if gpu not in taken), key=lambda gpu: gpu in released)
 
     def idle(self, code_digest: str, *, complete: bool = False) -> SlotHandle:
         """Return a slot that executes nothing and holds no other code, `complete` if asked; a new one if need be.

@@ -4,24 +4,21 @@ Every function takes the open connection of its caller's transaction, so that st
 what becomes ready next commit together.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 
 from podium import ids
 from podium.dag.interval import Interval
 from podium.dag.plan import Plan
 from podium.db.engine import insert_unless_present
 from podium.db.prepared import Prepared
-from podium.db.schema import artifact, attempt, event, output, run, step_run, worker
+from podium.db.schema import event, run, step_run
 from podium.errors import Conflict, InternalError
 from podium.execution import readiness
-from podium.execution.artifacts import Artifact
-from podium.execution.capacity import Capacity
-from podium.execution.entities import Actor, AttemptEnd
+from podium.execution.entities import Actor
 from podium.execution.items import WHOLE
 from podium.execution.transitions import StepMove
 
@@ -39,6 +36,8 @@ def create_run(
     idempotency_key: str,
     actor: Actor,
     now: datetime,
+    rerun_of: str | None = None,
+    uses_cache: bool = True,
 ) -> tuple[str, bool]:
     """Create a queued run with its waiting step runs; return its id, and False if the key already had one.
 
@@ -67,6 +66,9 @@ def create_run(
             "created_at": now,
             "priority": plan.priority,
             "rank_at": now - timedelta(seconds=plan.priority * PRIORITY_SECONDS),
+            "deadline_at": deadline_of(plan, now),
+            "rerun_of": rerun_of,
+            "uses_cache": uses_cache,
         },
     )
     if not created:
@@ -100,6 +102,11 @@ def create_run(
     )
     record(connection, run_id, "run.created", now)
     return run_id, True
+
+
+def deadline_of(plan: Plan, now: datetime) -> datetime | None:
+    """Return when a run that is asked for, or taken up again, now must have ended."""
+    return None if plan.deadline_seconds is None else now + timedelta(seconds=plan.deadline_seconds)
 
 
 def open_run(connection: sa.Connection, pipeline: str, interval: Interval) -> str | None:
@@ -147,156 +154,36 @@ def begin_run(connection: sa.Connection, run_id: str, now: datetime) -> None:
     record(connection, run_id, "run.started", now)
 
 
-def start_worker(
-    connection: sa.Connection,
-    worker_id: str,
-    host: str,
-    process_id: int,
-    lock_path: str,
-    now: datetime,
-    capacity: Capacity | None = None,
-    labels: Collection[str] = (),
-) -> None:
-    """Record a worker with what attempts may reserve of it, so that attempts can name it."""
-    connection.execute(
-        worker.insert().values(
-            worker_id=worker_id,
-            host=host,
-            process_id=process_id,
-            lock_path=lock_path,
-            started_at=now,
-            heartbeat_at=now,
-            labels=sorted(labels),
-            slots=capacity.slots if capacity else None,
-            cpu=capacity.cpu if capacity else None,
-            memory_bytes=capacity.memory_bytes if capacity else None,
-            gpu=capacity.gpu if capacity else None,
-        )
-    )
-
-
-def show_life(connection: sa.Connection, worker_id: str, now: datetime) -> None:
-    """Record that a worker is alive."""
-    connection.execute(worker.update().where(worker.c.worker_id == worker_id).values(heartbeat_at=now))
-
-
-def end_worker(connection: sa.Connection, worker_id: str, now: datetime) -> None:
-    """Record that a worker ended on its own accord."""
-    connection.execute(worker.update().where(worker.c.worker_id == worker_id).values(ended_at=now))
-
-
-def log_name(run_id: str, step: str, number: int) -> str:
-    """Return where an attempt's log lies, relative to the folder of logs; `step` is `fit[2]` for an item."""
-    return f"{run_id}/{step}-{number}.log"
-
-
-def heartbeat(
-    connection: sa.Connection,
-    worker_id: str,
-    attempt_ids: Collection[str],
-    lease_seconds: float,
-    now: datetime,
-) -> set[str]:
-    """Renew the leases of a worker's running attempts; return those it still holds.
-
-    An attempt that is missing from the answer was rescued by another worker: nothing more may be written for it.
-    """
-    held = connection.execute(
-        attempt.update()
-        .where(
-            attempt.c.attempt_id.in_(attempt_ids),
-            attempt.c.worker_id == worker_id,
-            attempt.c.state == "running",
-        )
-        .values(heartbeat_at=now, lease_expires_at=now + timedelta(seconds=lease_seconds))
-        .returning(attempt.c.attempt_id)
-    )
-    return set(held.scalars())
-
-
-def holds(connection: sa.Connection, worker_id: str, attempt_id: str) -> bool:
-    """Tell whether a worker still holds an attempt; on PostgreSQL, keep it so until the transaction ends."""
-    found = connection.scalar(
-        sa.select(attempt.c.attempt_id)
-        .where(attempt.c.attempt_id == attempt_id, attempt.c.worker_id == worker_id, attempt.c.state == "running")
-        .with_for_update()
-    )
-    return found is not None
-
-
-def end_attempt(connection: sa.Connection, attempt_id: str, worker_id: str, end: AttemptEnd, now: datetime) -> bool:
-    """End a running attempt; False if the worker no longer holds it, and then nothing was written."""
-    usage, error = end.usage, end.error
-    ended = _END_ATTEMPT.run(
-        connection,
-        {
-            "of_attempt": attempt_id,
-            "of_worker": worker_id,
-            "end_state": end.state,
-            "now": now,
-            "wall": usage.wall_seconds,
-            "cpu": usage.cpu_seconds,
-            "peak": usage.peak_memory_bytes,
-            "source": usage.source,
-            "quality": usage.quality,
-            "kind_of_error": error.type if error else None,
-            "message": error.message if error else None,
-            "outputs": {name: each.digest for name, each in end.outputs.items()} or None,
-        },
-    )
-    return ended == 1
-
-
-def store_outputs(
-    connection: sa.Connection,
-    step_run_id: str,
-    attempt_id: str,
-    outputs: Mapping[str, Artifact],
-    now: datetime,
-) -> None:
-    """Record what a step run produced; artifacts that are known stay as they are."""
-    made = {each.digest: each for each in outputs.values()}
-    _ADD_ARTIFACT[connection.dialect.name].run_all(
-        connection,
-        [
-            {
-                "digest": digest,
-                "codec": made[digest].codec,
-                "size_bytes": made[digest].size_bytes,
-                "inline": made[digest].inline,
-                "stored_at": now,
-            }
-            for digest in sorted(made)  # two runs lock in one order
-        ],
-    )
-    _ADD_OUTPUT.run_all(
-        connection,
-        [
-            {"step_run_id": step_run_id, "name": name, "digest": each.digest, "attempt_id": attempt_id}
-            for name, each in outputs.items()
-        ],
-    )
-
-
 def of_step(run_id: str, step: str) -> sa.Update:
     """Return an update of a step's own row; of a mapped step, of the whole."""
     return step_run.update().where(step_run.c.run_id == run_id, step_run.c.name == step, step_run.c.map_index == WHOLE)
 
 
-def count_down(connection: sa.Connection, run_id: str, step: str) -> int:
+class Waits(NamedTuple):
+    """On how many a step still waits, and its state: one that ended early is counted down all the same."""
+
+    left: int
+    state: str
+
+    @property
+    def are_over(self) -> bool:
+        """Whether it is to be decided about, or closed, now."""
+        return self.left == 0 and self.state == "waiting"
+
+
+def count_down(connection: sa.Connection, run_id: str, step: str) -> Waits:
     """Count one less that a step waits on; return how many are left."""
     row = _COUNT_DOWN.first(connection, {"of_run": run_id, "of_step": step})
     if row is None:
         raise InternalError(f"The run {run_id} has no step {step} to count down.")
-    left: int = row[0]
-    return left
+    return Waits(*row)
 
 
-def close_step(connection: sa.Connection, run_id: str) -> int:
-    """Count one open step of a run less; return how many are left."""
-    row = _CLOSE_STEP.first(connection, {"of_run": run_id})
+def close_steps(connection: sa.Connection, run_id: str, count: int) -> int:
+    """Count so many open steps of a run less; return how many are left."""
+    row = _CLOSE_STEPS.first(connection, {"of_run": run_id, "closed": count})
     if row is None:
-        raise InternalError(f"There is no run {run_id} to close a step of.")
+        raise InternalError(f"There is no run {run_id} to close steps of.")
     left: int = row[0]
     return left
 
@@ -349,17 +236,6 @@ def record(
     )
 
 
-def record_cached(connection: sa.Connection, run_id: str, sources: Mapping[str, str], now: datetime) -> None:
-    """Append an event for each step that was taken over, with the run that its outputs are from."""
-    kind = "step.cached"
-    rows = [
-        {"run_id": run_id, "step": step, "kind": kind, "reason": f"the same as in run {source}", "at": now}
-        for step, source in sources.items()
-    ]
-    if rows:
-        connection.execute(event.insert(), rows)
-
-
 def change_plan(connection: sa.Connection, run_id: str, before: Plan, after: Plan, now: datetime) -> None:
     """Let a run go on under another plan of the same shape."""
     connection.execute(run.update().where(run.c.run_id == run_id).values(plan_digest=after.digest))
@@ -371,38 +247,19 @@ def change_plan(connection: sa.Connection, run_id: str, before: Plan, after: Pla
     record(connection, run_id, "run.code_changed", now, reason=reason)
 
 
-def request_cancel(connection: sa.Connection, run_id: str, reason: str, now: datetime) -> None:
-    """Note that an open run is to be cancelled, once: from now on nothing of it is claimed."""
-    lock_run(connection, run_id)
+def request_stop(connection: sa.Connection, run_id: str, kind: str, reason: str, now: datetime) -> bool:
+    """Note that an open run is to be stopped, and why; False, and nothing written, if it ended or is stopped already.
+
+    Whoever does it cancels what has not begun in the same transaction: whatever may start afterwards is clean-up.
+    """
     requested = connection.execute(
         run.update()
         .where(run.c.run_id == run_id, run.c.state.in_(("queued", "running")), run.c.cancel_requested_at.is_(None))
         .values(cancel_requested_at=now, reason=reason)
     )
-    if requested.rowcount:
-        record(connection, run_id, "run.cancel_requested", now, reason=reason)
-
-
-def cancel_run(connection: sa.Connection, run_id: str, reason: str, now: datetime) -> bool:
-    """End an open run and its open steps as cancelled; False, and nothing written, if it ended or a step is running."""
-    lock_run(connection, run_id)
-    of_run = step_run.c.run_id == run_id
-    if connection.scalar(sa.select(step_run.c.step_run_id).where(of_run, step_run.c.state == "running").limit(1)):
+    if not requested.rowcount:
         return False
-    requested_at = sa.func.coalesce(run.c.cancel_requested_at, now, type_=run.c.cancel_requested_at.type)
-    cancelled = connection.execute(
-        run.update()
-        .where(run.c.run_id == run_id, run.c.state.in_(("queued", "running")))
-        .values(state="cancelled", reason=reason, open_steps=0, cancel_requested_at=requested_at, ended_at=now)
-    )
-    if not cancelled.rowcount:
-        return False
-    connection.execute(
-        step_run.update()
-        .where(of_run, step_run.c.ended_at.is_(None))
-        .values(state="cancelled", reason=reason, not_before=None, ended_at=now)
-    )
-    record(connection, run_id, "run.cancelled", now, reason=reason)
+    record(connection, run_id, kind, now, reason=reason)
     return True
 
 
@@ -420,46 +277,16 @@ _LOCKED = sa.select(
 ).where(run.c.run_id == sa.bindparam("of_run"))
 _LOCK_RUN = Prepared(_LOCKED.with_for_update(key_share=True))
 _TRY_LOCK_RUN = Prepared(_LOCKED.with_for_update(key_share=True, skip_locked=True))
-_END_ATTEMPT = Prepared(
-    attempt.update()
-    .where(
-        attempt.c.attempt_id == sa.bindparam("of_attempt"),
-        attempt.c.worker_id == sa.bindparam("of_worker"),
-        attempt.c.state == "running",
-    )
-    .values(
-        state=sa.bindparam("end_state"),
-        ended_at=sa.bindparam("now"),
-        wall_seconds=sa.bindparam("wall"),
-        cpu_seconds=sa.bindparam("cpu"),
-        peak_memory_bytes=sa.bindparam("peak"),
-        meter_source=sa.bindparam("source"),
-        meter_quality=sa.bindparam("quality"),
-        error_type=sa.bindparam("kind_of_error"),
-        error=sa.bindparam("message"),
-        made=sa.bindparam("outputs"),
-    )
-)
-_ADD_ARTIFACT = {
-    "sqlite": Prepared(
-        sqlite.insert(artifact)
-        .values({name: sa.bindparam(name) for name in ("digest", "codec", "size_bytes", "inline", "stored_at")})
-        .on_conflict_do_nothing()
-    ),
-    "postgresql": Prepared(
-        postgresql.insert(artifact)
-        .values({name: sa.bindparam(name) for name in ("digest", "codec", "size_bytes", "inline", "stored_at")})
-        .on_conflict_do_nothing()
-    ),
-}
-_ADD_OUTPUT = Prepared(_insert(output, "step_run_id", "name", "digest", "attempt_id"))
 _COUNT_DOWN = Prepared(
-    step_run.update().where(*_OF_STEP).values(waiting_on=step_run.c.waiting_on - 1).returning(step_run.c.waiting_on)
+    step_run.update()
+    .where(*_OF_STEP)
+    .values(waiting_on=step_run.c.waiting_on - 1)
+    .returning(step_run.c.waiting_on, step_run.c.state)
 )
-_CLOSE_STEP = Prepared(
+_CLOSE_STEPS = Prepared(
     run.update()
     .where(run.c.run_id == sa.bindparam("of_run"))
-    .values(open_steps=run.c.open_steps - 1)
+    .values(open_steps=run.c.open_steps - sa.bindparam("closed", type_=sa.Integer))
     .returning(run.c.open_steps)
 )
 _MOVE_STEP = Prepared(

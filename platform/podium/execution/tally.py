@@ -49,10 +49,14 @@ def open_runs(connection: sa.Connection) -> Mapping[tuple[str, str], int]:
 
 @dataclass(frozen=True)
 class OpenSteps:
-    """The step runs of one pipeline in one state: how many, and since when the first of them is or was ready."""
+    """The step runs of one pipeline in one state: how many, and since when the first of them is or was ready.
+
+    `first_due_at` is when the first back-off or snooze is over; it may lie ahead.
+    """
 
     count: int
     first_ready_at: datetime | None
+    first_due_at: datetime | None
 
 
 def open_steps(connection: sa.Connection) -> Mapping[tuple[str, str], OpenSteps]:
@@ -65,8 +69,9 @@ def open_steps(connection: sa.Connection) -> Mapping[tuple[str, str], OpenSteps]
         item.c.run_id == step_run.c.run_id, item.c.name == step_run.c.name, item.c.map_index > WHOLE
     )
     first_ready_at = sa.func.min(step_run.c.ready_at, type_=step_run.c.ready_at.type)
+    first_due_at = sa.func.min(step_run.c.not_before, type_=step_run.c.not_before.type)
     query = (
-        sa.select(run.c.pipeline, step_run.c.state, sa.func.count(), first_ready_at)
+        sa.select(run.c.pipeline, step_run.c.state, sa.func.count(), first_ready_at, first_due_at)
         .select_from(run.join(step_run))
         .where(_IS_OPEN, step_run.c.state.in_(OPEN_STEP_STATES), sa.or_(step_run.c.map_index > WHOLE, ~has_items))
         .group_by(run.c.pipeline, step_run.c.state)

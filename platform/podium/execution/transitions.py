@@ -6,15 +6,16 @@ failed `LOST_LIMIT` times, so that a step which kills its workers ends too. A `s
 back-off does, and counts as nothing.
 """
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from podium.execution.entities import AttemptEnd
+from podium.dag.options import duration
+from podium.dag.plan import RetryPolicy, StepNode
+from podium.execution.entities import AttemptEnd, AttemptError
 
 LOST_LIMIT = 5
-_FIRST_BACK_OFF_SECONDS = 1.0
-_LONGEST_BACK_OFF_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,19 @@ class StepMove:
         return self.reason
 
 
-def after_attempt(end: AttemptEnd, *, failures: int, retries: int, now: datetime) -> StepMove:
-    """Return the step run's move; `failures` counts those before this attempt."""
+def after_attempt(
+    end: AttemptEnd,
+    *,
+    attempt_id: str,
+    failures: int,
+    retries: int,
+    now: datetime,
+    retry: RetryPolicy,
+) -> StepMove:
+    """Return the step run's move; `failures` counts those before this attempt.
+
+    By how much a wait varies is drawn from the attempt's id: the same attempt waits the same, whoever asks.
+    """
     if end.state == "succeeded":
         return StepMove("succeeded", failures)
     if end.state == "cancelled":  # interrupted by a person: nothing counted, and claimable unless the run is cancelled
@@ -61,13 +73,39 @@ def after_attempt(end: AttemptEnd, *, failures: int, retries: int, now: datetime
         return StepMove("failed", failures, reason)
     if end.state == "lost":
         return StepMove("ready", failures, reason)
-    return StepMove("waiting", failures, reason, now + timedelta(seconds=back_off_seconds(failures)))
+    return StepMove("waiting", failures, reason, now + timedelta(seconds=wait_seconds(retry, failures, attempt_id)))
 
 
-def back_off_seconds(failures: int) -> float:
-    """Return how long to wait after the n-th failure: 1, 2, 4 … seconds, at most 300.
+def within_its_wait(end: AttemptEnd, node: StepNode, waited_seconds: float) -> AttemptEnd:
+    """Return the end of a sensor's look `waited_seconds` after its first one began; any other end as it is.
 
-    >>> [back_off_seconds(n) for n in (1, 2, 3, 20)]
+    Its last look is when its time is over; if nothing has come by then, it failed.
+    """
+    if end.wait is None or node.every_seconds is None or node.timeout_seconds is None:
+        return end
+    left_seconds = node.timeout_seconds - waited_seconds
+    if left_seconds <= 0:
+        message = (
+            f"nothing came within {duration(node.timeout_seconds)}, looked for every {duration(node.every_seconds)}"
+        )
+        return replace(end, state="failed", wait=None, error=AttemptError("NothingCame", message, retryable=False))
+    return replace(end, wait=replace(end.wait, seconds=min(end.wait.seconds, left_seconds)))
+
+
+def wait_seconds(retry: RetryPolicy, failures: int, attempt_id: str) -> float:
+    """Return how long to wait after the n-th failure, which was this attempt's.
+
+    >>> [wait_seconds(RetryPolicy(), n, "a") for n in (1, 2, 3, 20)]
     [1.0, 2.0, 4.0, 300.0]
     """
-    return min(_FIRST_BACK_OFF_SECONDS * 2.0 ** min(failures - 1, 30), _LONGEST_BACK_OFF_SECONDS)
+    try:
+        grown = retry.delay_seconds * retry.factor ** (failures - 1)
+    except OverflowError:
+        grown = retry.longest_seconds
+    return min(grown, retry.longest_seconds) * (1 + retry.jitter * _draw(attempt_id))
+
+
+def _draw(attempt_id: str) -> float:
+    """Return a number from -1 to 1 that looks random and is always the same for one attempt."""
+    digest = hashlib.sha256(attempt_id.encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**63 - 1

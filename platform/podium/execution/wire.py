@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from podium.execution.artifacts import Artifact
@@ -11,17 +12,19 @@ from podium.execution.meter import Usage
 def artifact_to_document(artifact: Artifact) -> dict[str, Any]:
     """Return the JSON form of an artifact."""
     inline = None if artifact.inline is None else base64.b64encode(artifact.inline).decode()
-    return {**asdict(artifact), "inline": inline}
+    removed_at = None if artifact.removed_at is None else artifact.removed_at.isoformat()
+    return {**asdict(artifact), "inline": inline, "removed_at": removed_at}
 
 
 def artifact_from_document(document: dict[str, Any]) -> Artifact:
     """Return the artifact of a JSON form."""
-    inline = document["inline"]
+    inline, removed_at = document["inline"], document["removed_at"]
     return Artifact(
         document["digest"],
         document["codec"],
         document["size_bytes"],
         None if inline is None else base64.b64decode(inline),
+        None if removed_at is None else datetime.fromisoformat(removed_at),
     )
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -20,11 +19,10 @@ from podium import faults, ids
 from podium.clock import Clock
 from podium.db.engine import Database, Session
 from podium.errors import PodiumError, ServiceUnavailable
-from podium.execution import assignments, liveness, queries, store
-from podium.execution.backend import Backend, SeatEnded, SeatLost, SeatNews, SeatWaits
+from podium.execution import approvals, assignments, attempt_store, deadlines, liveness, queries, stops, store, workers
+from podium.execution.backend import Backend, SeatMessage, SeatNews, SeatWaits
 from podium.execution.channel import Message
 from podium.execution.claiming import Claimer, ClaimFailed
-from podium.execution.claims import Limits
 from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Happening, Run
 from podium.execution.interrupts import interrupt
 from podium.execution.news import News
@@ -34,25 +32,16 @@ from podium.execution.progress import Progress
 from podium.execution.questions import Answers, Service
 from podium.execution.rescuer import rescue
 from podium.execution.supervision import Execution
+from podium.execution.workers import WorkerOptions
 
 _TICK_SECONDS = 0.5
 _LOOK_SECONDS = 0.25
 _NOTICE_SECONDS = 0.01
 """How soon a worker with a free slot notices that others made something ready."""
 _RESCUE_SECONDS = 1.0
+_SIGN_SECONDS = 20.0  # well below what others take for silence
 
 _Ended = tuple[Execution, AttemptEnd]
-
-
-@dataclass(frozen=True)
-class WorkerOptions:
-    """How a worker works: lease length, what it may claim, and where logs and locks lie."""
-
-    lease_seconds: float
-    log_folder: Path
-    lock_folder: Path
-    limits: Limits = field(default_factory=Limits)
-    labels: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -72,6 +61,7 @@ class Worker:
     _next_look: float = 0.0
     _next_tick: float = 0.0
     _next_rescue: float = 0.0
+    _next_sign: float = 0.0
 
     def __enter__(self) -> Self:
         require_linux()
@@ -82,7 +72,7 @@ class Worker:
         self._outage = Outage(self.clock, self.options.lease_seconds, self.observe)
         self._lock = liveness.WorkerLock(self.options.lock_folder, self._worker_id)
         with self._session.write() as connection:
-            store.start_worker(
+            workers.start_worker(
                 connection,
                 self._worker_id,
                 liveness.host_name(),
@@ -91,6 +81,7 @@ class Worker:
                 now,
                 self.backend.capacity,
                 self.options.labels,
+                for_any_run=self.options.for_any_run,
             )
             faults.reach("worker.before_start")
         faults.reach("worker.after_start")
@@ -117,11 +108,11 @@ class Worker:
             self._session.close()
 
     def execute(self, run_id: str) -> Run:
-        """Execute what may be executed of a run until it has ended, whoever ends it; return it."""
+        """Execute what may be executed of a run until it ended, whoever ends it, or waits for a person; return it."""
         self._news.follow_only(())
         self._news.follow(run_id, after=0)
         self._rescue()
-        self._work(lambda: self._has_ended(run_id), only=run_id)
+        self._work(lambda: self._is_over(run_id), only=run_id)
         with self._session.read() as connection:
             self._news.show(self._news.read(connection))
             return queries.get_run(connection, run_id)
@@ -142,6 +133,7 @@ class Worker:
             options.limits,
             options.labels,
             lambda: self.backend.capacity,
+            self.progress.settle_claimable,
             self.clock,
             self.observe,
             only,
@@ -179,7 +171,7 @@ class Worker:
         An attempt that this worker never heard of, because the answer to its claim was cut off, is given back.
         """
         with self._session.write() as connection:
-            store.show_life(connection, self._worker_id, self.clock.now())
+            workers.show_alive(connection, self._worker_id, self.backend.capacity, self.clock.now())
         self._write_ends()
         with self._session.read() as connection:
             rows = queries.running_attempts_of(connection, self._worker_id)
@@ -200,9 +192,12 @@ class Worker:
             heapq.heappop(self._due)
         return self._session.others_wrote() or come or now >= self._next_look
 
-    def _has_ended(self, run_id: str) -> bool:
+    def _is_over(self, run_id: str) -> bool:
+        """Tell whether a run has ended, or nothing can be done in it before a person decides."""
         with self._session.read() as connection:
-            return not queries.is_open(connection, run_id)
+            if not queries.is_open(connection, run_id):
+                return True
+            return not self._executions and approvals.waits_for_a_person(connection, run_id)
 
     def _write(self, ends: Sequence[_Ended]) -> None:
         """End attempts and claim what comes next, in one transaction; then have that executed.
@@ -273,6 +268,8 @@ class Worker:
         move = self.progress.end(connection, row, assignment.plan, end, self.clock.now())
         if move is not None:
             self._claimer.went_on(assignment.run.run_id)
+            if assignment.node.cache:
+                self._next_look = 0.0  # equal steps of other runs may have waited for this one
             if move.not_before is not None:
                 wait_seconds = (move.not_before - self.clock.now()).total_seconds()
                 heapq.heappush(self._due, self.clock.monotonic() + wait_seconds)
@@ -316,20 +313,13 @@ class Worker:
         execution = self._executions.get(news.seat.attempt_id or "")
         if execution is None or execution.unwritten is not None:
             return  # of an attempt this worker no longer holds, or one whose end is known
-        now = self.clock.monotonic()
-        if isinstance(news, SeatEnded):
-            execution.unwritten = execution.end_of_dead_process(news.status, now)
-        elif isinstance(news, SeatLost):
-            execution.unwritten = execution.end_lost(news.reason, now - news.silent_seconds)
-        elif isinstance(news, SeatWaits):
+        if isinstance(news, SeatWaits):
             with suppress(ServiceUnavailable):  # what it waits for is told as long as the database listens
                 self._record_wait(execution.assignment, news.reason)
-        elif news.message["type"] == "service":
+        elif isinstance(news, SeatMessage) and news.message["type"] == "service":
             self._threads.submit(self._answer, execution, news.message)
-        elif news.message["attempt_id"] == execution.seat.attempt_id:  # else told by a process that one before forked
-            if news.message["recycle"]:
-                execution.seat.end()
-            execution.unwritten = execution.end_told(news.message)
+        else:
+            execution.take_in(news, self.clock.monotonic())
 
     def _answer(self, execution: Execution, question: Message) -> None:
         """Answer a stage's question, in a thread."""
@@ -347,11 +337,11 @@ class Worker:
         execution.seat.release()
 
     def _tick(self) -> None:
-        """Renew leases, sample what runs, and end what is past its time or its memory, or of a cancelled run."""
+        """Renew leases, sample what runs, and end what is past its time or its memory, or of a stopped run."""
         if not self._executions:
             return
         with self._session.write() as connection:
-            held = store.heartbeat(
+            held = attempt_store.heartbeat(
                 connection,
                 self._worker_id,
                 list(self._executions),
@@ -359,7 +349,7 @@ class Worker:
                 self.clock.now(),
             )
             runs = {each.assignment.run.run_id for each in self._executions.values()}
-            cancel_reasons = queries.cancel_reasons(connection, runs)
+            stopped = stops.stops_of(connection, runs)
             happened = self._news.read(connection)
             faults.reach("heartbeat.before_commit")
         faults.reach("heartbeat.after_commit")
@@ -369,9 +359,9 @@ class Worker:
                 self._forget(execution)
                 continue
             execution.look(self.clock.monotonic())
-            cancel_reason = cancel_reasons.get(execution.assignment.run.run_id)
-            if cancel_reason is not None:
-                execution.cancel(cancel_reason, self.clock.monotonic())
+            stop = stopped.get(execution.assignment.run.run_id)
+            if stop is not None and execution.assignment.node.run_if != "always":
+                execution.ask_to_end(stop, self.options.cancel_grace_seconds, self.clock.monotonic())
             if execution.ending is not None:
                 execution.seat.end()
         self._news.show(happened)
@@ -385,15 +375,21 @@ class Worker:
             end = None if execution is None else execution.end_cut_short(self.clock.monotonic())
             interrupt(self._session, self.progress, self.clock, row, end)
         with self._session.write() as connection:
-            store.end_worker(connection, self._worker_id, self.clock.now())
+            workers.end_worker(connection, self._worker_id, self.clock.now())
             happened = self._news.read(connection)
             faults.reach("worker.before_end")
         faults.reach("worker.after_end")
         self._news.show(happened)
 
     def _rescue(self) -> None:
-        self._next_rescue = self.clock.monotonic() + _RESCUE_SECONDS
+        now = self.clock.monotonic()
+        self._next_rescue = now + _RESCUE_SECONDS
+        if now >= self._next_sign:
+            self._next_sign = now + _SIGN_SECONDS
+            with self._session.write() as connection:
+                workers.show_alive(connection, self._worker_id, self.backend.capacity, self.clock.now())
         rescue(self.database, self.progress, self.clock, besides=self._worker_id)
+        deadlines.enforce(self.database, self.progress, self.clock)
 
 
 def _run_id(ended: _Ended) -> str:

@@ -10,7 +10,7 @@ from prometheus_client.core import Metric
 from podium.canary.tally import open_challengers
 from podium.execution.tally import Owner
 from podium.exporter.families import born_at_zero, counter, gauge
-from podium.finops import tally
+from podium.finops import savings, tally
 from podium.finops.usage import RESOURCES
 from podium.registry.tally import champions
 
@@ -38,6 +38,12 @@ def collect_costs(connection: sa.Connection, owners: Sequence[Owner]) -> Iterato
             [(*owner, CORRECTION) for owner in owned],
             {(*owner, CORRECTION): amount for owner, amount in costs.credited.items()},
         ),
+    )
+    yield counter(
+        "podium_avoided_cost_usd",
+        "What steps cost when they were computed whose results were taken over; it is in no cost.",
+        (*OWNER, "reason"),
+        born_at_zero([(*owner, savings.CACHE) for owner in owned], savings.saved_by_owner(connection)),
     )
     yield counter(
         "podium_cost_unattributed_usd",

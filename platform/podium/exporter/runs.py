@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import accumulate, product
+from math import inf
 
 import sqlalchemy as sa
 from prometheus_client.core import HistogramMetricFamily, Metric, SummaryMetricFamily
@@ -67,15 +68,17 @@ def collect_open_work(connection: sa.Connection, owners: Sequence[Owner]) -> Ite
         ("pipeline", "state"),
         born_at_zero(product(pipelines, OPEN_STEP_STATES), {key: found.count for key, found in steps.items()}),
     )
+    since: dict[Labels, float] = {}
+    for (pipeline, state), found in steps.items():
+        at = found.first_ready_at if state == "ready" else found.first_due_at
+        if at is not None:
+            since[pipeline,] = min(at.timestamp(), since.get((pipeline,), inf))
     yield gauge(
         "podium_oldest_ready_step_timestamp_seconds",
-        "Since when the step run that waits longest for a worker is ready; absent while none waits.",
+        "Since when the step run that waits longest for a worker may start: it is ready, or its back-off or snooze is "
+        "over. A time ahead is the first at which one may; absent while none will.",
         ("pipeline",),
-        {
-            (pipeline,): found.first_ready_at.timestamp()
-            for (pipeline, state), found in steps.items()
-            if state == "ready" and found.first_ready_at is not None
-        },
+        since,
     )
 
 

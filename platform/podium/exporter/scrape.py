@@ -9,9 +9,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYPE
 
+from podium.clock import Clock
 from podium.db.engine import Database
 from podium.execution.tally import Owner, owners
-from podium.exporter import books, costs, models, runs
+from podium.exporter import attempts, books, costs, models, runs
 from podium.exporter.books import BooksWatch
 from podium.exporter.failures import Failures
 
@@ -21,11 +22,13 @@ Read = TypeVar("Read")
 Collect = Callable[[sa.Connection, Sequence[Owner]], Iterator[Metric]]
 
 _OWNERS = "owners"
+_WORKERS = "workers"
 _COLLECTORS: dict[str, Collect] = {
     "costs": costs.collect_costs,
     "version_costs": costs.collect_version_costs,
     "ended_runs": runs.collect_ended_runs,
     "open_work": runs.collect_open_work,
+    "attempts": attempts.collect_attempts,
     "promotions": models.collect_promotions,
     "canaries": models.collect_canaries,
 }
@@ -33,14 +36,15 @@ _COLLECTORS: dict[str, Collect] = {
 
 def known_collectors() -> tuple[str, ...]:
     """Return the names that failures are counted under."""
-    return (_OWNERS, *_COLLECTORS, books.COLLECTOR)
+    return (_OWNERS, *_COLLECTORS, _WORKERS, books.COLLECTOR)
 
 
 class Exporter:
     """Renders all metrics in Prometheus' text format; `database` is asked for at each scrape, and may raise."""
 
-    def __init__(self, database: Callable[[], Database], watch: BooksWatch, failures: Failures) -> None:
+    def __init__(self, database: Callable[[], Database], clock: Clock, watch: BooksWatch, failures: Failures) -> None:
         self._database = database
+        self._clock = clock
         self._watch = watch
         self._failures = failures
         self._registry = CollectorRegistry()
@@ -59,6 +63,8 @@ class Exporter:
                 for name, collect in _COLLECTORS.items()
                 for family in self._read(connection, name, partial(collect, connection, known))
             ]
+            workers = partial(attempts.collect_workers, connection, self._clock.now())
+            families.extend(self._read(connection, _WORKERS, workers))
         yield from families
         yield from self._watch.families()
         yield self._failures.family()

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from podium.db.schema import attempt, ledger_entry, run, step_run, version_lineage
 from podium.errors import NotFound
+from podium.finops.savings import Saved, saved_by_run, saved_document
 from podium.finops.sums import Cost, Sum, cost_document, currency_of
 from podium.finops.usage import ratio
 
@@ -32,13 +33,14 @@ class AttemptCost:
 
 @dataclass(frozen=True)
 class RunCost:
-    """What one run cost: in all, by step and by attempt, in the order in which the attempts started."""
+    """What one run cost: in all, by step and by attempt, in the order in which they started; and what it saved."""
 
     run_id: str
     currency: str
     total: Cost
     steps: Mapping[str, Cost]
     attempts: tuple[AttemptCost, ...]
+    saved: Saved
 
     def document(self) -> dict[str, Any]:
         """Return the run's cost as JSON."""
@@ -46,6 +48,7 @@ class RunCost:
             "run_id": self.run_id,
             "currency": self.currency,
             **cost_document(self.total, "total"),
+            "saved": saved_document(self.saved),
             "steps": [
                 {
                     "name": name,
@@ -88,6 +91,7 @@ def run_cost(connection: sa.Connection, run_id: str) -> RunCost:
         total=whole.cost,
         steps={name: part.cost for name, part in steps.items()},
         attempts=tuple(_attempt_cost(*found) for found in attempts.values()),
+        saved=saved_by_run(connection, run_id),
     )
 
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from podium.db.schema import attempt, cost_rollup, ledger_entry, price, run, run_cost, run_rollup
 from podium.db.schema.finops import QUANTITY_SCALE
-from podium.finops import rollup
+from podium.finops import rollup, savings
 from podium.finops.entries import PRICED_LATER
 from podium.finops.money import decimal_text, difference, product, quantised, total
 from podium.finops.usage import BYTES_PER_GIB, CPU, GPU, MEMORY
@@ -78,6 +78,7 @@ def reconcile(connection: sa.Connection) -> Reconciliation:
             *_attempt_checks(connection, books),
             *_run_checks(connection, books),
             Check("reversals net to zero", books.reversed, books.reversals, books.reversal_difference),
+            _checked("cached steps with a saving", *savings.uncounted(connection)),
             _checked("entries with a price", books.live, books.live - books.unpriced),
         )
     )

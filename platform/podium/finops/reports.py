@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from podium.db.schema import cost_rollup, ledger_entry
 from podium.errors import UsageError
+from podium.finops.days import midnight
+from podium.finops.savings import Saved, saved_between, saved_document
 from podium.finops.sums import Cost, Sum, cost_document, currency_of
 from podium.finops.usage import UNATTRIBUTED
 
@@ -28,13 +30,17 @@ class ReportRow:
 
 @dataclass(frozen=True)
 class Report:
-    """Costs of charges that start in `[start, end)`, by group, dearest first; None is open."""
+    """Costs of charges that start in `[start, end)`, by group, dearest first; None is open.
+
+    `saved` is what equal steps would have cost that took over a result in that time; it is in no cost.
+    """
 
     currency: str
     start: date | None
     end: date | None
     rows: tuple[ReportRow, ...]
     total: Cost
+    saved: Saved
 
     def document(self) -> dict[str, Any]:
         """Return the report in the interface's JSON shape."""
@@ -44,6 +50,7 @@ class Report:
             "to": _midnight_text(self.end),
             "rows": [{**row.keys, **cost_document(row.cost, "amount")} for row in self.rows],
             **cost_document(self.total, "total"),
+            "saved": saved_document(self.saved),
         }
 
 
@@ -74,7 +81,8 @@ def report(
             part.add(amount, currency, kind, entries)
     rows = [ReportRow(dict(zip(by, keys, strict=True)), group.cost) for keys, group in sums.items()]
     rows.sort(key=lambda row: (-(row.cost.amount or 0), tuple(row.keys.values())))
-    return Report(currency_of(connection, whole), start, end, tuple(rows), whole.cost)
+    saved = saved_between(connection, start, end)
+    return Report(currency_of(connection, whole), start, end, tuple(rows), whole.cost, saved)
 
 
 def _of_rollups(by: Sequence[str], start: date | None, end: date | None) -> sa.Select[Any]:
@@ -90,18 +98,14 @@ def _of_ledger(by: Sequence[str], start: date | None, end: date | None) -> sa.Se
     keys = [columns[_LEDGER_KEYS.get(key, key)] for key in by]
     query = sa.select(columns.amount, columns.currency, columns.kind, sa.literal(1), *keys)
     if start is not None:
-        query = query.where(columns.charge_start >= _midnight(start))
-    return query if end is None else query.where(columns.charge_start < _midnight(end))
+        query = query.where(columns.charge_start >= midnight(start))
+    return query if end is None else query.where(columns.charge_start < midnight(end))
 
 
 def _key_text(key: str | datetime | None) -> str:
     if key is None:
         return UNATTRIBUTED
     return f"{key:%Y-%m-%d}" if isinstance(key, datetime) else key
-
-
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time.min, UTC)
 
 
 def _midnight_text(day: date | None) -> str | None:

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from podium.db.engine import insert_unless_present
 from podium.db.prepared import Prepared
-from podium.db.schema import evidence, model_version, promotion
+from podium.db.schema import evidence, model_version, promotion, promotion_history
 from podium.registry import history
 from podium.registry.entities import (
     CHALLENGER,
@@ -73,6 +73,26 @@ def count_holdout_uses(connection: sa.Connection, model: str, holdout_digest: st
         evidence.c.step_key != except_step_key,
     )
     return int(connection.scalar(steps) or 0)
+
+
+def needed_digests(connection: sa.Connection) -> dict[str, set[str]]:
+    """Return the digests of the artifacts that trained or judged a version, or that history rests on, by the reason."""
+    of_versions = sa.select(model_version.c.evidence_digest)
+    of_history = sa.union(
+        sa.select(promotion.c.evidence_digest).where(promotion.c.evidence_digest.is_not(None)),
+        sa.select(promotion_history.c.evidence_digest).where(promotion_history.c.evidence_digest.is_not(None)),
+    )
+
+    def judged(digests: sa.Select[Any] | sa.CompoundSelect[Any]) -> set[str]:
+        columns = (evidence.c.candidate_digest, evidence.c.holdout_digest)
+        rows = connection.execute(sa.select(*columns).where(evidence.c.digest.in_(digests)))
+        return {digest for row in rows for digest in row}
+
+    return {
+        "the history of a champion rests on it": judged(of_history),
+        "a model version was trained or judged with it": judged(of_versions)
+        | set(connection.scalars(sa.select(model_version.c.data_digest))),
+    }
 
 
 def add_version(connection: sa.Connection, version: ModelVersion, *, step_key: str, at: datetime) -> None:

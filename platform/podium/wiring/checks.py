@@ -4,8 +4,6 @@ from collections.abc import Iterator
 
 from podium.db.violations import Violation
 from podium.execution import inspection
-from podium.execution.artifacts import ArtifactStore
-from podium.execution.codecs import Codecs
 from podium.finops import audit
 from podium.wiring.project import Project
 
@@ -15,9 +13,8 @@ def violations(project: Project, *, deep: bool = False) -> Iterator[Violation]:
 
     Safe while workers run: runs and books are read in one consistent state, and nothing is locked or written.
     """
-    artifacts = ArtifactStore(project.settings.artifact_folder, Codecs(project.settings.trusted_types))
     with project.database.read() as connection:
         yield from inspection.violations(connection)
         yield from audit.violations(connection)
-        yield from inspection.artifact_violations(connection, artifacts, deep=deep)
+        yield from inspection.artifact_violations(connection, project.artifacts, deep=deep)
     yield from inspection.left_behind(project.database, project.clock.now())

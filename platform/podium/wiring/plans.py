@@ -1,12 +1,24 @@
 """A project's plans: stored ones where the code is as it was, traced anew where it changed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from podium.dag.catalogue import Loaded, pipeline_files, trace_project
+from podium.dag.catalogue import Loaded, pipeline_files, read_parameters, trace_project
 from podium.dag.loading import plan_is_current
+from podium.dag.parameters import Validate
+from podium.dag.plan import Plan
 from podium.execution import plans as stored_plans
 from podium.wiring.project import Project
+
+
+def validator(project: Project) -> Validate:
+    """Return what reads the texts that only a pipeline's code can read: a child process that loads it."""
+
+    def validate(plan: Plan, texts: Mapping[str, str]) -> dict[str, Any]:
+        return read_parameters(project.settings.root, plan, texts, project.settings.trace_timeout_seconds)
+
+    return validate
 
 
 def load_plans(project: Project, *, before_tracing: Callable[[Sequence[Path]], object] | None = None) -> Loaded:

@@ -1,7 +1,7 @@
 """A project opened: its settings, its database, and every service, each built when first asked for."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,11 +17,15 @@ from podium.dag.plan import Plan
 from podium.db import migrate
 from podium.db.engine import Database, file_lock
 from podium.errors import ConfigurationError
-from podium.execution import queries
+from podium.execution import attempt_rollup, queries
+from podium.execution.artifacts import ArtifactStore, open_blobs
+from podium.execution.blobs import Blobs
+from podium.execution.claims import Limits
+from podium.execution.codecs import Codecs
 from podium.execution.entities import Actor, AttemptUsage
 from podium.execution.progress import Progress
 from podium.execution.service import ExecutionService
-from podium.finops import run_rollup
+from podium.finops import run_rollup, savings
 from podium.finops.ledger import Ledger
 from podium.finops.usage import UsageRecord, resources_of
 from podium.registry.port import ModelRegistry
@@ -34,7 +38,7 @@ if TYPE_CHECKING:  # heavy, and named in a signature only
 
 @dataclass(frozen=True)
 class LedgerAdapter:
-    """Posts what execution reports at an attempt's end."""
+    """Posts what execution reports at an attempt's end, and where it made none."""
 
     ledger: Ledger
 
@@ -42,8 +46,13 @@ class LedgerAdapter:
         """Post the cost of one attempt in the caller's transaction."""
         self.ledger.post(connection, usage_record(usage))
 
+    def save(self, connection: sa.Connection, sources: Mapping[str, str], now: datetime) -> None:
+        """Note what step runs saved that took over results, in the caller's transaction."""
+        savings.record(connection, sources, now)
+
     def close(self, connection: sa.Connection, run_id: str, now: datetime) -> None:
         """Count a run that ended among the rollups of runs, in the caller's transaction."""
+        attempt_rollup.add(connection, run_id)
         run_rollup.add(connection, run_id, now)
 
 
@@ -113,7 +122,7 @@ class Project:
     @cached_property
     def execution(self) -> ExecutionService:
         """Starts and resumes runs."""
-        return ExecutionService(self.database, self.progress, self.clock)
+        return ExecutionService(self.database, self.progress, self.clock, self.settings.on_code_change)
 
     @cached_property
     def registry(self) -> ModelRegistry:
@@ -138,10 +147,25 @@ class Project:
             run_is_open=self._run_is_open,
         )
 
+    @cached_property
+    def blobs(self) -> Blobs:
+        """Where the bytes of artifacts lie."""
+        return open_blobs(self.settings.artifact_location, self.settings.home)
+
+    @cached_property
+    def artifacts(self) -> ArtifactStore:
+        """What steps stored."""
+        return ArtifactStore(self.blobs, Codecs(self.settings.trusted_types))
+
     @property
     def actor(self) -> Actor:
         """Who works here, as far as it is known."""
         return Actor(self.settings.user)
+
+    @property
+    def limits(self) -> Limits:
+        """How many attempts of a pool and runs of a pipeline or a model may go on at once."""
+        return Limits(self.settings.pools, self.settings.pipeline_limits, self.settings.model_limits)
 
     @property
     def log_folder(self) -> Path:

@@ -1,20 +1,21 @@
 """Workers of a project: one for a run in the foreground, or one for every run; the same engine."""
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from podium.dag.catalogue import pipeline_files
 from podium.dag.loading import imported_names
 from podium.dag.plan import Plan
-from podium.errors import PodiumError
+from podium.errors import ConfigurationError, PodiumError
 from podium.execution.backend import Backend
-from podium.execution.claims import Limits
+from podium.execution.capacity import Capacity, this_machine
 from podium.execution.entities import Happening
 from podium.execution.ray_backend import RayBackend
 from podium.execution.slots import Slots
-from podium.execution.worker import Worker, WorkerOptions
+from podium.execution.worker import Worker
+from podium.execution.workers import WorkerOptions
 from podium.wiring.project import Project
 from podium.wiring.stage_services import STAGE_PRELOADS, slot_configuration, supervisor_services
 
@@ -64,13 +65,28 @@ def foreground(
 ) -> Iterator[Worker]:
     """Open a worker for runs of `plan`, with the backend that was prepared; nothing of it outlives the block.
 
-    Raises ConfigurationError where something that the plan reserves has no price: open it before a run is on
-    record that could not be paid for.
+    Raises ConfigurationError where something that the plan reserves has no price, or is more than there is: open it
+    before a run is on record that could not be paid for, or would wait for ever.
     """
     prepared = prepared or Preparation(project)
     project.require_prices(plan)
-    with _worker(project, observe, prepared.backend(project.settings.root / file for file in plan.modules)) as worker:
+    backend = prepared.backend(project.settings.root / file for file in plan.modules)
+    _require_capacity(plan, backend.capacity, project.settings.labels)
+    with _worker(project, observe, backend, for_any_run=False) as worker:
         yield worker
+
+
+def _require_capacity(plan: Plan, capacity: Capacity, labels: Collection[str]) -> None:
+    for node in plan.steps:
+        lacking = capacity.lacks(node.resources)
+        missing = sorted(set(node.labels) - set(labels))
+        if lacking or missing:
+            what = lacking or f"wants a worker with the label {missing[0]}, which this one has not"
+            raise ConfigurationError(
+                f"The step {node.name} of {plan.pipeline} {what}. Leave the run to a `podium worker` that can do it, "
+                "with --detach, or change what the step reserves; podium.toml can say what this machine has (cpu, "
+                "memory_gib, gpu, labels)."
+            )
 
 
 @contextmanager
@@ -81,11 +97,10 @@ def serving(project: Project, observe: Observer) -> Iterator[Worker]:
     price: every attempt uses both.
     """
     project.require_prices()
-    with (
-        preparation(project) as prepared,
-        _worker(project, observe, prepared.backend(pipeline_files(project.settings.pipelines_folder))) as worker,
-    ):
-        yield worker
+    with preparation(project) as prepared:
+        backend = prepared.backend(pipeline_files(project.settings.pipelines_folder))
+        with _worker(project, observe, backend, for_any_run=True) as worker:
+            yield worker
 
 
 def _backend(project: Project, names: Iterable[str], *, has_stages: bool) -> Backend:
@@ -99,10 +114,15 @@ def _backend(project: Project, names: Iterable[str], *, has_stages: bool) -> Bac
         host_log=project.log_folder / "slot-host.log",
         preload_later=STAGE_PRELOADS if has_stages else (),
         count=options.slots,
+        machine=this_machine(options.cpu, _bytes(options.memory_gib), options.gpu),
     )
 
 
-def _worker(project: Project, observe: Observer, backend: Backend) -> Worker:
+def _bytes(gib: float | None) -> int | None:
+    return None if gib is None else int(gib * 2**30)
+
+
+def _worker(project: Project, observe: Observer, backend: Backend, *, for_any_run: bool) -> Worker:
     options = project.settings
     return Worker(
         database=project.database,
@@ -113,8 +133,10 @@ def _worker(project: Project, observe: Observer, backend: Backend) -> Worker:
             lease_seconds=options.lease_seconds,
             log_folder=project.log_folder,
             lock_folder=options.home / "locks",
-            limits=Limits(options.pools, options.pipeline_limits, options.model_limits),
+            cancel_grace_seconds=options.cancel_grace_seconds,
+            limits=project.limits,
             labels=frozenset(options.labels),
+            for_any_run=for_any_run,
         ),
         clock=project.clock,
         observe=observe,

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from podium.cli import runs
-from podium.execution import plans, queries, store
+from podium.cli import run_acts
+from podium.execution import plans, queries, workers
 from podium.execution.entities import AttemptEnd, AttemptEndState
 from podium.wiring.project import open_project
 from tests.execution_world import USED, claim_of
@@ -32,7 +32,7 @@ def counting(month: Interval) -> None:
     project = open_project(podium.project)
     now = project.clock.now()
     with project.database.write() as connection:
-        store.start_worker(connection, "w", "elsewhere", 4242, "no.lock", now)
+        workers.start_worker(connection, "w", "elsewhere", 4242, "no.lock", now)
         plan = plans.load(connection, queries.get_run(connection, run_id).plan_digest)
         claim_of(connection, "w", run_id=run_id, limit=1, plan=plan, lease_seconds=600, now=now)
     project.close()
@@ -75,7 +75,8 @@ def test_a_run_that_succeeds_meanwhile_was_not_cancelled(
 def test_where_the_worker_does_not_answer_the_cancel_is_on_record_and_the_worker_named(
     podium: InProcess, run_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runs, "_CANCEL_SECONDS", 0.0)
+    monkeypatch.setattr(run_acts, "_CANCEL_SECONDS", 0.0)
+    monkeypatch.setenv("PODIUM_CANCEL_GRACE_SECONDS", "0")
     answer = podium("runs", "cancel", run_id, "--reason", "enough")
     assert answer.code == 0
     assert " ".join(answer.out.split()) == (

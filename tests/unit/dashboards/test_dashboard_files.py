@@ -15,6 +15,7 @@ from dashboards.definition.grafana_json import DATASOURCE_UID
 from dashboards.definition.panels import PAGE_WIDTH, Dashboard, laid_out
 from podium.cli.main import app
 from podium.db.schema.canary import CANARY_ENDED
+from podium.db.schema.execution import ATTEMPT_ENDED
 from podium.db.schema.registry import VERDICTS
 from podium.exporter.runs import ENDS
 
@@ -67,8 +68,13 @@ def test_panels_are_told_apart_and_explained(board: Dashboard) -> None:
 
 @pytest.mark.parametrize(
     ("colours", "words"),
-    [(panels.ENDS, ENDS), (panels.CANARY_ENDS, CANARY_ENDED), (panels.GATE_VERDICTS, VERDICTS)],
-    ids=["ends of runs", "ends of canaries", "verdicts"],
+    [
+        (panels.ENDS, ENDS),
+        (panels.ATTEMPT_ENDS, ATTEMPT_ENDED),
+        (panels.CANARY_ENDS, CANARY_ENDED),
+        (panels.GATE_VERDICTS, VERDICTS),
+    ],
+    ids=["ends of runs", "ends of attempts", "ends of canaries", "verdicts"],
 )
 def test_every_word_has_a_colour_of_its_own(colours: tuple[tuple[str, str], ...], words: tuple[str, ...]) -> None:
     assert {name for name, _ in colours} == set(words)

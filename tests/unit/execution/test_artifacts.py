@@ -12,7 +12,9 @@ import pytest
 
 from podium.errors import ArtifactError, NoCodec, StorageFull
 from podium.execution.artifacts import INLINE_BYTES, Artifact, ArtifactStore
+from podium.execution.blob_folder import FolderBlobs
 from podium.execution.codecs import Codecs
+from podium.execution.verified import Verified
 from podium.settings import REVIEWED_TYPES
 
 LONG = list(range(2000))
@@ -20,7 +22,12 @@ LONG = list(range(2000))
 
 @pytest.fixture
 def store(tmp_path: Path) -> ArtifactStore:
-    return ArtifactStore(tmp_path, Codecs(REVIEWED_TYPES))
+    return store_in(tmp_path)
+
+
+def store_in(folder: Path) -> ArtifactStore:
+    blobs = FolderBlobs(folder, Verified(folder.parent / f"{folder.name}-verified"))
+    return ArtifactStore(blobs, Codecs(REVIEWED_TYPES))
 
 
 def files(folder: Path) -> list[Path]:
@@ -110,7 +117,7 @@ LARGE = {
 
 @pytest.mark.parametrize("name", LARGE)
 def test_a_full_disk_says_so_and_leaves_nothing_half_written(small_disk: Path, name: str) -> None:
-    store = ArtifactStore(small_disk, Codecs(REVIEWED_TYPES))
+    store = store_in(small_disk)
     with pytest.raises(StorageFull, match=f"{small_disk} is full; free some space") as full:
         store.put(LARGE[name])
     assert full.value.retryable
@@ -121,4 +128,4 @@ def test_a_full_disk_says_so_and_leaves_nothing_half_written(small_disk: Path, n
 def test_a_folder_that_cannot_be_written_is_an_error_that_names_it(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(ArtifactError, match=r"cannot be written to .*file"):
-        ArtifactStore(tmp_path / "file", Codecs(())).put(LONG)
+        store_in(tmp_path / "file").put(LONG)

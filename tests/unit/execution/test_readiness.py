@@ -1,13 +1,14 @@
 """Which step runs may start, and which never will."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium.dag.plan import Plan, Reference
+from podium.dag.plan import Plan, Reference, RunIf
 from podium.execution.readiness import Decision, decide, waiting_counts
 from tests.execution_world import node, plan_of
 
@@ -43,6 +44,54 @@ def test_a_condition_is_not_read_when_its_step_did_not_succeed() -> None:
         raise AssertionError(f"{reference} was read")
 
     assert decide(node("it", when=["a.result"]), {"a": "failed"}, read).state == "skipped"
+
+
+FAR = ("succeeded", "failed", "cancelled", "skipped")
+
+
+def joined(run_if: RunIf, *ends: str) -> str:
+    upstream = {f"s{n}": end for n, end in enumerate(ends)}
+    it = replace(node("it", *upstream), run_if=run_if)
+    return decide(it, upstream, lambda _: True).state
+
+
+@pytest.mark.parametrize(
+    ("run_if", "runs_after"),
+    [
+        ("all_succeeded", {("succeeded", "succeeded")}),
+        ("any_succeeded", {(a, b) for a in FAR for b in FAR if "succeeded" in (a, b)}),
+        ("none_failed", {(a, b) for a in FAR for b in FAR if {a, b} <= {"succeeded", "skipped"}}),
+        ("always", {(a, b) for a in FAR for b in FAR}),
+    ],
+)
+def test_a_join_runs_after_just_these_ends(run_if: RunIf, runs_after: set[tuple[str, str]]) -> None:
+    assert {(a, b) for a in FAR for b in FAR if joined(run_if, a, b) == "ready"} == runs_after
+
+
+def test_a_join_that_does_not_run_says_why() -> None:
+    upstream = {"a": "failed", "b": "skipped"}
+    it = node("it", "a", "b")
+    assert decide(replace(it, run_if="any_succeeded"), upstream, lambda _: 1).reason == "none of a, b succeeded"
+    assert decide(replace(it, run_if="none_failed"), upstream, lambda _: 1).reason == "a failed"
+
+
+@pytest.mark.parametrize("run_if", ["all_succeeded", "any_succeeded", "none_failed", "always"])
+def test_no_step_runs_under_a_condition_that_is_false_or_unknown(run_if: RunIf) -> None:
+    it = replace(node("it", "a", when=["asked.result"]), run_if=run_if)
+    known, unknown = {"a": "succeeded", "asked": "succeeded"}, {"a": "succeeded", "asked": "failed"}
+    assert decide(it, known, lambda _: True) == Decision("ready")
+    assert decide(it, known, lambda _: False) == Decision("skipped", "asked.result is False")
+    assert decide(it, unknown, lambda _: True) == Decision("skipped", "asked failed")
+
+
+def test_that_a_condition_is_known_is_no_success_to_join_after() -> None:
+    it = replace(node("it", "a", when=["asked.result"]), run_if="any_succeeded")
+    assert decide(it, {"a": "failed", "asked": "succeeded"}, lambda _: True).state == "skipped"
+
+
+def test_a_step_that_always_runs_is_not_mapped_over_a_list_that_did_not_come() -> None:
+    it = replace(node("it", over=Reference("a")), run_if="always")
+    assert decide(it, {"a": "failed"}, lambda _: 1) == Decision("skipped", "a failed")
 
 
 def test_a_step_waits_once_on_a_step_it_needs_twice() -> None:

@@ -1,22 +1,30 @@
 """What the end of an attempt means for its step run."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podium.dag.plan import RetryPolicy
 from podium.execution.entities import AttemptEnd, AttemptEndState, AttemptError, Wait
 from podium.execution.meter import Usage
-from podium.execution.transitions import LOST_LIMIT, StepMove, after_attempt, back_off_seconds
+from podium.execution.transitions import LOST_LIMIT, StepMove, after_attempt, wait_seconds, within_its_wait
+from tests.execution_world import node
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 USED = Usage(1.0, 1.0, 1, source="getrusage", quality="measured")
 
 
+def after(end: AttemptEnd, *, failures: int = 0, retries: int = 0, retry: RetryPolicy | None = None) -> StepMove:
+    policy = retry or RetryPolicy()
+    return after_attempt(end, attempt_id="a", failures=failures, retries=retries, now=NOW, retry=policy)
+
+
 def move(state: AttemptEndState, *, failures: int = 0, retries: int = 0, retryable: bool = True) -> StepMove:
     error = None if state in ("succeeded", "cancelled") else AttemptError("Boom", "it broke", retryable)
-    return after_attempt(AttemptEnd(state, USED, error=error), failures=failures, retries=retries, now=NOW)
+    return after(AttemptEnd(state, USED, error=error), failures=failures, retries=retries)
 
 
 def test_success_ends_the_step_run_and_keeps_the_count_of_failures() -> None:
@@ -60,12 +68,54 @@ def test_an_interrupted_attempt_counts_as_nothing() -> None:
 
 def test_a_snoozed_attempt_waits_as_long_as_it_asked_and_counts_as_nothing() -> None:
     end = AttemptEnd("snoozed", USED, wait=Wait(90, "the canary is open"))
-    move = after_attempt(end, failures=1, retries=1, now=NOW)
+    move = after(end, failures=1, retries=1)
     assert (move.state, move.failures, move.not_before) == ("waiting", 1, NOW + timedelta(seconds=90))
     assert (move.event, move.reason) == ("step.snoozed", "the canary is open")
     assert move.told == "waits until 2026-11-21 00:01:30 UTC: the canary is open"
 
 
-@given(st.integers(1, 10**6))
-def test_the_back_off_never_shrinks_and_never_passes_five_minutes(failures: int) -> None:
-    assert 1.0 <= back_off_seconds(failures) <= back_off_seconds(failures + 1) <= 300.0
+@given(st.integers(1, 10**6), st.text(), st.floats(0, 1))
+def test_a_wait_grows_up_to_the_longest_and_varies_by_the_jitter_at_most(
+    failures: int, attempt_id: str, jitter: float
+) -> None:
+    exact = RetryPolicy(delay_seconds=2, factor=3, longest_seconds=60)
+    waits = [wait_seconds(exact, count, attempt_id) for count in (failures, failures + 1)]
+    assert 2 <= waits[0] <= waits[1] <= 60
+    varied = wait_seconds(RetryPolicy(2, 3, 60, jitter), failures, attempt_id)
+    assert abs(varied - waits[0]) <= jitter * waits[0] + 1e-9
+
+
+def test_attempts_that_fail_together_come_back_one_by_one_and_each_always_at_its_own_time() -> None:
+    policy = RetryPolicy(delay_seconds=10, jitter=0.5)
+    waits = [wait_seconds(policy, 1, f"attempt {n}") for n in range(50)]
+    assert len(set(waits)) == 50
+    assert min(waits) < 7 < 13 < max(waits)
+    assert waits == [wait_seconds(policy, 1, f"attempt {n}") for n in range(50)]
+
+
+def test_a_failure_waits_as_its_own_policy_says() -> None:
+    end = AttemptEnd("failed", USED, error=AttemptError("Boom", "it broke"))
+    policy = RetryPolicy(delay_seconds=30, factor=1)
+    assert after(end, failures=2, retries=3, retry=policy).not_before == NOW + timedelta(seconds=30)
+
+
+SENSOR = replace(node("it"), every_seconds=60.0, timeout_seconds=3600.0)
+NOTHING_YET = AttemptEnd("snoozed", USED, wait=Wait(60, "nothing has come yet"))
+
+
+def test_a_sensor_looks_again_for_the_last_time_when_its_time_is_over() -> None:
+    assert within_its_wait(NOTHING_YET, SENSOR, 10) == NOTHING_YET
+    last = within_its_wait(NOTHING_YET, SENSOR, 3590)
+    assert last.wait == Wait(10, "nothing has come yet")
+
+
+def test_a_sensor_to_which_nothing_came_in_time_has_failed_for_good() -> None:
+    end = within_its_wait(NOTHING_YET, SENSOR, 3600)
+    assert (end.state, end.wait) == ("failed", None)
+    assert end.error == AttemptError("NothingCame", "nothing came within 1h, looked for every 1m", retryable=False)
+
+
+def test_what_came_at_last_and_a_step_that_snoozes_by_itself_have_no_such_limit() -> None:
+    came = AttemptEnd("succeeded", USED)
+    assert within_its_wait(came, SENSOR, 4000) == came
+    assert within_its_wait(NOTHING_YET, replace(SENSOR, every_seconds=None), 4000) == NOTHING_YET

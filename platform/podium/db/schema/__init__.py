@@ -2,13 +2,14 @@
 
 from podium.db.schema.canary import canary, canary_look
 from podium.db.schema.columns import metadata
-from podium.db.schema.execution import artifact, attempt, event, output, plan, run, step_run, worker
+from podium.db.schema.execution import artifact, attempt, attempt_rollup, event, output, plan, run, step_run, worker
 from podium.db.schema.finops import cost_rollup, ledger_entry, price, run_cost, run_rollup, saving, version_lineage
 from podium.db.schema.registry import evidence, model_version, promotion, promotion_history
 
 __all__ = [
     "artifact",
     "attempt",
+    "attempt_rollup",
     "canary",
     "canary_look",
     "cost_rollup",

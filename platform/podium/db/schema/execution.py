@@ -10,6 +10,7 @@ OUTCOMES = ("promoted", "rejected", "rolled_back", "inconclusive", "none")
 STEP_STATES = ("waiting", "ready", "running", "held", "succeeded", "failed", "skipped", "cancelled")
 STEP_ENDED = ("succeeded", "failed", "skipped", "cancelled")
 ATTEMPT_STATES = ("running", "succeeded", "failed", "timed_out", "cancelled", "lost", "snoozed")
+ATTEMPT_ENDED = ATTEMPT_STATES[1:]
 TRIGGERS = ("person", "schedule", "data", "drift", "backfill", "api")
 
 plan = sa.Table(
@@ -107,6 +108,7 @@ step_run = sa.Table(
     sa.Column("ended_at", Instant),
     sa.Column("decide_by", Instant),
     sa.Column("decided_by", sa.String(200)),
+    sa.Column("generation", sa.Integer, nullable=False, server_default="0"),
     sa.UniqueConstraint("run_id", "name", "map_index"),
     one_of("state", STEP_STATES),
     exactly_when("ended_at IS NOT NULL", is_in("state", STEP_ENDED), "ended_when_final"),
@@ -159,6 +161,7 @@ worker = sa.Table(
     sa.Column("gpu", sa.Integer),
     sa.Column("heartbeat_at", Instant),
     sa.Column("draining_at", Instant),
+    sa.Column("for_any_run", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Index(
         "ix_worker_open",
         "worker_id",
@@ -183,6 +186,7 @@ attempt = sa.Table(
     sa.Column("reserved_cpu", sa.Float, nullable=False),
     sa.Column("reserved_memory_bytes", sa.BigInteger, nullable=False),
     sa.Column("reserved_gpu", sa.Integer, nullable=False),
+    sa.Column("waited_seconds", sa.Float),
     sa.Column("wall_seconds", sa.Float),
     sa.Column("cpu_seconds", sa.Float),
     sa.Column("peak_memory_bytes", sa.BigInteger),
@@ -232,7 +236,7 @@ output = sa.Table(
     sa.Column("step_run_id", sa.String(40), sa.ForeignKey("step_run.step_run_id"), primary_key=True),
     sa.Column("name", sa.String(200), primary_key=True),
     sa.Column("digest", sa.String(64), sa.ForeignKey("artifact.digest"), nullable=False),
-    sa.Column("attempt_id", sa.String(40), sa.ForeignKey("attempt.attempt_id"), nullable=False),
+    sa.Column("attempt_id", sa.String(40), sa.ForeignKey("attempt.attempt_id")),
     sa.Index("ix_output_digest", "digest"),
 )
 
@@ -247,4 +251,17 @@ event = sa.Table(
     sa.Column("reason", sa.Text),
     sa.Column("at", Instant, nullable=False),
     sa.Index("ix_event_run_id", "run_id", "event_id"),
+)
+
+# How the attempts of ended runs ended and how long each had waited for a worker, added up in the transaction that ends
+# a run: a scrape reads a row per labels and bucket, and counts those of open runs itself.
+attempt_rollup = sa.Table(
+    "attempt_rollup",
+    metadata,
+    sa.Column("pipeline", sa.String(200), primary_key=True),
+    sa.Column("state", sa.String(20), primary_key=True),
+    sa.Column("waited", sa.String(20), primary_key=True),
+    sa.Column("attempts", sa.BigInteger, nullable=False),
+    sa.Column("waited_seconds", sa.Float, nullable=False),
+    one_of("state", ATTEMPT_ENDED),
 )

@@ -1,5 +1,7 @@
 """Priorities, deadlines, approvals, worker capacities, lineage, removed artifacts and savings."""
 
+from collections import defaultdict
+from decimal import Context, Decimal, Inexact
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +21,10 @@ _COLUMNS: dict[str, tuple[sa.Column[Any], ...]] = {
         sa.Column("deadline_at", Instant(), nullable=True),
         sa.Column("uses_cache", sa.Boolean(), nullable=False, server_default=sa.true()),
     ),
-    "step_run": (sa.Column("decided_by", sa.String(length=200), nullable=True),),
+    "step_run": (
+        sa.Column("decided_by", sa.String(length=200), nullable=True),
+        sa.Column("generation", sa.Integer(), nullable=False, server_default="0"),
+    ),
     "worker": (
         sa.Column("backend", sa.String(length=20), nullable=False, server_default="local"),
         sa.Column("labels", Document, nullable=True),
@@ -29,11 +34,13 @@ _COLUMNS: dict[str, tuple[sa.Column[Any], ...]] = {
         sa.Column("gpu", sa.Integer(), nullable=True),
         sa.Column("heartbeat_at", Instant(), nullable=True),
         sa.Column("draining_at", Instant(), nullable=True),
+        sa.Column("for_any_run", sa.Boolean(), nullable=False, server_default=sa.true()),
     ),
     "attempt": (
         sa.Column("pool", sa.String(length=64), nullable=True),
         sa.Column("reads", Document, nullable=True),
         sa.Column("made", Document, nullable=True),
+        sa.Column("waited_seconds", sa.Float(), nullable=True),
     ),
     "artifact": (sa.Column("removed_at", Instant(), nullable=True),),
 }
@@ -53,6 +60,8 @@ def upgrade() -> None:
         Instant(),
         "CONSTRAINT ck_step_run_held_until_decided CHECK (decide_by IS NULL OR state = 'held')",
     )
+    with op.batch_alter_table("output") as output:  # what a person decided, no attempt made
+        output.alter_column("attempt_id", existing_type=sa.String(length=40), nullable=True)
     op.execute("UPDATE run SET rank_at = created_at")
     op.create_index("ix_run_created_at", "run", ["created_at", "run_id"])
     _create_index("ix_run_open_rank", "run", ["rank_at", "run_id"], "state IN ('queued', 'running')")
@@ -90,6 +99,21 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("step_run_id", "source_attempt_id", name=op.f("pk_saving")),
     )
     op.create_index("ix_saving_run_id", "saving", ["run_id"])
+    op.create_table(
+        "attempt_rollup",
+        sa.Column("pipeline", sa.String(length=200), nullable=False),
+        sa.Column("state", sa.String(length=20), nullable=False),
+        sa.Column("waited", sa.String(length=20), nullable=False),
+        sa.Column("attempts", sa.BigInteger(), nullable=False),
+        sa.Column("waited_seconds", sa.Float(), nullable=False),
+        sa.CheckConstraint(
+            "state IN ('succeeded', 'failed', 'timed_out', 'cancelled', 'lost', 'snoozed')",
+            name=op.f("ck_attempt_rollup_state_known"),
+        ),
+        sa.PrimaryKeyConstraint("pipeline", "state", "waited", name=op.f("pk_attempt_rollup")),
+    )
+    _count_attempts()
+    _note_savings(op.get_bind())
 
 
 def _add_with_constraint(table: str, column: str, type_: sa.types.TypeEngine[Any], constraint: str) -> None:
@@ -103,6 +127,24 @@ def _create_index(name: str, table: str, columns: list[str], where: str, *, uniq
     op.create_index(name, table, columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
+def _count_attempts() -> None:
+    """Count the attempts of runs that ended, and those that an open run had made before it was last resumed.
+
+    What they waited for a worker is not on record.
+    """
+    op.execute(
+        "INSERT INTO attempt_rollup (pipeline, state, waited, attempts, waited_seconds) "
+        "SELECT run.pipeline, attempt.state, 'unknown', count(*), 0 "
+        "FROM attempt JOIN step_run ON step_run.step_run_id = attempt.step_run_id "
+        "JOIN run ON run.run_id = step_run.run_id "
+        "LEFT JOIN (SELECT run_id, max(at) AS at FROM event WHERE kind = 'run.resumed' GROUP BY run_id) resumed "
+        "ON resumed.run_id = run.run_id "
+        "WHERE attempt.state <> 'running' "
+        "AND (run.state NOT IN ('queued', 'running') OR attempt.started_at < resumed.at) "
+        "GROUP BY run.pipeline, attempt.state"
+    )
+
+
 def _forget_shared_keys_of_what_runs() -> None:
     """Of equal steps that run at once, let the first alone keep its key: from now on there is one."""
     op.execute(
@@ -110,3 +152,50 @@ def _forget_shared_keys_of_what_runs() -> None:
         "SELECT 1 FROM step_run other WHERE other.cache_key = step_run.cache_key AND other.state = 'running' "
         "AND other.step_run_id < step_run.step_run_id)"
     )
+
+
+# From here on a copy of what `finops/savings.py` did when this revision was written: that one may change.
+_EXACT = Context(prec=76, traps=[Inexact])
+_ENTRIES = sa.text("SELECT attempt_id, amount, currency FROM ledger_entry").columns(amount=Exact(18))
+_TAKEN_OVER = sa.text(
+    "SELECT step_run.step_run_id, step_run.run_id, step_run.name AS step, run.team, run.model, run.environment, "
+    "step_run.ended_at AS saved_at, attempt.attempt_id AS source_attempt_id, attempt.wall_seconds "
+    "FROM step_run JOIN run ON run.run_id = step_run.run_id JOIN attempt ON attempt.attempt_id = coalesce("
+    "(SELECT max(output.attempt_id) FROM output WHERE output.step_run_id = step_run.step_run_id), "
+    "(SELECT max(made.attempt_id) FROM step_run other JOIN attempt made ON made.step_run_id = other.step_run_id "
+    "WHERE other.cache_key = step_run.cache_key AND made.state = 'succeeded')) WHERE step_run.cached"
+).columns(saved_at=Instant())
+_SAVING = sa.table(
+    "saving",
+    *(sa.column(name) for name in ("step_run_id", "source_attempt_id", "reason", "run_id", "step")),
+    *(sa.column(name) for name in ("team", "model", "environment", "wall_seconds", "currency")),
+    sa.column("amount", Exact(18)),
+    sa.column("saved_at", Instant()),
+)
+
+
+def _note_savings(connection: sa.Connection) -> None:
+    """Note what each step run saved that took over an equal one's outputs before."""
+    taken_over = connection.execute(_TAKEN_OVER).mappings().all()
+    if not taken_over:
+        return
+    amounts: dict[str, Decimal] = defaultdict(Decimal)
+    currencies: dict[str, set[str | None]] = defaultdict(set)
+    made = {row["source_attempt_id"] for row in taken_over}
+    for entry in connection.execute(_ENTRIES):
+        if entry.attempt_id in made:
+            currencies[entry.attempt_id].add(entry.currency)
+            amounts[entry.attempt_id] = _EXACT.add(amounts[entry.attempt_id], entry.amount or Decimal(0))
+    rows = []
+    for row in taken_over:
+        attempt_id = row["source_attempt_id"]
+        known = len(currencies[attempt_id]) == 1 and None not in currencies[attempt_id]
+        rows.append(
+            {
+                **row,
+                "reason": "cache",
+                "amount": amounts[attempt_id] if known else None,
+                "currency": next(iter(currencies[attempt_id])) if known else "XXX",
+            }
+        )
+    connection.execute(_SAVING.insert(), rows)
