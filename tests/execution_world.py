@@ -22,7 +22,7 @@ from podium.db.schema import attempt, ledger_entry, metadata
 from podium.execution import attempt_store, claims, inspection, outputs, plans, queries, workers
 from podium.execution.artifacts import Artifact
 from podium.execution.claims import Claim
-from podium.execution.entities import Actor, AttemptEnd, AttemptEndState, AttemptError, Run
+from podium.execution.entities import Actor, AttemptEnd, AttemptEndState, AttemptError, Run, Wait
 from podium.execution.items import WHOLE, item_name, parse_item
 from podium.execution.meter import Usage
 from podium.execution.progress import Progress
@@ -207,7 +207,10 @@ class HandWorker:
                 del made[name]
                 made |= {f"{name}[{n}]": json_artifact(json.dumps(item)) for n, item in enumerate(json.loads(result))}
         usage = SEEN if state == "lost" else USED
-        return self.progress.end(connection, row, plan, AttemptEnd(state, usage, made, error), self.clock.now())
+        end = AttemptEnd(state, usage, made, error)
+        if state == "snoozed":
+            end = AttemptEnd(state, usage, wait=Wait(60.0, "something is awaited"))
+        return self.progress.end(connection, row, plan, end, self.clock.now())
 
     def plan(self, connection: sa.Connection, run: Run) -> Plan:
         """The plan a run has now."""

@@ -30,9 +30,14 @@ RUN_POINTS = (
     "fan_out.before_commit",
     "attempt.after_end",
 )
-# What a person, or a deadline, sets in motion in a run: test_act_crashes.py dies at them, and commands do here.
+# What a person, or a deadline, sets in motion in a run: test_act_crashes.py dies at them.
 ACT_POINTS = ("act.before_commit", "act.after_commit", "deadline.before_commit", "deadline.after_commit")
-CANCEL_DEATHS = tuple((act, point) for act in ("cancel", "resume") for point in ACT_POINTS[:2])
+CANCEL_POINTS = (
+    "cancel at act.before_commit",
+    "cancel at act.after_commit",
+    "resume at act.before_commit",
+    "resume at act.after_commit",
+)
 STOP_POINTS = ("interrupt.before_commit", "interrupt.after_commit", "worker.before_end", "worker.after_end")
 MODEL_POINTS = (
     "registry.before_log_model",
@@ -126,17 +131,17 @@ class Crashes:
             self.problems.append(f"nothing died: the point {point} was not reached")
         self.look_around()
 
-    def of_a_cancel_and_its_resume(self, deaths: Sequence[tuple[str, str]]) -> None:
+    def of_a_cancel_and_its_resume(self, points: Sequence[str]) -> None:
         """Cancel a run that nobody executes yet and go on with it; both die at each of their points in turn."""
         run_id = self.project.leave_to_a_worker()
-        cancel = ("runs", "cancel", run_id, "--reason", "not now")
-        for act, point in deaths:
-            armed = f"{point}:kill"
-            cancels = act == "cancel"
+        for point in points:
+            act, _, place = point.partition(" at ")
+            armed, cancels = f"{place}:kill", act == "cancel"
+            cancel = ("runs", "cancel", run_id, "--reason", "not now")
             with self.project.podium(*cancel, faults=armed) if cancels else self.project.go_on(faults=armed) as process:
                 pass
             if process.returncode == 0:
-                self.problems.append(f"nothing died: {act} did not come to {point}")
+                self.problems.append(f"nothing died: the point {point} was not reached")
             self.look_around()
 
     @contextmanager
@@ -225,8 +230,8 @@ def worker_stopped(project: CrashProject, points: Sequence[str]) -> list[str]:
     return crashes.end()
 
 
-def cancelled(project: CrashProject, deaths: Sequence[tuple[str, str]]) -> list[str]:
-    """Cancel and resume one run; each of these acts dies at its point."""
+def cancelled(project: CrashProject, points: Sequence[str]) -> list[str]:
+    """Cancel and resume one run, dying at each point of both."""
     crashes = Crashes(project)
-    crashes.of_a_cancel_and_its_resume(deaths)
+    crashes.of_a_cancel_and_its_resume(points)
     return crashes.end()

@@ -28,9 +28,9 @@ SCRIPT = """
 import sys
 from datetime import datetime
 from pathlib import Path
+from podium.clock import FakeClock
 from podium.db.engine import Database
 from podium.execution import deadlines
-from podium.execution.entities import Run
 from tests.execution_world import ACTOR, HandWorker
 
 url, folder, run_id, now = sys.argv[1:]

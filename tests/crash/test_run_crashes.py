@@ -18,6 +18,7 @@ from tests.crash.projects import Template
 from tests.crash.scenarios import (
     ACT_POINTS,
     CANARY_POINTS,
+    CANCEL_POINTS,
     COLLECTION_POINTS,
     MODEL_POINTS,
     RUN_POINTS,
@@ -36,8 +37,8 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Template:
 
 
 def test_every_point_is_one_that_something_dies_at() -> None:
-    died_at = {*RUN_POINTS, *ACT_POINTS, *STOP_POINTS, *MODEL_POINTS, *CANARY_POINTS, *COLLECTION_POINTS}
-    assert died_at == faults.POINTS
+    points = {*RUN_POINTS, *STOP_POINTS, *ACT_POINTS, *MODEL_POINTS, *CANARY_POINTS, *COLLECTION_POINTS}
+    assert points == faults.POINTS
 
 
 def test_a_run_that_dies_at_every_point_ends_as_if_nothing_had_happened(
@@ -53,7 +54,7 @@ def test_a_worker_that_dies_while_it_stops_leaves_nothing_to_clean_up(counting: 
 
 
 def test_a_command_that_dies_while_it_cancels_or_resumes_has_done_so_or_not(counting: Template, tmp_path: Path) -> None:
-    assert scenarios.cancelled(counting.project(tmp_path / "project"), scenarios.CANCEL_DEATHS) == []
+    assert scenarios.cancelled(counting.project(tmp_path / "project"), CANCEL_POINTS) == []
 
 
 @pytest.mark.parametrize("part", get_args(Part))

@@ -52,9 +52,9 @@ def _of_run(point: str) -> Way:
     return _of_points(scenarios.one_after_the_other, *(["attempt.after_start"] if rescues else []), point)
 
 
-def _of_act(act: str, point: str) -> Way:
-    before = [] if act == "cancel" else [("cancel", "act.after_commit")]
-    return lambda stage, _: scenarios.cancelled(stage.project, [*before, (act, point)])
+def _of_cancel(point: str) -> Way:
+    cancels = point.startswith("cancel")
+    return _of_points(scenarios.cancelled, *([] if cancels else ["cancel at act.after_commit"]), point)
 
 
 def _at_a_random_moment(part: kills.Victims) -> Way:
@@ -67,7 +67,7 @@ def _of_project(play: Callable[[CrashProject], list[str]]) -> Way:
 
 LIGHT: Mapping[str, Way] = {
     **{point: _of_run(point) for point in scenarios.RUN_POINTS},
-    **{f"{act} at {point}": _of_act(act, point) for act, point in scenarios.CANCEL_DEATHS},
+    **{point: _of_cancel(point) for point in scenarios.CANCEL_POINTS},
     **{point: _of_points(scenarios.worker_stopped, point) for point in scenarios.STOP_POINTS},
     **{part: _of_project(partial(scenarios.part_killed, part=part)) for part in get_args(Part)},
     **{f"{part} at a random moment": _at_a_random_moment(part) for part in scenarios.RANDOM_PARTS},

@@ -1,20 +1,28 @@
 """Joins, clean-up, deadlines and approvals, moved along in the database by hand."""
 
-from dataclasses import replace
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from podium.dag.plan import Plan, Reference, Resources, RunIf, StepNode
+from podium.dag.options import RUN_IF
+from podium.dag.plan import Constant, Plan, Reference, Resources, RunIf, StepNode
 from podium.db.engine import Database
 from podium.db.schema import attempt, output, step_run
 from podium.errors import Conflict, NotFound, Refused, UsageError
 from podium.execution import approvals, deadlines, outputs, queries, skipping, stops
-from podium.execution.entities import Actor, Run
+from podium.execution.claims import Claim
+from podium.execution.entities import Actor, AttemptEnd, Run, Wait
 from podium.execution.reads import Read
-from tests.execution_world import CHAIN, HandWorker, check_books, days, everything, node, plan_of
+from tests.execution_world import CHAIN, USED, HandWorker, check_books, days, everything, node, plan_of
 
 
 @pytest.fixture
@@ -444,3 +452,119 @@ class TestSkipping:
         }
         with pytest.raises(NotFound, match=r"each\[1\] is an item of each"):
             hand.service.skip(started.run_id, "each[1]", reason="too dear", actor=ANN)
+
+
+class TestSensors:
+    PLAN = plan_of(replace(node("it"), every_seconds=60.0, timeout_seconds=150.0))
+
+    def look(self, hand: HandWorker, run: Run) -> None:
+        """Look, and find nothing."""
+        (claim,) = hand.claim(run)
+        with hand.database.write() as connection:
+            row = queries.running_attempt(connection, claim.attempt_id)
+            assert row is not None
+            end = AttemptEnd("snoozed", USED, wait=Wait(60, "nothing has come yet"))
+            hand.progress.end(connection, row, self.PLAN, end, hand.clock.now())
+
+    def test_it_looks_for_the_last_time_when_its_time_is_over_and_from_anew_once_resumed(
+        self, hand: HandWorker
+    ) -> None:
+        started = hand.start(self.PLAN)
+        for begun in ("started", "resumed"):
+            for wait_seconds in (60, 60, 30):
+                self.look(hand, started)
+                hand.clock.advance(wait_seconds - 1)
+                assert hand.claim(started) == [], begun
+                hand.clock.advance(1)
+            self.look(hand, started)
+            ended = hand.run(started)
+            assert (ended.state, ended.reason) == ("failed", "it: nothing came within 150s, looked for every 1m")
+            hand.service.resume(started.run_id, self.PLAN, reason="it comes tomorrow")
+        check_books(hand.database)
+
+
+@st.composite
+def flows(draw: st.DrawFn) -> Plan:
+    """A plan of steps, mapped ones and approvals, each running after others as its run_if says."""
+    nodes: list[StepNode] = []
+    for number in range(draw(st.integers(1, 6))):
+        before = [each.name for each in nodes]
+        after = draw(st.lists(st.sampled_from(before), unique=True, max_size=2)) if before else []
+        kind = draw(st.sampled_from(["step", "step", "mapped", "approval"]))
+        made = node(f"s{number}", *after, over=Constant([1, 2]) if kind == "mapped" else None)
+        if kind == "approval":
+            made = replace(approval(made.name), inputs={}, after=made.after)
+        nodes.append(replace(made, run_if=draw(st.sampled_from(RUN_IF)) if kind != "approval" else "all_succeeded"))
+    return replace(plan_of(*nodes), deadline_seconds=1e6)
+
+
+ACTS = ("claim", "claim", "end", "end", "end", "decide", "cancel", "skip", "late")
+
+
+@dataclass
+class Story:
+    """One run to which people, workers and time do one thing after another."""
+
+    hand: HandWorker
+    run: Run
+    draw: Callable[[st.SearchStrategy[Any]], Any]
+    running: list[Claim] = field(default_factory=list)
+    began: bool = False
+
+    @property
+    def is_over(self) -> bool:
+        return self.hand.run(self.run).state not in ("queued", "running")
+
+    def claim(self) -> None:
+        self.running += self.hand.claim(self.run)
+        self.began = self.began or bool(self.running)
+
+    def end(self) -> None:
+        if self.running:
+            claim = self.running.pop(self.draw(st.integers(0, len(self.running) - 1)))
+            self.hand.end(claim, self.draw(st.sampled_from(["succeeded", "failed", "cancelled", "lost"])))
+
+    def decide(self) -> None:
+        for name, state in self.hand.states(self.run).items():
+            if state == "held":
+                approved = self.draw(st.booleans())
+                self.hand.service.decide(self.run.run_id, name, approved=approved, reason="so", actor=ANN)
+
+    def cancel(self) -> None:
+        with suppress(UsageError):
+            self.hand.service.cancel(self.run.run_id, reason="so")
+
+    def skip(self) -> None:
+        step = self.draw(st.sampled_from(sorted({name.partition("[")[0] for name in self.hand.states(self.run)})))
+        with suppress(Conflict, UsageError):
+            self.hand.service.skip(self.run.run_id, step, reason="so", actor=ANN)
+
+    def late(self) -> None:
+        self.hand.clock.advance(3e5)
+        deadlines.enforce(self.hand.database, self.hand.progress, self.hand.clock)
+
+
+def test_whatever_is_done_to_a_run_it_ends_with_every_step_and_its_clean_up_done(hand: HandWorker) -> None:
+    numbers = count()
+
+    @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @given(flows(), st.data())
+    def check(plan: Plan, data: st.DataObject) -> None:
+        story = Story(hand, hand.start(plan, days(next(numbers) + 1)[-1]), data.draw)
+        for act in data.draw(st.lists(st.sampled_from(ACTS), max_size=12), "acts"):
+            getattr(story, act)()
+        for _ in range(200):  # and then to its end
+            if story.is_over:
+                break
+            for act in ("claim", *["end"] * (len(story.running) + 3), "decide"):
+                getattr(story, act)()
+        states = hand.states(story.run)
+        assert set(states.values()) <= {"succeeded", "failed", "skipped", "cancelled"}, states
+        with hand.database.read() as connection:
+            row = queries.run_rows(connection, [story.run.run_id])[story.run.run_id]
+        assert (row.open_steps, row.ended_at is not None) == (0, True)
+        for each in plan.steps:
+            assert not (each.run_if == "always" and story.began and states[each.name] == "cancelled")
+
+    check()
+    check_books(hand.database)

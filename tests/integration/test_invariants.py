@@ -26,11 +26,9 @@ from podium.db.schema import (
 )
 from podium.db.violations import Violation
 from podium.execution import inspection, queries
-from podium.execution.artifacts import ArtifactStore
-from podium.execution.blob_folder import FolderBlobs
+from podium.execution.artifacts import ArtifactStore, open_blobs
 from podium.execution.codecs import Codecs
 from podium.execution.liveness import WorkerLock, host_name
-from podium.execution.verified import Verified
 from podium.finops import audit
 from tests.execution_world import HandWorker, check_books, days, node, plan_of
 
@@ -274,7 +272,7 @@ CORRUPTIONS: dict[str, tuple[list[sa.Executable], str, str]] = {
     "a cached step that nobody made": (
         [outputs("again", "b").values(attempt_id=attempt_id_of("whole", "b", 1))],
         "transactions",
-        "it is cached, and no success made its outputs",
+        "it is cached, and no other step made its outputs",
     ),
     "a success without an attempt that succeeded": (
         [attempts("whole", "c").values(state="cancelled")],
@@ -423,7 +421,7 @@ def test_attempts_of_a_dead_worker_are_a_warning_until_they_are_taken_up(hand: H
 
 
 def test_artifacts_that_are_gone_or_changed_are_found(hand: HandWorker, tmp_path: Path) -> None:
-    store = ArtifactStore(FolderBlobs(tmp_path / "artifacts", Verified(tmp_path / "verified")), Codecs(()))
+    store = ArtifactStore(open_blobs(str(tmp_path / "artifacts"), tmp_path), Codecs(()))
     kept, changed, shorter, gone = (store.put([number] * 3_000) for number in range(4))
     with hand.database.write() as connection:
         connection.execute(

@@ -99,7 +99,7 @@ def _facts(
         by_id[row.step_run_id].attempts.append(row)
     maker = attempt.alias("maker")
     outputs = (
-        sa.select(output, maker.c.state.label("maker_state"))
+        sa.select(output, maker.c.state.label("maker_state"), maker.c.step_run_id.label("maker_step_run_id"))
         .join(step_run, step_run.c.step_run_id == output.c.step_run_id)
         .outerjoin(maker, maker.c.attempt_id == output.c.attempt_id)
     )

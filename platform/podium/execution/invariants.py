@@ -35,8 +35,8 @@ _RUN_STATE_AFTER = {
     "run.cancelled": "cancelled",
 }
 _RUN_STATE_STAYS = ("run.cancel_requested", "run.deadline_passed", "run.code_changed", "run.rerun")
-_TAKEN_UP_AGAIN = ("run.resumed", "run.retried")
-_EVENTS_OF_DECISION = ("step.approved", "step.rejected")
+_TAKEN_UP = ("run.resumed", "run.retried")
+_DECIDED = ("step.approved", "step.rejected")
 
 _BY_HAND = "Podium never writes this: restore a backup if somebody changed the database, else report it as a bug."
 
@@ -109,7 +109,7 @@ def violations(run: RunFacts) -> Iterator[Violation]:
     for step in run.steps:
         yield from _of_attempts(run, step)
         yield from _of_moves(run, step)
-        yield from _of_outputs(run, step)
+        yield from _of_answer(run, step) if _is_approval(run, step) else _of_outputs(run, step)
         for attempt in step.attempts:
             yield from _of_meter(run, step, attempt)
 
@@ -135,11 +135,11 @@ def _of_run(run: RunFacts) -> Iterator[Violation]:
     for step in run.steps:
         if not step.ended and row.state != "refused":
             yield _about(run, step.label, "transactions", f"it is {step.row.state} in a run that {row.state}", _BY_HAND)
-    bad = [step for step in run.wholes.values() if step.row.state in ("failed", "cancelled")]
-    if row.state == "succeeded" and bad:
-        yield _about(run, "", "transactions", f"it succeeded, and its step {bad[0].label} {bad[0].row.state}", _BY_HAND)
-    by_hand = any(step.row.decided_by is not None for step in run.steps)  # skipped since: it may be what had failed
-    if row.state == "failed" and not bad and not by_hand:
+    failed = [step.label for step in run.wholes.values() if step.row.state == "failed"]
+    if row.state == "succeeded" and failed:
+        yield _about(run, "", "transactions", f"it succeeded, and its step {failed[0]} failed", _BY_HAND)
+    late = any(event.kind == "run.deadline_passed" for event in run.events)
+    if row.state == "failed" and not failed and not late:
         yield _about(run, "", "transactions", "it failed, and no step of it did", _BY_HAND)
 
 
@@ -183,7 +183,7 @@ def _of_plan(run: RunFacts) -> Iterator[Violation]:
             yield from _of_items(run, whole, items)
         elif items:
             yield _about(run, node.name, "transactions", f"it has {len(items)} items and is not mapped", _BY_HAND)
-        if run.is_open:
+        if run.is_open and run.row.cancel_requested_at is None:
             yield from _of_waiting(run, whole, items, waits[node.name])
         may = whole.row.state in ("ready", "running", "held", "succeeded")
         if may and waits[node.name] == 0:
@@ -213,7 +213,7 @@ def _of_items(run: RunFacts, whole: StepFacts, items: list[StepFacts]) -> Iterat
         yield _about(run, whole.label, "transactions", f"its items are numbered {indexes}", _BY_HAND)
     if whole.attempts:
         yield _about(run, whole.label, "attempts", f"it is mapped and has {len(whole.attempts)} attempts", _BY_HAND)
-    # One beyond the end of a list that became shorter, in a run that was done again, is skipped.
+    # Of a list that was made anew and is shorter, the items behind its end were skipped.
     left = [item.label for item in items if item.row.state not in ("succeeded", "skipped")]
     if whole.row.state == "succeeded" and left:
         yield _about(run, whole.label, "transactions", f"it succeeded, and its item {left[0]} did not", _BY_HAND)
@@ -238,7 +238,7 @@ def _of_attempts(run: RunFacts, step: StepFacts) -> Iterator[Violation]:
             fact = f"attempt {attempt.number} is running, and its worker {attempt.worker_id} ended"
             yield _about_counts(run, step.label, fact, "writers")
     failures = sum(attempt.state in _COUNTED for attempt in step.attempts)
-    resumed = any(event.kind in _TAKEN_UP_AGAIN for event in run.events)  # which starts the count anew
+    resumed = any(event.kind in _TAKEN_UP for event in run.events)  # which starts the count anew
     if step.row.failures > failures or (step.row.failures < failures and not resumed):
         yield _about_counts(run, step.label, f"it counts {step.row.failures} failures, and {failures} attempts failed")
 
@@ -256,14 +256,19 @@ def _of_moves(run: RunFacts, step: StepFacts) -> Iterator[Violation]:
         fact = f"its events tell of {_words(told)}, its attempts of {_words(rows)}"
         yield _about(run, step.label, "transactions", fact, _BY_HAND)
     moves = [event.kind for event in step.events if event.kind.startswith("step.")]
-    told_with_its_step = step.row.state == "skipped" and step.row.map_index != WHOLE
-    if step.row.state in ("succeeded", "failed", "skipped") and not told_with_its_step:
-        expected = ["step.cached"] if step.row.cached else [f"step.{step.row.state}"]
-        if _is_decision(run, step):
-            expected += _EVENTS_OF_DECISION
-        if not moves or moves[-1] not in expected:
+    surplus = step.row.state == "skipped" and step.row.map_index != WHOLE  # of a list that has become shorter
+    if step.row.state in ("succeeded", "failed", "skipped") and not surplus:
+        expected = ["step.cached" if step.row.cached else f"step.{step.row.state}"]
+        if _is_approval(run, step) and step.row.state == "succeeded":
+            expected = list(_DECIDED)
+        if moves[-1:] not in [[kind] for kind in expected]:
             fact = f"it {'was ' if step.row.state == 'skipped' else ''}{step.row.state}, and its last event is "
             yield _about(run, step.label, "transactions", fact + (moves[-1] if moves else "missing"), _BY_HAND)
+
+
+def _is_approval(run: RunFacts, step: StepFacts) -> bool:
+    node = run.node(step)
+    return node is not None and node.kind == "approval"
 
 
 def _words(told: list[tuple[str, int]]) -> str:
@@ -271,8 +276,8 @@ def _words(told: list[tuple[str, int]]) -> str:
 
 
 def _of_outputs(run: RunFacts, step: StepFacts) -> Iterator[Violation]:
-    """Outputs are of the one attempt that succeeded, of one that a cached step was taken over from, or of a person."""
-    state = step.row.state
+    """Outputs are of the one attempt that succeeded, or of the step run that a cached one was taken over from."""
+    state, makers = step.row.state, {row.attempt_id for row in step.outputs}
     if state != "succeeded":
         if step.outputs:
             yield _about(run, step.label, "transactions", f"it is {state} and has outputs", _BY_HAND)
@@ -281,9 +286,15 @@ def _of_outputs(run: RunFacts, step: StepFacts) -> Iterator[Violation]:
         if step.outputs:
             yield _about(run, step.label, "transactions", "it is mapped and has outputs itself", _BY_HAND)
         return
-    fact = _fault_of_makers(run, step)
-    if fact is not None:
-        yield _about(run, step.label, "transactions", fact, _BY_HAND)
+    succeeded = [attempt.attempt_id for attempt in step.attempts if attempt.state == "succeeded"]
+    if step.row.cached:
+        if any(row.maker_state != "succeeded" or row.maker_step_run_id == step.row.step_run_id for row in step.outputs):
+            yield _about(run, step.label, "transactions", "it is cached, and no other step made its outputs", _BY_HAND)
+    elif [attempt.attempt_id for attempt in step.attempts][-1:] != succeeded[-1:] or not succeeded:
+        ends = ", ".join(attempt.state for attempt in step.attempts) or "none"
+        yield _about(run, step.label, "transactions", f"it succeeded after the attempts: {ends}", _BY_HAND)
+    if len(makers) > 1 or (not step.row.cached and makers - set(succeeded[-1:])):
+        yield _about(run, step.label, "transactions", "another attempt made its outputs than succeeded", _BY_HAND)
     node = run.node(step)
     if run.plan is not None and node is not None:
         lists = run.plan.split_outputs(node.name)  # one without items has no rows
@@ -293,23 +304,13 @@ def _of_outputs(run: RunFacts, step: StepFacts) -> Iterator[Violation]:
             yield _about(run, step.label, "recovery", f"it succeeded and its output {min(missing)} is gone", repair)
 
 
-def _fault_of_makers(run: RunFacts, step: StepFacts) -> str | None:
-    """Return what is wrong with who made the outputs of a step run that succeeded."""
-    makers, ends = {row.attempt_id for row in step.outputs}, [attempt.state for attempt in step.attempts]
-    if _is_decision(run, step):
-        return "a person decided it, and an attempt made its outputs" if makers - {None} else None
-    if step.row.cached:
-        of_success = len(makers) < 2 and all(row.maker_state == "succeeded" for row in step.outputs)
-        return None if of_success else "it is cached, and no success made its outputs"
-    if ends[-1:] != ["succeeded"]:
-        return f"it succeeded after the attempts: {', '.join(ends) or 'none'}"
-    return "another attempt made its outputs than succeeded" if makers - {step.attempts[-1].attempt_id} else None
-
-
-def _is_decision(run: RunFacts, step: StepFacts) -> bool:
-    """Whether a step run is an approval, which no attempt makes."""
-    node = run.node(step)
-    return node.kind == "approval" if node is not None else not step.attempts and not step.row.cached
+def _of_answer(run: RunFacts, step: StepFacts) -> Iterator[Violation]:
+    """What was decided about an approval is an output that no attempt made."""
+    if any(row.attempt_id is not None for row in step.outputs) or step.attempts:
+        yield _about(run, step.label, "attempts", "it is an approval, and an attempt made its answer", _BY_HAND)
+    if bool(step.outputs) != (step.row.state == "succeeded"):
+        fact = f"it is {step.row.state}, and {len(step.outputs)} answers to it are on record"
+        yield _about(run, step.label, "transactions", fact, _BY_HAND)
 
 
 def _of_meter(run: RunFacts, step: StepFacts, attempt: Row) -> Iterator[Violation]:

@@ -67,6 +67,7 @@ class Slot:
 
     def serve(self) -> None:
         """Take attempts off the channel, one at a time."""
+        signal.signal(_INTERRUPT, self._raise_cancelled)
         threading.Thread(target=self._read, name="channel", daemon=True).start()
         while True:
             work = self._work.get()

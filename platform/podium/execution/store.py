@@ -250,12 +250,16 @@ def change_plan(connection: sa.Connection, run_id: str, before: Plan, after: Pla
 def request_stop(connection: sa.Connection, run_id: str, kind: str, reason: str, now: datetime) -> bool:
     """Note that an open run is to be stopped, and why; False, and nothing written, if it ended or is stopped already.
 
-    Whoever does it cancels what has not begun in the same transaction: whatever may start afterwards is clean-up.
+    Whoever does it cancels what has not begun in the same transaction: whatever may start afterwards is clean-up. Open
+    steps are counted anew, so that a run whose count was wrong can still be ended.
     """
+    open_ = sa.select(sa.func.count()).where(
+        step_run.c.run_id == run_id, step_run.c.map_index == WHOLE, step_run.c.ended_at.is_(None)
+    )
     requested = connection.execute(
         run.update()
         .where(run.c.run_id == run_id, run.c.state.in_(("queued", "running")), run.c.cancel_requested_at.is_(None))
-        .values(cancel_requested_at=now, reason=reason)
+        .values(cancel_requested_at=now, reason=reason, open_steps=open_.scalar_subquery())
     )
     if not requested.rowcount:
         return False

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podium.dag.options import RUN_IF
 from podium.dag.plan import Plan, Reference, RunIf
 from podium.execution.readiness import Decision, decide, waiting_counts
 from tests.execution_world import node, plan_of
@@ -107,7 +108,8 @@ def fates(draw: st.DrawFn) -> tuple[Plan, dict[str, bool], dict[str, bool], list
     nodes = []
     for position, name in enumerate(names):
         earlier = st.lists(st.sampled_from(names[:position]), unique=True) if position else st.just([])
-        nodes.append(node(name, *draw(earlier), when=[f"{each}.result" for each in draw(earlier)[:1]]))
+        made = node(name, *draw(earlier), when=[f"{each}.result" for each in draw(earlier)[:1]])
+        nodes.append(replace(made, run_if=draw(st.sampled_from(RUN_IF))))
     booleans = st.fixed_dictionaries({name: st.booleans() for name in names})
     return plan_of(*nodes), draw(booleans), draw(booleans), draw(st.lists(st.floats(0, 1), min_size=8, max_size=8))
 
@@ -141,6 +143,12 @@ def test_every_order_of_completion_leads_to_the_same_final_states(
     final = completed(plan, succeeds, values, order)
     assert final == completed(plan, succeeds, values, [-rank for rank in order])
     for each in plan.steps:
-        needed = [final[name] for name in each.dependencies]
-        runs = all(state == "succeeded" for state in needed) and all(values[ref.step] for ref in each.conditions)
+        ends = [final[name] for name in each.feeders]
+        fits = {
+            "all_succeeded": set(ends) <= {"succeeded"},
+            "any_succeeded": "succeeded" in ends or not ends,
+            "none_failed": set(ends) <= {"succeeded", "skipped"},
+            "always": True,
+        }[each.run_if]
+        runs = fits and all(final[ref.step] == "succeeded" and values[ref.step] for ref in each.conditions)
         assert final[each.name] == (("succeeded" if succeeds[each.name] else "failed") if runs else "skipped")
