@@ -15,7 +15,8 @@ from podium.execution import queries
 from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Happening
 from podium.execution.meter import Usage
 from podium.execution.slots import SlotHandle, Slots
-from podium.execution.worker import Worker, WorkerOptions
+from podium.execution.worker import Worker
+from podium.execution.workers import WorkerOptions
 from podium.wiring.runs import foreground
 from podium.wiring.stage_services import slot_configuration
 from tests.execution_world import (

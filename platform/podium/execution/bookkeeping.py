@@ -51,8 +51,8 @@ class Bookkeeper:
     def write(self, ends: Sequence[End], running: Sequence[Assignment]) -> tuple[list[Assignment], list[Happening]]:
         """Write how attempts ended, and claim what fits in beside those that are still `running`.
 
-        Return the claims, and what is to be shown once they have begun. Where one end cannot be written, each is written
-        alone, and that one as a failure.
+        Return the claims, and what is to be shown once they have begun. Where one end cannot be written, each is
+        written alone, and that one as a failure.
         """
         while True:
             try:

@@ -117,7 +117,9 @@ def violations(run: RunFacts) -> Iterator[Violation]:
 def _of_run(run: RunFacts) -> Iterator[Violation]:
     row, open_steps = run.row, [step for step in run.wholes.values() if not step.ended]
     if row.state != "refused" and row.open_steps != len(open_steps):
-        yield _about_counts(run, "", f"it counts {row.open_steps} open steps, and {len(open_steps)} are open")
+        fact = f"it counts {row.open_steps} open steps, and {len(open_steps)} are open"
+        right = f"open_steps = {len(open_steps)} WHERE run_id = '{row.run_id}'"
+        yield _about(run, "", "transactions", fact, f"With no worker at work, `UPDATE run SET {right}`.")  # noqa: S608
     told = None
     for event in run.events:
         if event.step is not None:

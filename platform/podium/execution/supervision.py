@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from podium.execution import wire
-from podium.execution.backend import Seat
+from podium.execution.backend import Seat, SeatEnded, SeatLost, SeatMessage
 from podium.execution.channel import Message
 from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Wait
 from podium.execution.meter import Sample, Usage, with_sampled_peak
@@ -25,9 +25,9 @@ class Execution:
     last: Sample | None = None
     peak_memory_bytes: int | None = None
     ending: AttemptEnd | None = None
+    unwritten: AttemptEnd | None = None
     asked: AttemptError | None = None
     kill_at: float = math.inf
-    unwritten: AttemptEnd | None = None
 
     def look(self, now: float) -> None:
         """Sample what it uses; past its time or its memory, decide its end."""
@@ -54,6 +54,17 @@ class Execution:
         if self.last is None:
             return Usage(wall, None, None, source="proc", quality="missing")
         return Usage(wall, self.last.cpu_seconds, self.peak_memory_bytes, source="proc", quality="estimated")
+
+    def take_in(self, news: SeatMessage | SeatEnded | SeatLost, now: float) -> None:
+        """Keep how the attempt ended, by what is new of its seat."""
+        if isinstance(news, SeatEnded):
+            self.unwritten = self.end_of_dead_process(news.status, now)
+        elif isinstance(news, SeatLost):
+            self.unwritten = self.end_lost(news.reason, now - news.silent_seconds)
+        elif news.message["attempt_id"] == self.seat.attempt_id:  # else told by a process that one before had forked
+            if news.message["recycle"]:
+                self.seat.end()
+            self.unwritten = self.end_told(news.message)
 
     def end_told(self, result: Message) -> AttemptEnd:
         """Return the end that it told."""

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -17,22 +16,11 @@ from podium import faults, ids
 from podium.clock import Clock
 from podium.db.engine import Database, Session
 from podium.errors import PodiumError, ServiceUnavailable
-from podium.execution import (
-    approvals,
-    assignments,
-    attempt_store,
-    deadlines,
-    liveness,
-    queries,
-    stops,
-    store,
-    workers,
-)
-from podium.execution.backend import Backend, SeatEnded, SeatLost, SeatNews, SeatWaits
+from podium.execution import approvals, assignments, attempt_store, deadlines, liveness, queries, stops, store, workers
+from podium.execution.backend import Backend, SeatMessage, SeatNews, SeatWaits
 from podium.execution.bookkeeping import Bookkeeper
 from podium.execution.channel import Message
 from podium.execution.claiming import Claimer
-from podium.execution.claims import Limits
 from podium.execution.entities import Assignment, Happening, Run
 from podium.execution.interrupts import interrupt
 from podium.execution.news import News
@@ -42,6 +30,7 @@ from podium.execution.progress import Progress
 from podium.execution.questions import Answers, Service
 from podium.execution.rescuer import rescue
 from podium.execution.supervision import Execution
+from podium.execution.workers import WorkerOptions
 
 _TICK_SECONDS = 0.5
 _LOOK_SECONDS = 0.25
@@ -49,22 +38,6 @@ _NOTICE_SECONDS = 0.01
 """How soon a worker with a free slot notices that others made something ready."""
 _RESCUE_SECONDS = 1.0
 _SIGN_SECONDS = 20.0  # well below what others take for silence
-
-
-@dataclass(frozen=True)
-class WorkerOptions:
-    """How a worker works: lease length, what it may claim, where logs and locks lie, whether it takes up any run.
-
-    A step whose run is stopped has `cancel_grace_seconds` to tidy up.
-    """
-
-    lease_seconds: float
-    log_folder: Path
-    lock_folder: Path
-    limits: Limits = field(default_factory=Limits)
-    labels: frozenset[str] = frozenset()
-    cancel_grace_seconds: float = 10.0
-    for_any_run: bool = True
 
 
 @dataclass
@@ -269,20 +242,13 @@ class Worker:
         execution = self._executions.get(news.seat.attempt_id or "")
         if execution is None or execution.unwritten is not None:
             return  # of an attempt this worker no longer holds, or one whose end is known
-        now = self.clock.monotonic()
-        if isinstance(news, SeatEnded):
-            execution.unwritten = execution.end_of_dead_process(news.status, now)
-        elif isinstance(news, SeatLost):
-            execution.unwritten = execution.end_lost(news.reason, now - news.silent_seconds)
-        elif isinstance(news, SeatWaits):
+        if isinstance(news, SeatWaits):
             with suppress(ServiceUnavailable):  # what it waits for is told as long as the database listens
                 self._record_wait(execution.assignment, news.reason)
-        elif news.message["type"] == "service":
+        elif isinstance(news, SeatMessage) and news.message["type"] == "service":
             self._threads.submit(self._answer, execution, news.message)
-        elif news.message["attempt_id"] == execution.seat.attempt_id:  # else told by a process that one before forked
-            if news.message["recycle"]:
-                execution.seat.end()
-            execution.unwritten = execution.end_told(news.message)
+        else:
+            execution.take_in(news, self.clock.monotonic())
 
     def _answer(self, execution: Execution, question: Message) -> None:
         """Answer a stage's question, in a thread."""

@@ -1,12 +1,31 @@
-"""A worker's own row: that it began, that it is alive and what it has, that it ended."""
+"""How a worker works, and its own row: that it began, that it is alive and what it has, that it ended."""
 
 from collections.abc import Collection
+from dataclasses import dataclass, field
 from datetime import datetime
+from pathlib import Path
 
 import sqlalchemy as sa
 
 from podium.db.schema import worker
 from podium.execution.capacity import Capacity
+from podium.execution.claims import Limits
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """How a worker works: lease length, what it may claim, where logs and locks lie, whether it takes up any run.
+
+    A step whose run is stopped has `cancel_grace_seconds` to tidy up.
+    """
+
+    lease_seconds: float
+    log_folder: Path
+    lock_folder: Path
+    limits: Limits = field(default_factory=Limits)
+    labels: frozenset[str] = frozenset()
+    cancel_grace_seconds: float = 10.0
+    for_any_run: bool = True
 
 
 def start_worker(

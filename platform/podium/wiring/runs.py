@@ -14,7 +14,8 @@ from podium.execution.capacity import Capacity, this_machine
 from podium.execution.entities import Happening
 from podium.execution.ray_backend import RayBackend
 from podium.execution.slots import Slots
-from podium.execution.worker import Worker, WorkerOptions
+from podium.execution.worker import Worker
+from podium.execution.workers import WorkerOptions
 from podium.wiring.project import Project
 from podium.wiring.stage_services import STAGE_PRELOADS, slot_configuration, supervisor_services
 
