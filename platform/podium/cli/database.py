@@ -7,7 +7,7 @@ import typer
 from podium.cli.options import Json
 
 app = typer.Typer(
-    help="The database: its schema, and whether what it holds is as it must be.\n\nExample: podium db check",
+    help="The database: its schema, and what it holds.\n\nExample: podium db check",
     no_args_is_help=True,
 )
 
