@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -20,6 +19,7 @@ from podium.db.schema import attempt, metadata, saving
 from podium.execution import attempt_rollup, queries
 from podium.execution.entities import AttemptEndState
 from tests.e2e.command import Podium
+from tests.earlier_schema import build, columns, insert
 from tests.execution_world import CHAIN, HandWorker, node, plan_of
 from tests.postgresql_on_tcp import TcpServer
 
@@ -42,26 +42,11 @@ def empty(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     database.close()
 
 
-def build(database: Database, revision: str) -> None:
-    """Build the schema as it was at `revision`."""
-    with database.write() as connection:
-        command.upgrade(migrate.alembic_config(connection), revision)
-
-
 def revisions(database: Database) -> list[str]:
     """Return every revision before today's, the oldest first."""
     with database.read() as connection:
         script = ScriptDirectory.from_config(migrate.alembic_config(connection))
     return sorted(each.revision for each in script.walk_revisions() if each.revision != migrate.HEAD)
-
-
-def columns(connection: sa.Connection, table: sa.Table) -> list[sa.Column[Any]]:
-    """Return the columns of `table` that this database has."""
-    inspector = sa.inspect(connection)
-    if not inspector.has_table(table.name):
-        return []
-    there = {column["name"] for column in inspector.get_columns(table.name)}
-    return [column for column in table.c if column.name in there]
 
 
 def rows(connection: sa.Connection, selected: dict[str, list[sa.Column[Any]]]) -> Rows:
@@ -103,14 +88,7 @@ def test_a_database_with_data_of_every_earlier_revision_is_upgraded(
     life = a_life(tmp_path)
     with empty.write() as connection:
         selected = {table.name: found for table in metadata.sorted_tables if (found := columns(connection, table))}
-        for table in metadata.sorted_tables:
-            if table.name in selected and life[table.name]:
-                names = {column.name for column in selected[table.name]}
-                connection.execute(table.insert(), [{name: row[name] for name in names} for row in life[table.name]])
-        if not empty.is_sqlite:  # its sequences do not see values that are given
-            connection.exec_driver_sql(
-                "SELECT setval(pg_get_serial_sequence('event', 'event_id'), (SELECT max(event_id) FROM event))"
-            )
+        insert(connection, life)
         before = rows(connection, selected)
     assert all(before[name] for name in ("run", "step_run", "attempt", "event", "ledger_entry", "price"))
 

@@ -17,6 +17,7 @@ from podium.execution.entities import Actor, AttemptEndState, Run
 from podium.finops.ledger import Ledger
 from podium.finops.reconciliation import reconcile
 from podium.wiring.project import LedgerAdapter
+from tests.earlier_schema import take_back
 from tests.execution_world import CHAIN, DAY, HandWorker, days, node, plan_of
 
 ONE = plan_of(node("it"))
@@ -277,7 +278,7 @@ def test_runs_that_ended_before_there_were_rollups_are_counted_by_the_upgrade(wo
     expected = rollups(world.database)
     assert {row["outcome"] for row in expected} == {"none", "failed", "cancelled"}
     assert {row["currency"] for row in expected} == {"USD", "XXX"}
-    back_to_revision_1(world.database)
+    take_back(world.database, "0001")
 
     assert migrate.upgrade(world.database) == "0001"
 
@@ -298,7 +299,7 @@ def test_a_run_that_was_resumed_before_the_upgrade_is_counted_once_with_all_its_
         world.service.resume(resumed.run_id, CHAIN, reason="repaired")
     step(world, again)
     step(world, again)
-    back_to_revision_1(world.database)
+    take_back(world.database, "0001")
 
     migrate.upgrade(world.database)
 
@@ -321,13 +322,3 @@ def test_a_run_that_was_charged_in_two_currencies_is_unpriced_and_no_discrepancy
     (row,) = rollups(world.database)
     assert (row["amount"], row["currency"], row["cost_bucket"]) == (None, "XXX", "unpriced")
     assert wrong(world.database) == set()
-
-
-def back_to_revision_1(database: Database) -> None:
-    """Take the database back to before there were canaries and rollups of runs."""
-    with database.write() as connection:
-        for name in ("canary_look", "canary", "run_cost", "run_rollup"):
-            connection.exec_driver_sql(f"DROP TABLE {name}")
-        for name in ("ix_evidence_verdict", "ix_promotion_history_move"):
-            connection.exec_driver_sql(f"DROP INDEX {name}")
-        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")

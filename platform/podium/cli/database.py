@@ -37,7 +37,7 @@ def check(
     deep: Annotated[bool, typer.Option("--deep", help="Read the bytes of every artifact as well.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Check that the database is as it must be: its schema, and every run, attempt, event and ledger entry.
+    """Check the database: its schema, and what it holds.
 
     It may be run while workers run. Each violation names the object, the fact and the repair; what a worker will put
     right by itself is a warning. Exits 1 if there is a violation, or another schema than this version needs.

@@ -33,6 +33,8 @@ class Execution:
         """Sample what it uses; past its time or its memory, decide its end."""
         if not self.seat.begun:
             self.started = now
+            if self.asked is not None and self.ending is None:  # there is nothing to tidy up
+                self.ending = AttemptEnd("cancelled", self.usage(now), error=self.asked)
             return
         self._sample()
         if self.ending is None and self.asked is not None and now >= self.kill_at:
