@@ -156,7 +156,7 @@ def cancel(
     """
     from podium.cli import output
     from podium.errors import Conflict
-    from podium.execution import queries
+    from podium.execution import queries, workers
 
     project, _ = _open(run_id)
     found = project.execution.cancel(run_id, reason=reason, now=now)
@@ -165,7 +165,7 @@ def cancel(
         time.sleep(_POLL_SECONDS)
         with project.database.read() as connection:
             found = queries.get_run(connection, found.run_id)
-            if not queries.workers_with_attempts(connection, run_id=found.run_id):
+            if not workers.with_attempts(connection, run_id=found.run_id):
                 break  # what is left is clean-up that nobody executes, or the run has just ended
     if found.state in ("succeeded", "failed"):
         raise Conflict(f"The run {found.run_id} {found.state} before it could be cancelled; nothing was left to do.")
@@ -295,14 +295,14 @@ def _preview(project: "Project", found: "Run", *, from_step: str | None, as_json
 
 
 def _still_open(project: "Project", run: "Run") -> str:
-    from podium.execution import claims, queries
+    from podium.execution import claims, workers
 
     with project.database.read() as connection:
-        workers = queries.workers_with_attempts(connection, run_id=run.run_id)
+        holding = workers.with_attempts(connection, run_id=run.run_id)
         waiting = claims.open_run(connection, run.run_id, project.clock.now())
     said = f"The cancel of run {run.run_id} is on record, and nothing more of it begins"
-    if workers or not waiting:
-        named = " and ".join(f"process {each.process_id} on {each.host}" for each in workers) or "its worker"
+    if holding or not waiting:
+        named = " and ".join(f"process {each.process_id} on {each.host}" for each in holding) or "its worker"
         return f"{said}; {named} ends what runs: `podium runs show {run.run_id}`."
     return (
         f"{said}. Its clean-up waits for a `podium worker`, or for `podium runs resume {run.run_id}`. To go without: "

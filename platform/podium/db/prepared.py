@@ -48,16 +48,17 @@ class Prepared:
         count: int = self._execute(connection, parameters).rowcount
         return count
 
-    def run_all(self, connection: sa.Connection, rows: Sequence[Parameters]) -> None:
-        """Execute it for each of `rows`, in order."""
+    def run_all(self, connection: sa.Connection, rows: Sequence[Parameters]) -> int:
+        """Execute it for each of `rows`, in order, and return how many rows it touched in all."""
         if not rows:
-            return
+            return 0
         compiled = self._on(connection.dialect)
         cursor = _cursor(connection)
         try:
             cursor.executemany(compiled.text, [_values(compiled, each) for each in rows])
         except connection.dialect.loaded_dbapi.Error as error:
             raise self._translated(connection, error) from error
+        return int(cursor.rowcount)
 
     def rows(self, connection: sa.Connection, parameters: Parameters) -> list[tuple[Any, ...]]:
         """Execute it and return what it selects, or what a change of it returns."""

@@ -15,7 +15,7 @@ from podium.db.engine import Database
 from podium.db.schema import artifact, attempt, event, output, run, step_run, worker
 from podium.db.violations import Violation
 from podium.errors import DefinitionError
-from podium.execution import invariants, liveness, plans, queries
+from podium.execution import invariants, liveness, plans, queries, workers
 from podium.execution.artifacts import Artifact
 from podium.execution.invariants import RunFacts, StepFacts
 from podium.execution.items import item_name
@@ -67,8 +67,8 @@ def left_behind(database: Database, now: datetime) -> Iterator[Violation]:
     It reads them again after it has looked for signs of life: who ended well meanwhile left none.
     """
     with database.read() as connection:
-        workers = queries.workers_with_attempts(connection)
-    dead = [each for each in workers if liveness.is_dead(each, now)]
+        holding = workers.with_attempts(connection)
+    dead = [each for each in holding if liveness.is_dead(each, now)]
     with database.read() as connection:
         for each in dead:
             for left in queries.running_attempts_of(connection, each.worker_id):

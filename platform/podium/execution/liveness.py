@@ -10,7 +10,7 @@ import socket
 from datetime import datetime
 from pathlib import Path
 
-from podium.execution.queries import WorkerRow
+from podium.execution.workers import WorkerRow
 
 
 class WorkerLock:

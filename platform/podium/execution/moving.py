@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import sqlalchemy as sa
 
 from podium.dag.plan import Plan, Reference, StepNode
-from podium.db.schema import run, step_run
+from podium.db.schema import step_run
 from podium.errors import InternalError
 from podium.execution import approvals, caching, fan_out, outputs, queries, readiness, stops, store
 from podium.execution.artifacts import Artifact
@@ -105,37 +105,21 @@ class Moving:
 
     def end_run(self) -> None:
         """End a run of which no step is open any more."""
-        bad = self.connection.execute(
-            sa.select(step_run.c.name, step_run.c.state, step_run.c.reason)
-            .where(
-                step_run.c.run_id == self.run_id,
-                step_run.c.map_index == WHOLE,
-                step_run.c.state.in_(("failed", "cancelled")),
-            )
-            .order_by(step_run.c.position)
-        ).all()
+        bad = queries.bad_steps(self.connection, self.run_id)
         failures = [f"{row.name}: {row.reason}" for row in bad if row.state == "failed"]
         stop = stops.stops_of(self.connection, [self.run_id]).get(self.run_id) if len(failures) < len(bad) else None
-        values: dict[str, Any]
         if stop is not None:
             unclean = [f"{row.name}: {row.reason}" for row in bad if self._failed_to_clean_up(row)]
             state = "failed" if stop.past_deadline else "cancelled"
-            values = {"state": state, "reason": "; ".join((stop.reason, *unclean))}
+            store.end_run(self.connection, self.run_id, state, self.now, reason="; ".join((stop.reason, *unclean)))
         elif failures:
-            values = {"state": "failed", "reason": failures[0]}
+            store.end_run(self.connection, self.run_id, "failed", self.now, reason=failures[0])
         else:  # without the reason of a cancel that came too late
             outcome = self.outcome_of(self.connection, self.run_id)
-            values = {"state": "succeeded", "outcome": outcome, "reason": None}
-        self.connection.execute(
-            run.update()
-            .where(run.c.run_id == self.run_id)
-            .values(ended_at=self.now, started_at=sa.func.coalesce(run.c.started_at, self.now), **values)
-        )
-        reason = values.get("reason") or values.get("outcome")
-        store.record(self.connection, self.run_id, f"run.{values['state']}", self.now, reason=reason)
+            store.end_run(self.connection, self.run_id, "succeeded", self.now, outcome=outcome)
         self.ledger.close(self.connection, self.run_id, self.now)
 
-    def _failed_to_clean_up(self, row: Any) -> bool:
+    def _failed_to_clean_up(self, row: queries.BadStep) -> bool:
         return row.state == "failed" and self.plan.step(row.name).run_if == "always"
 
     def _skip(self, node: StepNode, reason: str | None) -> None:

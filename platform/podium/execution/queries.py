@@ -10,10 +10,10 @@ import sqlalchemy as sa
 
 from podium.dag.interval import Interval
 from podium.db.prepared import Prepared
-from podium.db.schema import artifact, attempt, event, plan, run, step_run, worker
+from podium.db.schema import artifact, attempt, event, plan, run, step_run
 from podium.errors import InternalError, NotFound
 from podium.execution.artifacts import Artifact
-from podium.execution.entities import Actor, Assignment, Run
+from podium.execution.entities import Actor, Assignment, Run, RunState
 from podium.execution.items import WHOLE, item_name
 
 
@@ -69,22 +69,11 @@ class AttemptRow:
         return item_name(self.step, self.map_index)
 
 
-@dataclass(frozen=True)
-class WorkerRow:
-    """A worker that still has running attempts."""
-
-    worker_id: str
-    host: str
-    process_id: int
-    lock_path: str
-    lease_expires_at: datetime
-
-
 def get_run(connection: sa.Connection, run_id: str) -> Run:
     """Return a run by its id, or by a beginning or an end of it that only one run has; NotFound otherwise."""
-    exact = connection.execute(_runs().where(run.c.run_id == run_id)).first()
+    exact = _RUN.first(connection, {"of_run": run_id})
     if exact is not None:
-        return _run_of(exact)
+        return _run_of(_RunRow(*exact))
     found = connection.execute(
         _runs().where(sa.or_(run.c.run_id.like(f"{run_id}%"), run.c.run_id.like(f"%{run_id}"))).limit(2)
     ).all()
@@ -194,6 +183,19 @@ def event_rows(connection: sa.Connection, run_id: str, after: int = 0) -> list[E
     return [EventRow(*row) for row in _EVENTS.rows(connection, {"of_run": run_id, "after": after})]
 
 
+class BadStep(NamedTuple):
+    """A step that failed or was cancelled, and why."""
+
+    name: str
+    state: str
+    reason: str | None
+
+
+def bad_steps(connection: sa.Connection, run_id: str) -> list[BadStep]:
+    """Return the steps of a run that failed or were cancelled, in the plan's order."""
+    return [BadStep(*row) for row in _BAD_STEPS.rows(connection, {"of_run": run_id})]
+
+
 def step_states(connection: sa.Connection, run_id: str, steps: Iterable[str]) -> dict[str, str]:
     """Return the states of some steps of a run, by name; of a mapped step that of the whole."""
     found = {}
@@ -258,26 +260,6 @@ def running_attempts_of(connection: sa.Connection, worker_id: str) -> list[Attem
     return [AttemptRow(**row._asdict()) for row in rows]
 
 
-def workers_with_attempts(connection: sa.Connection, *, run_id: str | None = None) -> list[WorkerRow]:
-    """Return every worker that has running attempts (of one run, if asked), with the latest expiry of their leases."""
-    query = (
-        sa.select(
-            worker.c.worker_id,
-            worker.c.host,
-            worker.c.process_id,
-            worker.c.lock_path,
-            sa.func.max(attempt.c.lease_expires_at).label("lease_expires_at"),
-        )
-        .join(attempt, attempt.c.worker_id == worker.c.worker_id)
-        .where(attempt.c.state == "running")
-        .group_by(worker.c.worker_id, worker.c.host, worker.c.process_id, worker.c.lock_path)
-    )
-    if run_id is not None:
-        of_run = sa.select(step_run.c.step_run_id).where(step_run.c.run_id == run_id)
-        query = query.where(attempt.c.step_run_id.in_(of_run))
-    return [WorkerRow(**row._asdict()) for row in connection.execute(query)]
-
-
 def artifact_of(connection: sa.Connection, digest: str) -> Artifact:
     """Return a stored artifact; NotFound for an unknown digest."""
     row = connection.execute(sa.select(artifact).where(artifact.c.digest == digest)).first()
@@ -319,13 +301,35 @@ def _running_attempts() -> sa.Select[Any]:
     )
 
 
-def interval_of(row: sa.Row[Any]) -> Interval:
+def interval_of(row: "sa.Row[Any] | _RunRow") -> Interval:
     """Return the interval of a row of `run_rows`, in its pipeline's time zone."""
     zone = ZoneInfo(row.timezone)
     return Interval(row.interval_start.astimezone(zone), row.interval_end.astimezone(zone))
 
 
-def _run_of(row: sa.Row[Any]) -> Run:
+class _RunRow(NamedTuple):
+    """What of a run's row, and its plan's, makes a Run."""
+
+    run_id: str
+    pipeline: str
+    plan_digest: str
+    interval_start: datetime
+    interval_end: datetime
+    parameters: Mapping[str, Any]
+    idempotency_key: str
+    state: RunState
+    outcome: str | None
+    reason: str | None
+    actor: str
+    actor_verified: bool
+    team: str
+    model: str
+    environment: str
+    uses_cache: bool
+    timezone: str
+
+
+def _run_of(row: sa.Row[Any] | _RunRow) -> Run:
     return Run(
         run_id=row.run_id,
         pipeline=row.pipeline,
@@ -348,6 +352,23 @@ _OF_STEP = (
     step_run.c.run_id == sa.bindparam("of_run"),
     step_run.c.name == sa.bindparam("of_step"),
     step_run.c.map_index == WHOLE,
+)
+_RUN = Prepared(
+    sa.select(
+        *(run.c[name] for name in _RunRow._fields if name != "timezone"),
+        plan.c.document["timezone"].as_string().label("timezone"),
+    )
+    .join(plan, plan.c.digest == run.c.plan_digest)
+    .where(run.c.run_id == sa.bindparam("of_run"))
+)
+_BAD_STEPS = Prepared(
+    sa.select(step_run.c.name, step_run.c.state, step_run.c.reason)
+    .where(
+        step_run.c.run_id == sa.bindparam("of_run"),
+        step_run.c.map_index == WHOLE,
+        sa.text("step_run.state IN ('failed', 'cancelled')"),
+    )
+    .order_by(step_run.c.position)
 )
 _STEP_STATE = Prepared(sa.select(step_run.c.state).where(*_OF_STEP))
 _RUN_STATE = Prepared(sa.select(run.c.state).where(run.c.run_id == sa.bindparam("of_run")))

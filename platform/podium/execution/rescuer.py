@@ -6,11 +6,12 @@ from podium import faults
 from podium.clock import Clock
 from podium.db.engine import Database
 from podium.errors import DefinitionError
-from podium.execution import liveness, plans, queries
+from podium.execution import liveness, plans, queries, workers
 from podium.execution.entities import AttemptEnd, AttemptError
 from podium.execution.meter import Usage
 from podium.execution.progress import Progress
-from podium.execution.queries import AttemptRow, WorkerRow
+from podium.execution.queries import AttemptRow
+from podium.execution.workers import WorkerRow
 
 
 def rescue(database: Database, progress: Progress, clock: Clock, *, besides: str) -> list[AttemptRow]:
@@ -20,8 +21,8 @@ def rescue(database: Database, progress: Progress, clock: Clock, *, besides: str
     """
     now = clock.now()
     with database.read() as connection:
-        workers = queries.workers_with_attempts(connection)
-        dead = [worker for worker in workers if worker.worker_id != besides and liveness.is_dead(worker, now)]
+        holding = workers.with_attempts(connection)
+        dead = [worker for worker in holding if worker.worker_id != besides and liveness.is_dead(worker, now)]
         left = [
             (worker, attempt)
             for worker in dead

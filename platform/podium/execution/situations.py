@@ -12,8 +12,8 @@ from podium.db.schema.execution import STEP_ENDED
 from podium.execution import liveness, plans, queries
 from podium.execution.claims import Limits
 from podium.execution.items import WHOLE, item_name
-from podium.execution.queries import WorkerRow
 from podium.execution.waiting import Full, OpenStep, SeenWorker, Situation, Waiting, waits_of
+from podium.execution.workers import WorkerRow
 
 _SILENT_SECONDS = 60.0
 """A worker of another host that shows no sign of life for so long counts as dead, as after an expired lease."""

@@ -148,6 +148,21 @@ def try_lock_run(connection: sa.Connection, run_id: str) -> LockedRun | None:
     return None if row is None else LockedRun(*row)
 
 
+def end_run(
+    connection: sa.Connection,
+    run_id: str,
+    state: str,
+    now: datetime,
+    *,
+    outcome: str | None = None,
+    reason: str | None = None,
+) -> None:
+    """End a run of which no step is open."""
+    values = {"of_run": run_id, "new_state": state, "came_to": outcome, "why": reason, "end": now}
+    _END_RUN.run(connection, values)
+    record(connection, run_id, f"run.{state}", now, reason=reason or outcome)
+
+
 def begin_run(connection: sa.Connection, run_id: str, now: datetime) -> None:
     """Note that the first step of a queued run begins."""
     connection.execute(run.update().where(run.c.run_id == run_id).values(state="running", started_at=now))
@@ -281,6 +296,17 @@ _LOCKED = sa.select(
 ).where(run.c.run_id == sa.bindparam("of_run"))
 _LOCK_RUN = Prepared(_LOCKED.with_for_update(key_share=True))
 _TRY_LOCK_RUN = Prepared(_LOCKED.with_for_update(key_share=True, skip_locked=True))
+_END_RUN = Prepared(
+    run.update()
+    .where(run.c.run_id == sa.bindparam("of_run"))
+    .values(
+        state=sa.bindparam("new_state"),
+        outcome=sa.bindparam("came_to"),
+        reason=sa.bindparam("why"),
+        ended_at=sa.bindparam("end"),
+        started_at=sa.func.coalesce(run.c.started_at, sa.bindparam("end", type_=run.c.started_at.type)),
+    )
+)
 _COUNT_DOWN = Prepared(
     step_run.update()
     .where(*_OF_STEP)

@@ -7,9 +7,20 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from podium.db.schema import worker
+from podium.db.schema import attempt, step_run, worker
 from podium.execution.capacity import Capacity
 from podium.execution.claims import Limits
+
+
+@dataclass(frozen=True)
+class WorkerRow:
+    """A worker that still has running attempts."""
+
+    worker_id: str
+    host: str
+    process_id: int
+    lock_path: str
+    lease_expires_at: datetime
 
 
 @dataclass(frozen=True)
@@ -69,3 +80,23 @@ def show_alive(connection: sa.Connection, worker_id: str, capacity: Capacity, no
 def end_worker(connection: sa.Connection, worker_id: str, now: datetime) -> None:
     """Record that a worker ended on its own accord."""
     connection.execute(worker.update().where(worker.c.worker_id == worker_id).values(ended_at=now))
+
+
+def with_attempts(connection: sa.Connection, *, run_id: str | None = None) -> list[WorkerRow]:
+    """Return every worker that has running attempts (of one run, if asked), with the latest expiry of their leases."""
+    query = (
+        sa.select(
+            worker.c.worker_id,
+            worker.c.host,
+            worker.c.process_id,
+            worker.c.lock_path,
+            sa.func.max(attempt.c.lease_expires_at).label("lease_expires_at"),
+        )
+        .join(attempt, attempt.c.worker_id == worker.c.worker_id)
+        .where(attempt.c.state == "running")
+        .group_by(worker.c.worker_id, worker.c.host, worker.c.process_id, worker.c.lock_path)
+    )
+    if run_id is not None:
+        of_run = sa.select(step_run.c.step_run_id).where(step_run.c.run_id == run_id)
+        query = query.where(attempt.c.step_run_id.in_(of_run))
+    return [WorkerRow(**row._asdict()) for row in connection.execute(query)]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from podium.execution.liveness import WorkerLock, host_name, is_dead
-from podium.execution.queries import WorkerRow
+from podium.execution.workers import WorkerRow
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
 VALID, EXPIRED = NOW + timedelta(seconds=1), NOW - timedelta(seconds=1)

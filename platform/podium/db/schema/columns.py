@@ -45,7 +45,7 @@ class Instant(sa.types.TypeDecorator[datetime]):
         if value.tzinfo is None:
             raise ValueError(f"{value!r} has no time zone; Podium stores aware times only")
         value = value.astimezone(UTC)
-        return value if dialect.name == "postgresql" else value.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return value if dialect.name == "postgresql" else f"{value.isoformat(timespec='microseconds')[:26]}Z"
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """Read UTC."""
