@@ -152,10 +152,10 @@ class Claimer:
         """
         now, unfit = self.clock.now(), set[str]()
         while True:
-            found = claims.candidates(connection, run_id, now, 1, besides=unfit)
+            found = claims.candidates(connection, run_id, now, 2, besides=unfit)
+            if len(found) < 2 and not unfit:
+                self._turns.remove(run_id)  # after this one, nothing of it may start
             if not found:
-                if not unfit:
-                    self._turns.remove(run_id)
                 return None
             node = plan.step(found[0].step)
             settled: Settled = "execute"
@@ -171,6 +171,7 @@ class Claimer:
             ):
                 if room.fits(node):
                     return found[0]
+                self.went_on(run_id)  # it waits for room
                 ready_at = found[0].ready_at
                 if ready_at is not None and now - ready_at > _PATIENCE and room.could_fit(node):
                     room.reserved = True

@@ -105,7 +105,8 @@ class Worker:
         """Execute what may be executed of a run until it ended, whoever ends it, or waits for a person; return it."""
         self._news.follow_only(())
         self._news.follow(run_id, after=0)
-        self._rescue()
+        if self.clock.monotonic() >= self._next_rescue:
+            self._rescue()
         self._work(lambda: self._is_over(run_id), only=run_id)
         with self._session.read() as connection:
             self._news.show(self._news.read(connection))
@@ -182,10 +183,10 @@ class Worker:
 
     def _is_over(self, run_id: str) -> bool:
         """Tell whether a run has ended, or nothing can be done in it before a person decides."""
+        if self._executions:
+            return False
         with self._session.read() as connection:
-            if not queries.is_open(connection, run_id):
-                return True
-            return not self._executions and approvals.waits_for_a_person(connection, run_id)
+            return not queries.is_open(connection, run_id) or approvals.waits_for_a_person(connection, run_id)
 
     def _write(self, ended: Sequence[Execution]) -> None:
         """Write how attempts ended and claim what comes next; then have that executed.
