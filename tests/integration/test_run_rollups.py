@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from podium.db import migrate
 from podium.db.engine import Database
 from podium.db.schema import ledger_entry, price, run, run_cost, run_rollup
+from podium.execution import attempt_rollup
 from podium.execution.entities import Actor, AttemptEndState, Run
 from podium.finops.ledger import Ledger
 from podium.finops.reconciliation import reconcile
@@ -122,6 +123,28 @@ def test_a_run_that_is_resumed_counts_what_it_cost_and_took_since(world: HandWor
     assert found["none"]["amount"] == before["amount"]  # two attempts each time
     assert rolled_up(world.database) == charged(world.database)
     assert wrong(world.database) == set()
+
+
+def test_a_run_of_which_a_part_is_done_again_counts_what_it_cost_and_took_since(world: HandWorker) -> None:
+    started = world.start(CHAIN)
+    for _ in range(3):
+        step(world, started)
+    before, attempts_before = by_outcome(world.database)["none"], counted_attempts(world.database)
+    world.clock.advance(86_400)
+    world.service.retry(started.run_id, CHAIN, from_step="c", reason="with another view")
+    world.clock.advance(1.0)
+    step(world, started)
+    found = by_outcome(world.database)["none"]
+    assert (before["ends"], found["ends"]) == (1, 2)
+    assert found["wall_seconds"] == before["wall_seconds"] + 3.0
+    assert (attempts_before, counted_attempts(world.database)) == (3, 4)
+    assert rolled_up(world.database) == charged(world.database)
+    assert wrong(world.database) == set()
+
+
+def counted_attempts(database: Database) -> int:
+    with database.read() as connection:
+        return sum(each.attempts for each in attempt_rollup.ended(connection).values())
 
 
 def test_a_cancelled_run_that_nothing_of_was_executed_cost_and_took_nothing(world: HandWorker) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from podium.db.prepared import Prepared
 from podium.db.schema import attempt, attempt_rollup, event, run, step_run
+from podium.db.schema.execution import RUN_TAKEN_UP
 from podium.execution.tally import OPEN_RUN_STATES
 
 # From "at once" to "nobody was there". Never to be changed: a counter is compared with what it was.
@@ -86,13 +87,14 @@ _SUMS = (
     .where(attempt.c.state != "running")
     .group_by(run.c.pipeline, attempt.c.state, _BUCKET)
 )
+_TAKEN_UP: list[sa.ColumnElement[str]] = [sa.literal_column(f"'{kind}'") for kind in RUN_TAKEN_UP]
 _OF_RUN = Prepared(
     _SUMS.where(
         step_run.c.run_id == sa.bindparam("of_run"),
         attempt.c.started_at
         >= sa.func.coalesce(
             sa.select(sa.func.max(event.c.at))
-            .where(event.c.run_id == sa.bindparam("of_run"), event.c.kind == "run.resumed")
+            .where(event.c.run_id == sa.bindparam("of_run"), event.c.kind.in_(_TAKEN_UP))
             .scalar_subquery(),
             attempt.c.started_at,
         ),
@@ -102,7 +104,7 @@ _OF_RUN = Prepared(
 _OPEN = sa.select(run.c.run_id).where(run.c.state.in_([sa.literal_column(f"'{each}'") for each in OPEN_RUN_STATES]))
 _RESUMED = (
     sa.select(event.c.run_id, sa.func.max(event.c.at).label("at"))
-    .where(event.c.run_id.in_(_OPEN), event.c.kind == "run.resumed")
+    .where(event.c.run_id.in_(_OPEN), event.c.kind.in_(_TAKEN_UP))
     .group_by(event.c.run_id)
     .subquery("resumed")
 )

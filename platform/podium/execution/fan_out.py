@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from podium import faults, ids
 from podium.dag.plan import Plan, StepNode
+from podium.db.engine import wake_workers
 from podium.db.schema import step_run
 from podium.errors import InternalError
 from podium.execution import caching, outputs, queries, store
@@ -53,6 +54,7 @@ def open_items(
     done = f", {count - len(left):,} of them done" if len(left) < count else ""
     store.record(connection, run_id, "step.mapped", now, step=node.name, reason=f"over {count:,} items{done}")
     connection.execute(store.of_step(run_id, node.name).values(waiting_on=len(left), ready_at=now))
+    wake_workers(connection)  # others may have free slots
     faults.reach("fan_out.before_commit")
     return len(left)
 

@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from podium.dag.plan import Plan, StepNode
-from podium.db.schema.execution import ATTEMPT_STATES, STEP_ENDED
+from podium.db.schema.execution import ATTEMPT_STATES, RUN_TAKEN_UP, STEP_ENDED
 from podium.db.violations import Invariant, Violation
 from podium.execution import readiness
 from podium.execution.items import WHOLE, item_name, parse_item
@@ -35,7 +35,6 @@ _RUN_STATE_AFTER = {
     "run.cancelled": "cancelled",
 }
 _RUN_STATE_STAYS = ("run.cancel_requested", "run.deadline_passed", "run.code_changed", "run.rerun")
-_TAKEN_UP = ("run.resumed", "run.retried")
 _DECIDED = ("step.approved", "step.rejected")
 
 _BY_HAND = "Podium never writes this: restore a backup if somebody changed the database, else report it as a bug."
@@ -238,7 +237,7 @@ def _of_attempts(run: RunFacts, step: StepFacts) -> Iterator[Violation]:
             fact = f"attempt {attempt.number} is running, and its worker {attempt.worker_id} ended"
             yield _about_counts(run, step.label, fact, "writers")
     failures = sum(attempt.state in _COUNTED for attempt in step.attempts)
-    resumed = any(event.kind in _TAKEN_UP for event in run.events)  # which starts the count anew
+    resumed = any(event.kind in RUN_TAKEN_UP for event in run.events)  # which starts the count anew
     if step.row.failures > failures or (step.row.failures < failures and not resumed):
         yield _about_counts(run, step.label, f"it counts {step.row.failures} failures, and {failures} attempts failed")
 

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from podium.dag.interval import Interval
 from podium.db.prepared import Prepared
 from podium.db.schema import artifact, attempt, event, plan, run, step_run
+from podium.db.schema.execution import RUN_TAKEN_UP
 from podium.errors import InternalError, NotFound
 from podium.execution.artifacts import Artifact
 from podium.execution.entities import Actor, Assignment, Run, RunState
@@ -243,7 +244,7 @@ def first_started_at(connection: sa.Connection, run_id: str, step_run_id: str) -
     """Return when the first attempt of a step run began since its run was last taken up again."""
     taken_up = (
         sa.select(sa.func.max(event.c.at, type_=event.c.at.type))
-        .where(event.c.run_id == run_id, event.c.kind.in_(("run.resumed", "run.retried")))
+        .where(event.c.run_id == run_id, event.c.kind.in_(RUN_TAKEN_UP))
         .scalar_subquery()
     )
     first: datetime = connection.execute(

@@ -10,7 +10,7 @@ from podium import faults, ids
 from podium.clock import Clock
 from podium.dag.interval import Interval, check_grain
 from podium.dag.plan import Plan
-from podium.db.engine import Database
+from podium.db.engine import Database, wake_workers
 from podium.errors import Conflict, NotFound, Refused, UsageError
 from podium.execution import caching, deadlines, plans, queries, skipping, store
 from podium.execution.approvals import Choice
@@ -224,6 +224,7 @@ class ExecutionService:
         """Open the transaction of an act on a run, which nobody else moves meanwhile."""
         with self._database.write() as connection:
             yield connection, _locked(connection, run_id)
+            wake_workers(connection)
             faults.reach("act.before_commit")
         faults.reach("act.after_commit")
 

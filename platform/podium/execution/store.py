@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from podium import ids
 from podium.dag.interval import Interval
 from podium.dag.plan import Plan
-from podium.db.engine import insert_unless_present
+from podium.db.engine import insert_unless_present, wake_workers
 from podium.db.prepared import Prepared
 from podium.db.schema import event, run, step_run
 from podium.errors import Conflict, InternalError
@@ -101,6 +101,7 @@ def create_run(
         ],
     )
     record(connection, run_id, "run.created", now)
+    wake_workers(connection)
     return run_id, True
 
 

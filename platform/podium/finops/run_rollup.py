@@ -16,6 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from podium.db.prepared import Prepared
 from podium.db.schema import event, ledger_entry, run, run_cost, run_rollup
+from podium.db.schema.execution import RUN_TAKEN_UP
 from podium.db.schema.finops import NO_CURRENCY
 from podium.finops.money import USD, decimal_text, difference, total
 
@@ -162,7 +163,7 @@ _ENTRIES = Prepared(
 _COUNTED = Prepared(sa.select(run_cost.c.amount).where(run_cost.c.run_id == _OF_RUN))
 _RESUMED_AT = Prepared(
     sa.select(sa.func.max(event.c.at, type_=event.c.at.type)).where(
-        event.c.run_id == _OF_RUN, event.c.kind == "run.resumed"
+        event.c.run_id == _OF_RUN, event.c.kind.in_([sa.literal_column(f"'{kind}'") for kind in RUN_TAKEN_UP])
     )
 )
 _ROLLUP = Prepared(

@@ -11,6 +11,8 @@ STEP_STATES = ("waiting", "ready", "running", "held", "succeeded", "failed", "sk
 STEP_ENDED = ("succeeded", "failed", "skipped", "cancelled")
 ATTEMPT_STATES = ("running", "succeeded", "failed", "timed_out", "cancelled", "lost", "snoozed")
 ATTEMPT_ENDED = ATTEMPT_STATES[1:]
+RUN_TAKEN_UP = ("run.resumed", "run.retried")
+"""The events by which a run that had ended goes on."""
 TRIGGERS = ("person", "schedule", "data", "drift", "backfill", "api")
 
 plan = sa.Table(
