@@ -77,6 +77,7 @@ class Settings(BaseSettings):
     pipeline_limits: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     model_limits: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     lease_seconds: Annotated[float, Field(gt=0)] = 30.0
+    drain_seconds: Annotated[float, Field(ge=0)] = 0.0
     cancel_grace_seconds: Annotated[float, Field(ge=0, le=3600)] = 10.0
     on_code_change: Literal["continue", "refuse"] = "continue"
     trace_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0

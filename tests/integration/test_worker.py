@@ -14,6 +14,7 @@ from podium.cli.run_report import print_run
 from podium.dag.plan import Plan
 from podium.db.engine import Database
 from podium.db.schema import plan as plan_table
+from podium.db.schema import worker as worker_table
 from podium.execution import plans, queries, workers
 from podium.execution.entities import Happening, Run
 from podium.execution.liveness import host_name
@@ -176,6 +177,45 @@ def flow(day: Interval) -> None:
     assert told[-1].kind == "step.ready"
     serve(flow, lambda: all_ended(flow, [run]))
     assert [each["state"] for each in attempts(flow.document(run), "it")] == ["cancelled", "succeeded"]
+
+
+def test_a_worker_that_drains_claims_nothing_more_and_lets_what_runs_come_to_its_end(tmp_path: Path) -> None:
+    flow = FlowProject(tmp_path / "draining", "drain_seconds = 60\n")
+    flow.write("""
+@step
+def first() -> int:
+    Path("begun").touch()
+    while not Path("go on").exists():
+        time.sleep(0.01)
+    return 1
+
+@step
+def second(number: int) -> int:
+    return number + 1
+---
+def flow(day: Interval) -> None:
+    second(first())
+""")
+    run = start(flow)
+    seen: list[datetime | None] = []
+
+    def told(happening: Happening) -> None:
+        if happening.kind == "attempt.succeeded":
+            with flow.project.database.read() as connection:
+                seen.append(connection.scalar(sa.select(worker_table.c.draining_at)))
+
+    def begun() -> bool:
+        if not (flow.root / "begun").exists():
+            return False
+        (flow.root / "go on").touch()
+        return True
+
+    serve(flow, begun, told)
+    document = flow.document(run)
+    assert states(document) == {"first": "succeeded", "second": "ready"}
+    assert [each is not None for each in seen] == [True]
+    serve(flow, lambda: all_ended(flow, [run]))
+    assert [each["state"] for each in attempts(flow.document(run), "first")] == ["succeeded"]
 
 
 PAUSING = """

@@ -17,10 +17,11 @@ def worker() -> None:
 
     It takes up runs that `podium run --detach` made, helps those that run in the foreground, and goes on with those
     that were interrupted or whose worker died. Any number of workers share a PostgreSQL; each attempt is executed by
-    one of them. At SIGTERM or Ctrl-C it claims nothing more and ends the steps that run: their attempts are recorded
-    as interrupted and billed, no retry is spent, and the next worker begins those steps again. It exits 0 after
-    SIGTERM and 130 after Ctrl-C; where the database does not answer any more it exits 1, and wants to be started
-    again. Slots and lease are set in podium.toml; code that is edited is used from the next run on.
+    one of them. At SIGTERM or Ctrl-C it claims nothing more, lets the steps that run go on for `drain_seconds` (0
+    unless podium.toml says more) and ends what is left: these attempts are recorded as interrupted and billed, no
+    retry is spent, and the next worker begins those steps again. It exits 0 after SIGTERM and 130 after Ctrl-C; where
+    the database does not answer any more it exits 1, and wants to be started again. Slots and lease are set in
+    podium.toml; code that is edited is used from the next run on.
 
     Example: podium worker
     """
@@ -31,11 +32,17 @@ def worker() -> None:
     with _stoppable() as asked_to_stop:
         with serving(project, lambda happening: _say(project, happening)) as serves:
             _log(project, f"worker started with {project.settings.slots} slots on {project.database.shown}")
-            serves.serve(lambda: asked_to_stop() is not None)
+            serves.serve(lambda: _is_told(project, asked_to_stop()))
             _log(project, f"{asked_to_stop()}: claims nothing more and ends what runs")
         _log(project, "worker stopped; what it did not finish is claimable again")
         if asked_to_stop() == "SIGINT":
             raise typer.Exit(130)
+
+
+def _is_told(project: "Project", signal_name: str | None) -> bool:
+    if signal_name is not None and project.settings.drain_seconds > 0:
+        _log(project, f"{signal_name}: claims nothing more; what runs has {project.settings.drain_seconds:g} s to end")
+    return signal_name is not None
 
 
 def _say(project: "Project", happening: "Happening") -> None:

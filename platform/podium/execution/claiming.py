@@ -65,6 +65,10 @@ class Claimer:
     def __bool__(self) -> bool:
         return bool(self._turns)
 
+    def close(self) -> None:
+        """Claim nothing from now on."""
+        self.capacity = lambda: Capacity(cpu=0.0, memory_bytes=0, gpu=0, slots=0)
+
     def look(self, connection: sa.Connection) -> None:
         """Ask the database anew of which runs something may start."""
         now = self.clock.now()

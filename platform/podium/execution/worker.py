@@ -116,9 +116,11 @@ class Worker:
         """Execute what may be executed of any run, until `stop`, which is asked many times a second, says so.
 
         A run that cannot be claimed of (its plan is of another version of Podium, say) is told as `claim.failed` and
-        tried again a minute later; the others go on.
+        tried again a minute later; the others go on. Then what runs has `drain_seconds` to come to its end.
         """
         self._work(stop, only=None)
+        if self._executions and self.options.drain_seconds > 0:
+            self._drain()
 
     def _work(self, stop: Callable[[], bool], only: str | None) -> None:
         options = self.options
@@ -156,6 +158,15 @@ class Worker:
                 pause = self._outage.sit_out(error)  # as long as a lease at most
                 with suppress(ServiceUnavailable):  # steps go on, and how their attempts end is kept
                     self._listen(pause)
+
+    def _drain(self) -> None:
+        """Claim nothing more, and let what runs come to its end, for so long as it may."""
+        self._books.claimer.close()
+        with self._session.write() as connection:
+            workers.begin_to_drain(connection, self._worker_id, self.clock.now())
+        deadline = self.clock.monotonic() + self.options.drain_seconds
+        while self._executions and self.clock.monotonic() < deadline:
+            self._wait()
 
     def _claim_what_may_start(self) -> None:
         if self._is_free and self._books.look(every_seconds=_LOOK_SECONDS):

@@ -27,7 +27,8 @@ class WorkerRow:
 class WorkerOptions:
     """How a worker works: lease length, what it may claim, where logs and locks lie, whether it takes up any run.
 
-    A step whose run is stopped has `cancel_grace_seconds` to tidy up.
+    A step whose run is stopped has `cancel_grace_seconds` to tidy up; what runs when the worker is told to stop has
+    `drain_seconds` to come to its end.
     """
 
     lease_seconds: float
@@ -36,6 +37,7 @@ class WorkerOptions:
     limits: Limits = field(default_factory=Limits)
     labels: frozenset[str] = frozenset()
     cancel_grace_seconds: float = 10.0
+    drain_seconds: float = 0.0
     for_any_run: bool = True
 
 
@@ -68,6 +70,11 @@ def start_worker(
             **(vars(capacity) if capacity else {}),
         )
     )
+
+
+def begin_to_drain(connection: sa.Connection, worker_id: str, now: datetime) -> None:
+    """Record that a worker claims nothing more."""
+    connection.execute(worker.update().where(worker.c.worker_id == worker_id).values(draining_at=now))
 
 
 def show_alive(connection: sa.Connection, worker_id: str, capacity: Capacity, now: datetime) -> None:

@@ -134,6 +134,7 @@ def _worker(project: Project, observe: Observer, backend: Backend, *, for_any_ru
             log_folder=project.log_folder,
             lock_folder=options.home / "locks",
             cancel_grace_seconds=options.cancel_grace_seconds,
+            drain_seconds=options.drain_seconds,
             limits=project.limits,
             labels=frozenset(options.labels),
             for_any_run=for_any_run,
