@@ -127,7 +127,7 @@ def _for_its_attempt(situation: Situation, step: OpenStep) -> str:
     where = "" if worker is None else f" by {worker.named}"
     if worker is not None and not worker.alive:
         return f"attempt {step.attempt} is lost: its worker, {worker.named}, died; the next worker tries it again"
-    if situation.cancel_reason is not None:
+    if situation.cancel_reason is not None and situation.plan.step(step.name).run_if != "always":
         return f"attempt {step.attempt} is being ended{where}: the run is being cancelled ({situation.cancel_reason})"
     return f"attempt {step.attempt} is executed{where}"
 

@@ -152,6 +152,7 @@ def test_a_mapped_step_waits_for_its_open_items_and_each_of_them_for_itself() ->
         (OpenStep("b", WHOLE, "held"), "does not begin: the run is being cancelled (enough)"),
         (OpenStep("clean_up", WHOLE, "waiting"), "waits for a (running)"),
         (running(), "attempt 2 is being ended by process 42 on ada: the run is being cancelled (enough)"),
+        (replace(running(), name="clean_up"), "attempt 2 is executed by process 42 on ada"),
     ],
 )
 def test_in_a_run_that_is_being_cancelled_nothing_waits_for_anything_else(step: OpenStep, reason: str) -> None:
