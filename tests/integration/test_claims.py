@@ -8,9 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from podium.dag.plan import Plan, Resources, StepNode
-from podium.db.engine import Database, Session, wake_workers
+from podium.db.engine import Database, Session, try_lock, wake_workers
 from podium.db.schema import attempt, run
-from podium.execution import claims
+from podium.execution import claiming, claims
 from podium.execution.capacity import Capacity
 from podium.execution.claiming import Claimer, ClaimFailed
 from podium.execution.claims import Limits
@@ -63,6 +63,10 @@ class OneClaimer:
             return self.claim()
         self.running += claimed
         return [f"{each.run.interval.start.day} {each.label}" for each in claimed]
+
+    def close(self) -> None:
+        """Claim nothing more."""
+        self._claimer.close()
 
     def end(self, label: str) -> None:
         """End what was claimed as `day step`."""
@@ -196,6 +200,34 @@ class TestResources:
         started(hand, plan_of(replace(node("it"), labels=("licensed", "near-data"))), 1)
         assert OneClaimer(hand, labels=["licensed"], name="one").claim() == []
         assert OneClaimer(hand, labels=["near-data", "licensed", "big"], name="two").claim() == ["2 it"]
+
+
+class TestManyThatCannot:
+    def test_runs_behind_hundreds_of_which_nothing_can_be_claimed_have_their_turn(
+        self, hand: HandWorker, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(claiming, "_RUNS_KNOWN", 4)
+        started(hand, plan_of(replace(node("it"), labels=("licensed",))), 6)
+        hand.start(replace(plan_of(node("plain")), pipeline="behind"), days(1)[0])
+        claimer = OneClaimer(hand)
+        assert [claimer.claim() for _ in range(2)] == [[], ["2 plain"]]
+
+    def test_two_workers_that_claim_of_two_pools_never_wait_crosswise(self, hand: HandWorker) -> None:
+        plan = plan_of(in_pool("a", "one"), in_pool("b", "two"))
+        started(hand, plan, 1)
+        claimer = OneClaimer(hand, limits=Limits(pools={"one": 1, "two": 1}))
+        with hand.database.write() as connection:
+            assert try_lock(connection, "pool:two")  # as another worker has it that claims just now
+            if not hand.database.is_sqlite:  # where nobody else can be in a transaction
+                assert claimer.claim() == ["2 a"]
+        assert claimer.claim() == (["2 b"] if not hand.database.is_sqlite else ["2 a", "2 b"])
+
+    def test_a_worker_that_drains_claims_nothing(self, hand: HandWorker) -> None:
+        started(hand, plan_of(node("a"), node("b")), 1)
+        claimer = OneClaimer(hand, capacity=replace(WIDE, slots=1))
+        assert claimer.claim() == ["2 a"]
+        claimer.close()
+        assert claimer.claim() == []
 
 
 class TestBeingTold:

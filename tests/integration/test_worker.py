@@ -179,6 +179,34 @@ def flow(day: Interval) -> None:
     assert [each["state"] for each in attempts(flow.document(run), "it")] == ["cancelled", "succeeded"]
 
 
+def test_a_run_that_comes_while_no_slot_is_ever_free_goes_first_if_it_is_urgent(flow: FlowProject) -> None:
+    flow.write("""
+@step
+def it(number: int) -> None:
+    pass
+---
+def flow(day: Interval) -> None:
+    it.map(list(range(120)))
+""")
+    source = (flow.root / "pipelines" / "flow.py").read_text()
+    for old, new in (("range(120)", "range(1)"), ("def flow", "def urgent"), ('"dev"', '"dev", priority=100')):
+        source = source.replace(old, new)
+    (flow.root / "pipelines" / "urgent.py").write_text(source)
+    urgent_plan = load_plans(flow.project).plan("urgent")
+    wide = start(flow)
+    asked: list[Run] = []
+    order: list[str] = []
+
+    def told(happening: Happening) -> None:
+        if happening.kind == "attempt.started":
+            order.append(happening.run_id)
+        if len(order) == 10 and not asked:
+            asked.append(flow.project.execution.start(urgent_plan, days(1)[0], parameters={}, actor=ACTOR))
+
+    serve(flow, lambda: all_ended(flow, [wide, *asked]) and bool(asked), told)
+    assert order.index(asked[0].run_id) < 100
+
+
 def test_a_worker_that_drains_claims_nothing_more_and_lets_what_runs_come_to_its_end(tmp_path: Path) -> None:
     flow = FlowProject(tmp_path / "draining", "drain_seconds = 60\n")
     flow.write("""

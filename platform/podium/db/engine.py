@@ -155,13 +155,13 @@ class Session:
 
         On SQLite that is whatever another connection committed, on PostgreSQL what `wake_workers` told.
         """
-        if not self._database.is_sqlite:
-            return self._notified()
-        with self._guarded() as connection:
-            cursor = connection.connection.cursor()
-            (version,) = cursor.execute("PRAGMA data_version").fetchone()
-        before, self._version = self._version, int(version)
-        return before != self._version
+        try:
+            return self._has_other_data() if self._database.is_sqlite else self._was_notified()
+        except (DBAPIError, self._database.engine.dialect.loaded_dbapi.Error) as error:
+            self.close()
+            raise ServiceUnavailable(
+                f"The connection to the database {self._database.shown} was lost: {error}."
+            ) from error
 
     def close(self) -> None:
         """Give the connection back."""
@@ -183,11 +183,19 @@ class Session:
         try:
             yield self._connection
         except DBAPIError as error:
-            if error.connection_invalidated:
+            translated = database_errors.at_work(error, self._database.shown)
+            if isinstance(translated, ServiceUnavailable):
                 self.close()
-            raise database_errors.at_work(error, self._database.shown) from error.orig
+            raise translated from error.orig
 
-    def _notified(self) -> bool:
+    def _has_other_data(self) -> bool:
+        with self._guarded() as connection:
+            cursor = connection.connection.cursor()
+            (version,) = cursor.execute("PRAGMA data_version").fetchone()
+        before, self._version = self._version, int(version)
+        return before != self._version
+
+    def _was_notified(self) -> bool:
         """Take what PostgreSQL has told since the last look."""
         if self._listener is None:
             listening = self._stack.enter_context(self._database._connect())  # noqa: SLF001 - its own module
@@ -195,13 +203,7 @@ class Session:
             listening.exec_driver_sql(f"LISTEN {_READY_CHANNEL}")
             self._listener = listening.connection.dbapi_connection
             return True
-        try:
-            return any(True for _ in self._listener.notifies(timeout=0))
-        except self._database.engine.dialect.loaded_dbapi.Error as error:
-            self.close()
-            raise ServiceUnavailable(
-                f"The connection to the database {self._database.shown} was lost: {error}."
-            ) from error
+        return any(True for _ in self._listener.notifies(timeout=0))
 
 
 def wake_workers(connection: sa.Connection) -> None:

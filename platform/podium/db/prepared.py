@@ -53,8 +53,8 @@ class Prepared:
         if not rows:
             return 0
         compiled = self._on(connection.dialect)
-        cursor = _cursor(connection)
         try:
+            cursor = _cursor(connection)
             cursor.executemany(compiled.text, [_values(compiled, each) for each in rows])
         except connection.dialect.loaded_dbapi.Error as error:
             raise self._translated(connection, error) from error
@@ -62,9 +62,12 @@ class Prepared:
 
     def rows(self, connection: sa.Connection, parameters: Parameters) -> list[tuple[Any, ...]]:
         """Execute it and return what it selects, or what a change of it returns."""
-        cursor = self._execute(connection, parameters)
-        found = cursor.fetchall()
         compiled = self._on(connection.dialect)
+        try:  # SQLite makes rows while they are fetched
+            cursor = self._execute(connection, parameters)
+            found = cursor.fetchall()
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise self._translated(connection, error) from error
         if compiled.results is None:
             compiled.results = _results(self._statement, connection.dialect, cursor.description)
         if not any(compiled.results):
@@ -78,8 +81,8 @@ class Prepared:
 
     def _execute(self, connection: sa.Connection, parameters: Parameters) -> Any:
         compiled = self._on(connection.dialect)
-        cursor = _cursor(connection)
         try:
+            cursor = _cursor(connection)
             cursor.execute(compiled.text, _values(compiled, parameters))
         except connection.dialect.loaded_dbapi.Error as error:
             raise self._translated(connection, error) from error

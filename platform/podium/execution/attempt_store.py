@@ -28,10 +28,13 @@ def heartbeat(
 
     An attempt that is missing from the answer was rescued by another worker: nothing more may be written for it.
     """
+    of_these = attempt.c.attempt_id.in_(attempt_ids)
+    in_order = sa.select(attempt.c.attempt_id).where(of_these).order_by(attempt.c.attempt_id).with_for_update()
+    connection.execute(in_order).all()  # as whoever ends several does, so that no two wait crosswise
     held = connection.execute(
         attempt.update()
         .where(
-            attempt.c.attempt_id.in_(attempt_ids),
+            of_these,
             attempt.c.worker_id == worker_id,
             attempt.c.state == "running",
         )

@@ -1,6 +1,7 @@
 """A worker's transactions: how attempts ended is written together with the claims of what comes next."""
 
 import heapq
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -15,6 +16,9 @@ from podium.execution.claiming import Claimer, ClaimFailed
 from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Happening
 from podium.execution.news import News
 from podium.execution.progress import Progress
+
+_SHORTEST_SECONDS = 0.01
+"""How long between two looks at least, however much others write."""
 
 End = tuple[Assignment, AttemptEnd]
 
@@ -33,17 +37,20 @@ class Bookkeeper:
     news: News
     clock: Clock
     look_at: float = 0.0
+    _looked_at: float = -math.inf
+    _news_of_others: bool = False
     _due: list[float] = field(default_factory=list)  # when what waits may be tried again
 
     def look(self, *, every_seconds: float) -> bool:
         """Ask the database what may start, where that may have changed; tell whether anything may."""
         now = self.clock.monotonic()
-        come = bool(self._due) and self._due[0] <= now
+        self._news_of_others = self.session.others_wrote() or self._news_of_others
         while self._due and self._due[0] <= now:
             heapq.heappop(self._due)
-        if not (self.session.others_wrote() or come or now >= self.look_at):
+            self.look_at = now
+        if now < self._looked_at + _SHORTEST_SECONDS or not (self._news_of_others or now >= self.look_at):
             return False
-        self.look_at = now + every_seconds
+        self._looked_at, self.look_at, self._news_of_others = now, now + every_seconds, False
         with self.session.read() as connection:
             self.claimer.look(connection)
         return bool(self.claimer)

@@ -55,6 +55,9 @@ class Claimer:
     observe: Callable[[Happening], None]
     only: str | None = None
     again: bool = False
+    _alone: bool = True
+    _claimed: bool = False  # anything, since the last look
+    _behind: OpenRun | None = None
     _locked: set[str] = field(default_factory=set)
     _turns: Turns = field(default_factory=Turns)
     _known: dict[str, OpenRun] = field(default_factory=dict)
@@ -73,7 +76,10 @@ class Claimer:
         """Ask the database anew of which runs something may start."""
         now = self.clock.now()
         if self.only is None:
-            found = claims.open_runs(connection, now, _RUNS_KNOWN, self.limits)
+            found = claims.open_runs(connection, now, _RUNS_KNOWN, self.limits, self._behind)
+            # Where nothing of so many could be claimed, those behind them have their turn.
+            self._behind = found[-1] if len(found) == _RUNS_KNOWN and not self._claimed else None
+            self._claimed = False
         else:
             one = claims.open_run(connection, self.only, now)
             found = [] if one is None else [one]
@@ -98,9 +104,10 @@ class Claimer:
         another transaction, which holds no lock, is to wait for it.
         """
         room, self._locked, self.again = _Room(self.capacity(), running), set(locked), False
+        self._alone = connection.dialect.name == "sqlite" or not self._locked
         claimed: list[Assignment] = []
         passed_over: set[str] = set()
-        while room.slots and (run_id := self._turns.next(room.held, passed_over)) is not None:
+        while room.slots > 0 and (run_id := self._turns.next(room.held, passed_over)) is not None:
             found = self._claim_of(connection, run_id, room)
             if found is None:
                 if room.reserved:
@@ -109,6 +116,7 @@ class Claimer:
             else:
                 room.take(found)
                 claimed.append(found)
+                self._claimed = True
         return claimed
 
     def failed(self, error: ClaimFailed) -> None:
@@ -164,7 +172,7 @@ class Claimer:
             node = plan.step(found[0].step)
             settled: Settled = "execute"
             if node.cache and self.labels.issuperset(node.labels):
-                settled = self.settle(connection, plan, found[0], now)
+                settled = self._settle(connection, plan, found[0], now)
             if settled == "taken over":
                 continue  # with what that made ready
             self.again |= settled == "busy"
@@ -181,6 +189,17 @@ class Claimer:
                     room.reserved = True
                     return None
             unfit.add(node.name)
+
+    def _settle(self, connection: sa.Connection, plan: Plan, wanted: Candidate, now: datetime) -> Settled:
+        """Let a cached step's candidate take over an equal result, which may end its run.
+
+        On PostgreSQL one transaction ends one run: what another has to do with that has its turn in the next.
+        """
+        if not self._alone:
+            return "busy"
+        settled = self.settle(connection, plan, wanted, now)
+        self._alone = settled != "taken over" or connection.dialect.name == "sqlite"
+        return settled
 
     def _has_room_in_pool(self, connection: sa.Connection, node: StepNode) -> bool:
         return node.pool is None or claims.has_room(connection, node.pool, self.limits.pools)

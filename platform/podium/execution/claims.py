@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from podium import ids
 from podium.dag.plan import Plan
+from podium.db.engine import try_lock
 from podium.db.prepared import Prepared
 from podium.db.schema import attempt, run, step_run
 from podium.errors import ConfigurationError
@@ -70,18 +71,31 @@ class OpenRun(NamedTuple):
     plan_digest: str
     priority: int
     created_at: datetime
+    rank_at: datetime
     ready_at: datetime | None
 
 
-def open_runs(connection: sa.Connection, now: datetime, limit: int, limits: Limits | None = None) -> list[OpenRun]:
+def open_runs(
+    connection: sa.Connection,
+    now: datetime,
+    limit: int,
+    limits: Limits | None = None,
+    after: OpenRun | None = None,
+) -> list[OpenRun]:
     """Return up to `limit` runs of which something may start now, those of the highest rank first.
 
-    Queued runs of pipelines and models that have as many running as their limit are left out.
+    With `after`, those of a lower rank than that one. Queued runs of pipelines and models that have as many running as
+    their limit are left out.
     """
     full = _full(connection, limits) if limits is not None else []
-    if not full:
+    if not full and after is None:
         return [OpenRun(*row) for row in _OPEN_RUNS.rows(connection, {"now": now, "count": limit})]
-    query = _open_runs(sa.or_(run.c.state == "running", ~sa.or_(*full)))
+    conditions = [sa.or_(run.c.state == "running", ~sa.or_(*full))] if full else []
+    if after is not None:
+        conditions.append(
+            sa.or_(run.c.rank_at > after.rank_at, sa.and_(run.c.rank_at == after.rank_at, run.c.run_id > after.run_id))
+        )
+    query = _open_runs(*conditions)
     return [OpenRun(*row) for row in connection.execute(query, {"now": now, "count": limit})]
 
 
@@ -227,9 +241,7 @@ def _may_begin(connection: sa.Connection, plan: Plan, limits: Limits) -> bool:
     ):
         if limit is None:
             continue
-        _lock_name(connection, f"{kind}:{name}")
-        query = sa.select(sa.func.count()).where(column == name, sa.text("run.state = 'running'"))
-        if (connection.scalar(query.select_from(run)) or 0) >= limit:
+        if not try_lock(connection, f"{kind}:{name}") or _running_runs(connection, column == name) >= limit:
             return False
     return True
 
@@ -245,15 +257,16 @@ def has_room(connection: sa.Connection, pool: str, pools: Mapping[str, int]) -> 
             f"The pool {pool!r} is not in podium.toml ({known}); write how many attempts of it may run at once, as "
             f"[pools] {pool} = 2."
         )
-    _lock_name(connection, f"pool:{pool}")
+    if not try_lock(connection, f"pool:{pool}"):
+        return False  # somebody else claims of it; who waited here, holding other locks, could wait crosswise
     query = sa.select(sa.func.count()).where(attempt.c.pool == pool, sa.text("attempt.state = 'running'"))
     return (connection.scalar(query.select_from(attempt)) or 0) < pools[pool]
 
 
-def _lock_name(connection: sa.Connection, name: str) -> None:
-    """Have no other transaction count what `name` limits before this one ends; SQLite has one writer anyway."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(sa.select(sa.func.pg_advisory_xact_lock(sa.func.hashtextextended(f"podium:{name}", 0))))
+def _running_runs(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> int:
+    # Both conditions: the first word for word the index', so that runs that have ended are not looked at.
+    query = sa.select(sa.func.count()).select_from(run).where(condition, _IS_OPEN, run.c.state == "running")
+    return connection.scalar(query) or 0
 
 
 def _full(connection: sa.Connection, limits: Limits) -> list[sa.ColumnElement[bool]]:
@@ -261,8 +274,7 @@ def _full(connection: sa.Connection, limits: Limits) -> list[sa.ColumnElement[bo
     found = []
     for column, most in ((run.c.pipeline, limits.pipelines), (run.c.model, limits.models)):
         for name, limit in most.items():
-            query = sa.select(sa.func.count()).where(column == name, sa.text("run.state = 'running'"))
-            if (connection.scalar(query.select_from(run)) or 0) >= limit:
+            if _running_runs(connection, column == name) >= limit:
                 found.append(column == name)
     return found
 
@@ -282,6 +294,7 @@ def _open_runs(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
         run.c.plan_digest,
         run.c.priority,
         run.c.created_at,
+        run.c.rank_at,
         first_ready_at.label("ready_at"),
     )
     may_start = sa.exists().where(step_run.c.run_id == run.c.run_id, _STEP_MAY_START).correlate(run)

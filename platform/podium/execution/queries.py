@@ -235,8 +235,9 @@ def running_attempt(connection: sa.Connection, attempt_id: str) -> AttemptRow | 
 
 
 def running_attempts_of_run(connection: sa.Connection, run_id: str) -> list[AttemptRow]:
-    """Return the attempts of a run that are running."""
-    rows = connection.execute(_running_attempts().where(step_run.c.run_id == run_id))
+    """Return the attempts of a run that are running, in the order of their ids."""
+    of_run = _running_attempts().where(step_run.c.run_id == run_id)
+    rows = connection.execute(of_run.order_by(attempt.c.attempt_id))
     return [AttemptRow(**row._asdict()) for row in rows]
 
 

@@ -143,6 +143,9 @@ class Worker:
             self._news,
             self.clock,
         )
+        self._go_on_until(stop, only)
+
+    def _go_on_until(self, stop: Callable[[], bool], only: str | None) -> None:
         stopped = False
         while not stopped:
             try:
@@ -158,20 +161,20 @@ class Worker:
                 pause = self._outage.sit_out(error)  # as long as a lease at most
                 with suppress(ServiceUnavailable):  # steps go on, and how their attempts end is kept
                     self._listen(pause)
+                stopped = only is None and stop()  # of one run, only the database can say
 
     def _drain(self) -> None:
         """Claim nothing more, and let what runs come to its end, for so long as it may."""
         self._books.claimer.close()
-        with self._session.write() as connection:
+        with suppress(ServiceUnavailable), self._session.write() as connection:
             workers.begin_to_drain(connection, self._worker_id, self.clock.now())
         deadline = self.clock.monotonic() + self.options.drain_seconds
-        while self._executions and self.clock.monotonic() < deadline:
-            self._wait()
+        self._go_on_until(lambda: not self._executions or self.clock.monotonic() >= deadline, only=None)
 
     def _claim_what_may_start(self) -> None:
         if self._is_free and self._books.look(every_seconds=_LOOK_SECONDS):
             self._write([])
-        while self._is_free and self._books.claimer.again:
+        if self._is_free and self._books.claimer.again:
             self._write([])
 
     def _make_up_for_the_outage(self) -> None:
@@ -205,6 +208,8 @@ class Worker:
         One transaction ends them all where nobody writes beside it. Else two that end several could each wait for a row
         that the other has, of the ledger's sums for instance, so there each ends one.
         """
+        if ended:
+            self._books.look(every_seconds=_LOOK_SECONDS)  # also where no slot is ever free: others may go first now
         for batch in [ended] if self.database.is_sqlite or not ended else [[each] for each in ended]:
             ends = [(each.assignment, each.unwritten) for each in batch if each.unwritten is not None]
             running = [each.assignment for each in self._executions.values() if each not in batch]
@@ -269,6 +274,8 @@ class Worker:
     def _record_wait(self, of: Assignment, reason: str) -> None:
         run_id, now = of.run.run_id, self.clock.now()
         with self._session.write() as connection:
+            if not attempt_store.holds(connection, self._worker_id, of.attempt_id):
+                return
             store.record(connection, run_id, "attempt.waiting", now, step=of.label, number=of.number, reason=reason)
             happened = self._news.read(connection, [run_id])
         self._news.show(happened)
