@@ -27,6 +27,8 @@ ROOT = Path(__file__).parents[2]
 COMMAND = Path(sys.executable).with_name("podium")
 INTERVAL = "2026-03"
 EARLIER = "2026-02"
+# Nobody reads along while two workers execute hundreds of runs: all that they say has to fit, or they stand still.
+_SAID_BYTES = 1 << 20
 _PATIENCE_SECONDS = 120.0
 
 # Two steps run side by side, two one after the other, and one for each of four lists; these are too long to travel
@@ -202,6 +204,7 @@ class CrashProject:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
+            pipesize=_SAID_BYTES,
             text=True,
         )
         with process:
