@@ -48,7 +48,9 @@ def database_killed_at_random(project: CrashProject, server: TcpServer, random: 
     """Kill the database server again and again while a worker executes a run."""
     crashes = Crashes(project)
     run_id = project.leave_to_a_worker()
-    with crashes.working():
+    with crashes.working() as worker:
+        # One that starts meanwhile says that no database answers, and ends.
+        crashes.expect(worker, "worker started")
         for _ in range(kills_in_all):
             time.sleep(random.uniform(0.0, 2 * project.template.seconds))
             server.kill()
