@@ -63,9 +63,7 @@ class ExecutionService:
             if existing is not None:
                 found = _locked(connection, existing.run_id)
                 if found.state in ("queued", "running"):
-                    self._adopt(connection, found, plan, self._on_code_change)
-                    if not uses_cache:
-                        caching.leave(connection, found.run_id)
+                    self._adopt(connection, found, plan, self._on_code_change, uses_cache=uses_cache)
                 return queries.get_run(connection, found.run_id)
             faults.reach("run.before_create")
             run_id, created = store.create_run(
@@ -146,9 +144,7 @@ class ExecutionService:
                     f"The run {run.run_id} {run.state}; do a part of it again with `podium runs retry {run.run_id} "
                     f"--from STEP`, or start another with `podium runs rerun {run.run_id}`."
                 )
-            self._take_up(connection, run, plan, changed_code)
-            if not uses_cache:
-                caching.leave(connection, run.run_id)
+            self._take_up(connection, run, plan, changed_code, uses_cache=uses_cache)
             if run.state in ("failed", "cancelled"):
                 steps = self._steps(connection, run, plan, None)
                 self._reopen(connection, run, plan, steps, "run.resumed", reason)
@@ -170,9 +166,7 @@ class ExecutionService:
         """
         with self._act(run_id) as (connection, run):
             _refuse_open(run, from_step)
-            self._take_up(connection, run, plan, changed_code)
-            if not uses_cache:
-                caching.leave(connection, run.run_id)
+            self._take_up(connection, run, plan, changed_code, uses_cache=uses_cache)
             steps = self._steps(connection, run, plan, from_step)
             self._reopen(connection, run, plan, steps, "run.retried", f"from {from_step}: {reason}")
         return self._now(run)
@@ -244,13 +238,17 @@ class ExecutionService:
         self._progress.reopen(connection, run.run_id, plan, steps, now, kind=kind, reason=reason)
 
     def _take_up(
-        self, connection: sa.Connection, run: Run, plan: Plan, changed_code: ChangedCode | None = None
+        self, connection: sa.Connection, run: Run, plan: Plan, changed_code: ChangedCode | None, *, uses_cache: bool
     ) -> None:
         plans.store(connection, plan, self._clock.now())
-        self._adopt(connection, run, plan, changed_code or self._on_code_change)
+        self._adopt(connection, run, plan, changed_code or self._on_code_change, uses_cache=uses_cache)
 
-    def _adopt(self, connection: sa.Connection, run: Run, plan: Plan, changed_code: ChangedCode) -> None:
+    def _adopt(
+        self, connection: sa.Connection, run: Run, plan: Plan, changed_code: ChangedCode, *, uses_cache: bool
+    ) -> None:
         """Let a run go on with today's code, if it may: the graph must be the same; both digests are recorded."""
+        if not uses_cache:
+            caching.leave(connection, run.run_id)
         if run.plan_digest == plan.digest:
             return
         before = plans.load(connection, run.plan_digest)
