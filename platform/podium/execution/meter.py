@@ -6,6 +6,7 @@ is sampled from /proc by the supervisor: proportionally, as a forked child share
 """
 
 import os
+import re
 import resource
 import time
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from podium.execution.processes import descendants
 
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+_PEAK = re.compile(rb"^VmHWM:\s+(\d+)", re.MULTILINE)
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -77,6 +79,12 @@ def cpu_seconds(process_id: int) -> float:
     return own[0] if own else 0.0
 
 
+def own_memory_bytes() -> int:
+    """Return the resident bytes of this process alone."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - on a hot path
+        return int(file.read().split()[1]) * _PAGE_BYTES
+
+
 def with_sampled_peak(usage: Usage, sampled_bytes: int | None) -> Usage:
     """Return `usage` with its peak raised to what was sampled from outside."""
     peaks = [peak for peak in (usage.peak_memory_bytes, sampled_bytes) if peak is not None]
@@ -93,17 +101,17 @@ def _own_cpu_seconds() -> float:
 
 def _reset_peak_memory() -> bool:
     try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        with open("/proc/self/clear_refs", "w", encoding="ascii") as file:  # noqa: PTH123 - on a hot path
+            file.write("5")
     except OSError:
         return False
     return True
 
 
 def _peak_memory_bytes() -> int | None:
-    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024
-    return None
+    with open("/proc/self/status", "rb") as file:  # noqa: PTH123 - on a hot path
+        found = _PEAK.search(file.read())
+    return int(found[1]) * 1024 if found else None
 
 
 def _shared_bytes(process_id: int, resident_bytes: int) -> int:
@@ -120,9 +128,10 @@ def _shared_bytes(process_id: int, resident_bytes: int) -> int:
 def _read_stat(process_id: int) -> tuple[float, int] | None:
     """CPU seconds (own and of ended children) and resident bytes of one process; None when it is gone."""
     try:
-        text = Path(f"/proc/{process_id}/stat").read_text(encoding="ascii", errors="replace")
+        with open(f"/proc/{process_id}/stat", "rb") as file:  # noqa: PTH123 - on a hot path
+            text = file.read()
     except OSError:
         return None
-    fields = text.rpartition(")")[2].split()  # from field 3 on; the name before may hold anything
+    fields = text.rpartition(b")")[2].split()  # from field 3 on; the name before may hold anything
     ticks = sum(int(field) for field in fields[11:15])
     return ticks / _TICKS_PER_SECOND, int(fields[21]) * _PAGE_BYTES

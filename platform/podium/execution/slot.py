@@ -15,7 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -62,7 +62,8 @@ class Slot:
         self._interruptible: str | None = None  # the attempt whose step runs now
         self._interrupted: str | None = None  # the attempt that was last asked to end
         self._worth_retrying: Callable[[BaseException], bool] | None = None
-        self._first_memory_bytes = _own_memory_bytes()
+        self._thread_pools = _ThreadPools()
+        self._first_memory_bytes = meter.own_memory_bytes()
         faults.configure(Path(configuration["home"]))
 
     def serve(self) -> None:
@@ -147,7 +148,7 @@ class Slot:
             "usage": wire.usage_to_document(usage),
             "recycle": bool(leftovers or running_on or work.get("gpus"))
             or self._interrupted == work["attempt_id"]  # in the middle of an import, maybe
-            or _own_memory_bytes() - self._first_memory_bytes > _GROWTH_BYTES,
+            or meter.own_memory_bytes() - self._first_memory_bytes > _GROWTH_BYTES,
         }
 
     def _run(self, work: Message) -> Message:
@@ -159,7 +160,8 @@ class Slot:
             self._worth_retrying = step.definition.options.worth_retrying
 
             def limited(**arguments: Any) -> Any:
-                with _thread_limit(work["cpu"]):  # not before: what the arguments are read from may import numpy
+                # Not before: what the arguments are read from may import numpy.
+                with self._thread_pools.limited(work["cpu"]):
                     return step.function(**arguments)
 
             result = attempt.call(limited, work, self._store, self.ask, self._services)
@@ -177,8 +179,7 @@ class Slot:
 @contextmanager
 def _log_to(path: Path) -> Iterator[None]:
     """Send what this process and its children print to `path`, native code included."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = _opened(path)
     saved = [os.dup(1), os.dup(2)]
     try:
         _flush()
@@ -193,22 +194,42 @@ def _log_to(path: Path) -> Iterator[None]:
         os.close(log)
 
 
+def _opened(path: Path) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    try:
+        return os.open(path, flags, 0o644)
+    except FileNotFoundError:  # of each run's logs only the first
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o644)
+
+
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(ValueError, OSError):  # closed by the step
             stream.flush()
 
 
-@contextmanager
-def _thread_limit(cpu: float) -> Iterator[None]:
-    """Hold OpenMP and BLAS to the cores that the step reserved and pays for."""
-    if "numpy" not in sys.modules:
-        yield
-        return
-    import threadpoolctl
+class _ThreadPools:
+    """Holds OpenMP and BLAS to the cores that a step reserved and pays for.
 
-    with threadpoolctl.threadpool_limits(max(1, round(cpu))):
-        yield
+    Finding their libraries takes a millisecond, so they are looked for again only after something was imported.
+    """
+
+    def __init__(self) -> None:
+        self._controller: Any = None
+        self._modules = 0
+
+    def limited(self, cpu: float) -> AbstractContextManager[object]:
+        """Hold them in a block to so many cores, rounded, but at least one."""
+        if "numpy" not in sys.modules:
+            return contextlib.nullcontext()
+        if self._modules != len(sys.modules):
+            import threadpoolctl
+
+            self._controller = threadpoolctl.ThreadpoolController()
+            self._modules = len(sys.modules)
+        limited: AbstractContextManager[object] = self._controller.limit(limits=max(1, round(cpu)))
+        return limited
 
 
 def _below_podium(trace: TracebackType | None) -> TracebackType | None:
@@ -222,8 +243,3 @@ def _below_podium(trace: TracebackType | None) -> TracebackType | None:
 def _error_of(document: Message) -> PodiumError:
     known = getattr(podium.errors, document["type"], PodiumError)
     return known(document["message"]) if issubclass(known, PodiumError) else InternalError(document["message"])
-
-
-def _own_memory_bytes() -> int:
-    usage = meter.sample(os.getpid())
-    return usage.memory_bytes if usage else 0
