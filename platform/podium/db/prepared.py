@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Dialect
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql import visitors
 
 Parameters = Mapping[str, Any]
 _Processor = Callable[[Any], Any] | None
@@ -35,6 +36,9 @@ class _Compiled:
 
 class Prepared:
     """One statement; `sa.bindparam` marks what each call gives. It has no list that expands.
+
+    Every other text or number in it is part of the statement, not a parameter: SQLite, which looks at a parameter to
+    see whether a partial index will do, would plan such a statement anew at each call.
 
     Errors are SQLAlchemy's, as those of any other statement in the transaction.
     """
@@ -106,7 +110,10 @@ class Prepared:
 
 
 def _compile(statement: Any, dialect: Dialect) -> _Compiled:
-    compiled = statement.compile(dialect=dialect)
+    def constant(element: Any, **_: Any) -> Any:
+        return _constant(element, dialect)
+
+    compiled = visitors.replacement_traverse(statement, {}, constant).compile(dialect=dialect)
     if "POSTCOMPILE" in str(compiled):
         raise TypeError(f"A statement with a list that expands cannot be prepared: {compiled}")
     names = compiled.positiontup if compiled.positional else list(compiled.params)
@@ -115,6 +122,19 @@ def _compile(statement: Any, dialect: Dialect) -> _Compiled:
         for name in names
     )
     return _Compiled(str(compiled), compiled.positional, binds)
+
+
+def _constant(element: Any, dialect: Dialect) -> sa.ColumnElement[Any] | None:
+    """Return a bound text or number as a part of the statement; None for anything else."""
+    if not isinstance(element, sa.BindParameter) or element.required or type(element.value) not in (str, int):
+        return None
+    is_written_as_it_is = element.type.dialect_impl(dialect).bind_processor(dialect) is None
+    text = str(element.value)
+    if not is_written_as_it_is or "%" in text:  # which marks parameters
+        return None
+    if isinstance(element.value, str):
+        text = "'" + text.replace("'", "''") + "'"
+    return sa.literal_column(text, element.type)
 
 
 def _results(statement: Any, dialect: Dialect, described: Sequence[Any]) -> tuple[_Processor, ...]:
