@@ -19,15 +19,17 @@ from podium.dag.parameters import bind_parameters
 from podium.dag.plan import RESULT, Input, Plan, Reference, Resources, StepNode
 from podium.db.engine import Database
 from podium.db.schema import attempt, ledger_entry, metadata
-from podium.execution import attempt_store, claims, inspection, outputs, plans, queries, workers
+from podium.execution import attempt_store, claims, deadlines, inspection, outputs, plans, queries, workers
 from podium.execution.artifacts import Artifact
 from podium.execution.claims import Claim
-from podium.execution.entities import Actor, AttemptEnd, AttemptEndState, AttemptError, Run, Wait
+from podium.execution.entities import Actor, AttemptEnd, AttemptEndState, AttemptError, Happening, Run, Wait
 from podium.execution.items import WHOLE, item_name, parse_item
 from podium.execution.meter import Usage
 from podium.execution.progress import Progress
 from podium.execution.reads import Read
+from podium.execution.rescuer import rescue
 from podium.execution.service import ExecutionService
+from podium.execution.setbacks import Setbacks
 from podium.execution.transitions import StepMove
 from podium.finops import audit
 from podium.finops.book import load_book
@@ -114,6 +116,8 @@ class HandWorker:
     def __post_init__(self) -> None:
         self.progress = Progress(LedgerAdapter(Ledger(self.clock)), run_outcome)
         self.service = ExecutionService(self.database, self.progress, self.clock)
+        self.told: list[Happening] = []
+        self._setbacks = Setbacks(self.clock, self.told.append)
         import_book(self.database, load_book(None), self.clock)
 
     def start(self, plan: Plan, interval: Interval = DAY, **options: Any) -> Run:
@@ -136,6 +140,14 @@ class HandWorker:
         row = queries.running_attempt(connection, attempt_id)
         assert row is not None
         return row
+
+    def rescue(self, besides: str = "") -> list[queries.AttemptRow]:
+        """End the attempts of dead workers; what goes wrong is `told`."""
+        return rescue(self.database, self.progress, self.clock, self._setbacks, besides=besides)
+
+    def enforce(self) -> None:
+        """Do what is due; what goes wrong is `told`."""
+        deadlines.enforce(self.database, self.progress, self.clock, self._setbacks)
 
     def claim(self, run: Run, worker_id: str = "w", limit: int = 100) -> list[Claim]:
         """Claim what may start; what of it has an equal result is taken over."""

@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from podium.db.engine import Database
-from podium.execution import deadlines
 from podium.execution.entities import Run
 from tests.execution_world import HandWorker, check_books, everything
 from tests.integration.test_flow_progress import ASKED, TIDIED, end_all, held
@@ -30,7 +29,6 @@ from datetime import datetime
 from pathlib import Path
 from podium.clock import FakeClock
 from podium.db.engine import Database
-from podium.execution import deadlines
 from tests.execution_world import ACTOR, HandWorker
 
 url, folder, run_id, now = sys.argv[1:]
@@ -84,12 +82,12 @@ def test_what_a_deadline_sets_in_motion_is_taken_up_by_whoever_looks_next(hand: 
     started = held(hand, ASKED)
     hand.clock.advance(timedelta(days=3).total_seconds())
     before = everything(hand.database)
-    act = "deadlines.enforce(hand.database, hand.progress, hand.clock)"
+    act = "hand.enforce()"
     die_at("deadline.before_commit", act, hand, started)
     assert everything(hand.database) == before
     die_at("deadline.after_commit", act, hand, started)
     decided = everything(hand.database)
-    deadlines.enforce(hand.database, hand.progress, hand.clock)
+    hand.enforce()
     assert everything(hand.database) == decided
     end_all(hand, started)
     assert hand.run(started).state == "succeeded"

@@ -18,7 +18,6 @@ from podium.execution.artifacts import Artifact
 from podium.execution.claims import Claim
 from podium.execution.entities import AttemptEnd, Run
 from podium.execution.reads import Read
-from podium.execution.rescuer import rescue
 from podium.finops import savings
 from podium.finops.costs import run_cost
 from podium.finops.reconciliation import reconcile
@@ -101,7 +100,7 @@ class TestEqualStepsAtOnce:
             world.end(train, "failed")
         else:
             world.clock.advance(60)
-            rescue(world.database, world.progress, world.clock, besides="v")
+            world.rescue(besides="v")
         (train,) = world.claim(second, "v")
         assert world.claim(first, "w") == []
         world.end(train)

@@ -36,7 +36,6 @@ from podium.execution import inspection, queries
 from podium.execution.claims import Claim
 from podium.execution.entities import AttemptEndState, AttemptError, Run
 from podium.execution.queries import AttemptRow
-from podium.execution.rescuer import rescue
 from podium.finops import audit
 from tests.execution_world import HandWorker, days, node, plan_of
 
@@ -125,7 +124,7 @@ class Executions(RuleBasedStateMachine):
         if not self.held[who]:
             return
         self.hand.clock.advance(self.hand.lease_seconds + 1)
-        rescue(self.database, self.hand.progress, self.hand.clock, besides=self.workers[1 - who])
+        self.hand.rescue(besides=self.workers[1 - who])
 
     @precondition(lambda self: self.runs)
     @rule(data=st.data())

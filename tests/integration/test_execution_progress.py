@@ -20,7 +20,6 @@ from podium.execution import attempt_store, queries
 from podium.execution.claims import Claim
 from podium.execution.entities import AttemptError
 from podium.execution.liveness import WorkerLock, host_name
-from podium.execution.rescuer import rescue
 from podium.execution.transitions import LOST_LIMIT
 from tests.execution_world import (
     CHAIN,
@@ -176,7 +175,7 @@ class TestFences:
             row = queries.running_attempt(connection, claim.attempt_id)
         assert row is not None
         hand.clock.advance(31)
-        assert [lost.step for lost in rescue(hand.database, hand.progress, hand.clock, besides="")] == ["a"]
+        assert [lost.step for lost in hand.rescue()] == ["a"]
         before = everything(hand.database)
         with hand.database.write() as connection:
             assert hand.end_row(connection, row) is None
@@ -199,9 +198,9 @@ class TestFences:
             held = attempt_store.heartbeat(connection, "w", [claim.attempt_id], 30, hand.clock.now())
         assert held == {claim.attempt_id}
         hand.clock.advance(29)
-        assert rescue(hand.database, hand.progress, hand.clock, besides="") == []
+        assert hand.rescue() == []
         hand.clock.advance(2)
-        assert len(rescue(hand.database, hand.progress, hand.clock, besides="")) == 1
+        assert len(hand.rescue()) == 1
 
     def test_a_lost_attempt_is_billed_up_to_its_last_heartbeat_and_tried_again(self, hand: HandWorker) -> None:
         started = hand.start(CHAIN)
@@ -210,7 +209,7 @@ class TestFences:
         with hand.database.write() as connection:
             attempt_store.heartbeat(connection, "w", [claim.attempt_id], 30, hand.clock.now())
         hand.clock.advance(1000)
-        rescue(hand.database, hand.progress, hand.clock, besides="")
+        hand.rescue()
         with hand.database.read() as connection:
             (row,) = queries.attempt_rows(connection, started.run_id)
         assert (row.state, row.wall_seconds, row.cpu_seconds, row.meter_quality) == ("lost", 20.0, None, "estimated")
@@ -224,7 +223,7 @@ class TestFences:
         (claim,) = hand.claim(started)
         with hand.database.write() as connection:
             attempt_store.heartbeat(connection, "w", [claim.attempt_id], 30, hand.clock.now() - timedelta(hours=1))
-        assert len(rescue(hand.database, hand.progress, hand.clock, besides="")) == 1
+        assert len(hand.rescue()) == 1
         check_books(hand.database)
 
     def test_a_free_lock_on_this_host_is_rescued_at_once_and_a_held_one_never(
@@ -235,17 +234,17 @@ class TestFences:
         started = hand.start(CHAIN)
         hand.claim(started, "here")
         hand.clock.advance(1000)
-        assert rescue(hand.database, hand.progress, hand.clock, besides="") == []
+        assert hand.rescue() == []
         lock.release(left_attempts=True)
-        assert rescue(hand.database, hand.progress, hand.clock, besides="here") == []
-        assert [lost.step for lost in rescue(hand.database, hand.progress, hand.clock, besides="")] == ["a"]
+        assert hand.rescue(besides="here") == []
+        assert [lost.step for lost in hand.rescue()] == ["a"]
 
     def test_a_step_that_kills_every_worker_fails_in_the_end(self, hand: HandWorker) -> None:
         started = hand.start(CHAIN)
         for _ in range(LOST_LIMIT + 1):
             assert len(hand.claim(started)) == 1
             hand.clock.advance(31)
-            rescue(hand.database, hand.progress, hand.clock, besides="")
+            hand.rescue()
         assert hand.run(started).state == "failed"
         assert "died" in str(hand.run(started).reason)
         check_books(hand.database)
@@ -255,9 +254,32 @@ class TestFences:
         for each in started:
             hand.claim(each)
         hand.clock.advance(31)
-        lost = at_once(3, lambda _: rescue(hand.database, hand.progress, hand.clock, besides=""))
+        lost = at_once(3, lambda _: hand.rescue())
         assert len([row for rows in lost for row in rows]) == 6
         check_books(hand.database)
+
+    def test_an_attempt_that_cannot_be_ended_is_told_and_the_others_are_rescued(self, hand: HandWorker) -> None:
+        bad, good = (hand.start(CHAIN, day) for day in days(2))
+        for each in (bad, good):
+            hand.claim(each)
+        with hand.database.write() as connection:
+            connection.execute(step_run.update().where(step_run.c.run_id == bad.run_id).values(state="ready"))
+        hand.clock.advance(31)
+        assert [lost.run_id for lost in hand.rescue()] == [good.run_id]
+        (told,) = hand.told
+        assert (told.kind, told.run_id) == ("rescue.failed", bad.run_id)
+        assert "was not running while an attempt of it was" in str(told.reason)
+        assert hand.rescue() == []
+        assert hand.told == [told]
+        hand.clock.advance(61)
+        with hand.database.write() as connection:
+            connection.execute(
+                step_run.update().where(step_run.c.run_id == bad.run_id, step_run.c.name == "a").values(state="running")
+            )
+            connection.execute(
+                step_run.update().where(step_run.c.run_id == bad.run_id, step_run.c.name != "a").values(state="waiting")
+            )
+        assert [lost.run_id for lost in hand.rescue()] == [bad.run_id]
 
     @pytest.mark.parametrize("state", ["running", "succeeded"])
     def test_the_database_refuses_two_running_attempts_and_an_end_without_time(

@@ -14,7 +14,6 @@ from podium.db.schema import run, run_rollup
 from podium.errors import Conflict, NotFound, Refused, UsageError
 from podium.execution import claims, queries, stops
 from podium.execution.entities import AttemptEndState
-from podium.execution.rescuer import rescue
 from tests.execution_world import (
     CHAIN,
     DAY,
@@ -267,7 +266,7 @@ class TestCancel:
         hand.claim(started)
         hand.service.cancel(started.run_id, reason="enough")
         hand.clock.advance(31)
-        rescue(hand.database, hand.progress, hand.clock, besides="")
+        hand.rescue()
         ended = hand.run(started)
         assert (ended.state, ended.reason) == ("cancelled", "enough")
         assert "attempt.lost a" in hand.events(started)

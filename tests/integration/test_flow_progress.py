@@ -18,7 +18,7 @@ from podium.dag.plan import Constant, Plan, Reference, Resources, RunIf, StepNod
 from podium.db.engine import Database
 from podium.db.schema import attempt, output, step_run
 from podium.errors import Conflict, NotFound, Refused, UsageError
-from podium.execution import approvals, deadlines, outputs, queries, skipping, stops
+from podium.execution import approvals, outputs, queries, skipping, stops
 from podium.execution.claims import Claim
 from podium.execution.entities import Actor, AttemptEnd, Run, Wait
 from podium.execution.reads import Read
@@ -163,18 +163,15 @@ class TestDeadlines:
     PLAN = replace(TIDIED, deadline_seconds=7200.0)
     REASON = "it did not end within 2h (deadline 2026-11-21 02:00:00 UTC)"
 
-    def enforce(self, hand: HandWorker) -> None:
-        deadlines.enforce(hand.database, hand.progress, hand.clock)
-
     def test_a_run_that_is_late_is_stopped_cleans_up_and_has_failed(self, hand: HandWorker) -> None:
         started = hand.start(self.PLAN)
         (first,) = hand.claim(started)
         hand.clock.advance(7199)
         before = everything(hand.database)
-        self.enforce(hand)
+        hand.enforce()
         assert everything(hand.database) == before
         hand.clock.advance(1)
-        self.enforce(hand)
+        hand.enforce()
         with hand.database.read() as connection:
             stop = stops.stops_of(connection, [started.run_id])[started.run_id]
         assert (stop.past_deadline, stop.reason) == (True, self.REASON)
@@ -189,7 +186,7 @@ class TestDeadlines:
     def test_a_run_that_nobody_took_up_in_time_has_failed(self, hand: HandWorker) -> None:
         started = hand.start(self.PLAN)
         hand.clock.advance(7200)
-        self.enforce(hand)
+        hand.enforce()
         assert hand.run(started).state == "failed"
 
     def test_a_cancel_that_comes_after_the_deadline_comes_too_late(self, hand: HandWorker) -> None:
@@ -198,12 +195,41 @@ class TestDeadlines:
         hand.clock.advance(7200)
         assert hand.service.cancel(started.run_id, reason="enough").reason == self.REASON
 
+    def test_a_run_that_was_taken_up_again_since_somebody_looked_has_time_until_its_new_deadline(
+        self, hand: HandWorker
+    ) -> None:
+        started = hand.start(self.PLAN)
+        hand.clock.advance(7199)
+        before = everything(hand.database)
+        with hand.database.write() as connection:
+            hand.progress.pass_deadline(connection, started.run_id, self.PLAN, hand.clock.now())
+        assert everything(hand.database) == before
+
+    def test_a_run_that_cannot_be_stopped_is_told_and_keeps_nobody_from_stopping_the_others(
+        self, hand: HandWorker
+    ) -> None:
+        bad, good = (hand.start(self.PLAN, day) for day in days(2))
+        with hand.database.write() as connection:
+            connection.execute(step_run.delete().where(step_run.c.run_id == bad.run_id, step_run.c.name == "b"))
+        hand.clock.advance(7200)
+        hand.enforce()
+        assert (hand.run(bad).state, hand.run(good).state) == ("queued", "failed")
+        (told,) = hand.told
+        assert (told.kind, told.run_id) == ("deadline.failed", bad.run_id)
+        assert str(told.reason).startswith("has passed a deadline, which cannot be enforced here: The run ")
+        hand.clock.advance(59)
+        hand.enforce()
+        assert hand.told == [told]
+        hand.clock.advance(2)
+        hand.enforce()
+        assert [each.kind for each in hand.told] == ["deadline.failed"] * 2
+
     def test_a_run_that_is_resumed_has_its_whole_time_again(self, hand: HandWorker) -> None:
         started = hand.start(self.PLAN)
         hand.clock.advance(7200)
-        self.enforce(hand)
+        hand.enforce()
         hand.service.resume(started.run_id, self.PLAN, reason="again")
-        self.enforce(hand)
+        hand.enforce()
         with hand.database.read() as connection:
             assert stops.deadline_at(connection, started.run_id) == hand.clock.now() + timedelta(hours=2)
         end_all(hand, started)
@@ -276,14 +302,23 @@ class TestApprovals:
         plan = plan_of(node("a"), approval(default=default), node("b", when=["asked.approved"]))
         started = held(hand, plan)
         hand.clock.advance(3 * 86_400 - 1)
-        deadlines.enforce(hand.database, hand.progress, hand.clock)
+        hand.enforce()
         assert hand.states(started)["asked"] == "held"
         hand.clock.advance(1)
-        deadlines.enforce(hand.database, hand.progress, hand.clock)
+        hand.enforce()
         assert (hand.states(started)["asked"], hand.states(started)["b"]) == ("succeeded", after)
         assert hand.reasons(started)["asked"] == "nobody decided within 3d"
         with pytest.raises(Conflict, match=r"asked of run .* is succeeded, so there is nothing to decide"):
             hand.service.decide(started.run_id, "asked", approved=True, reason="late", actor=ANN)
+
+    def test_nobody_decides_by_default_about_what_is_held_anew_since_somebody_looked(self, hand: HandWorker) -> None:
+        started = held(hand)
+        with hand.database.write() as connection:
+            plan = hand.plan(connection, started)
+            choice = approvals.by_default(plan.step("asked"))
+            now = hand.clock.now()
+            assert not hand.progress.decide(connection, started.run_id, plan, "asked", choice, now)
+        assert hand.states(started)["asked"] == "held"
 
     def test_only_an_approval_is_decided(self, hand: HandWorker) -> None:
         started = held(hand)
@@ -541,7 +576,7 @@ class Story:
 
     def late(self) -> None:
         self.hand.clock.advance(3e5)
-        deadlines.enforce(self.hand.database, self.hand.progress, self.hand.clock)
+        self.hand.enforce()
 
 
 def test_whatever_is_done_to_a_run_it_ends_with_every_step_and_its_clean_up_done(hand: HandWorker) -> None:

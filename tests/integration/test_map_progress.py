@@ -19,7 +19,6 @@ from podium.execution import assignments, queries, tally
 from podium.execution.entities import AttemptEndState, Run
 from podium.execution.items import WHOLE
 from podium.execution.reads import Read
-from podium.execution.rescuer import rescue
 from tests.execution_world import HandWorker, check_books, days, node, plan_of
 
 ENDS = tuple(state for state in get_args(AttemptEndState) if state != "snoozed")
@@ -190,7 +189,7 @@ class TestEnds:
         started = fanned_out(hand)
         late = hand.claim(started)[0]
         hand.clock.advance(31)
-        assert [lost.label for lost in rescue(hand.database, hand.progress, hand.clock, besides="")] == [
+        assert [lost.label for lost in hand.rescue()] == [
             "fit[0]",
             "fit[1]",
             "fit[2]",

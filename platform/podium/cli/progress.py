@@ -28,6 +28,7 @@ _MARKS = {
 }
 
 
+_SETBACKS = ("claim.failed", "rescue.failed", "deadline.failed")
 _STOPS = {"run.cancel_requested": "the run is being cancelled", "run.deadline_passed": "the run is being stopped"}
 
 
@@ -84,6 +85,8 @@ class PlainProgress:
         """Say what happens to a step; what an attempt's line told is not told again."""
         if happening.at < self._since:
             return
+        if happening.kind in _SETBACKS:
+            self._say(f"run {happening.run_id} {happening.reason}")
         if happening.kind in _STOPS:
             self._say(f"{_STOPS[happening.kind]}: {happening.reason}")
         if happening.step is None:
@@ -148,6 +151,8 @@ class LiveProgress:
 
     def observe(self, happening: Happening) -> None:
         """Show a step's new state, and why it is in it."""
+        if happening.kind in _SETBACKS:
+            self._live.console.print(f"run {happening.run_id} {happening.reason}", markup=False)
         if happening.step is None:
             return
         subject, _, what = happening.kind.partition(".")

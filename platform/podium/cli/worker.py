@@ -59,8 +59,8 @@ def _say(project: "Project", happening: "Happening") -> None:
             text = "succeeded" if happening.reason == "none" else f"succeeded, {happening.reason}"
         case "run", what:
             text = f"{what.replace('_', ' ')}{reason}"
-        case "claim", "failed":
-            text = f"cannot be executed by this worker{reason}"
+        case "claim" | "rescue" | "deadline", "failed":
+            text = happening.reason or "failed"
         case "attempt", "cancelled":
             text = f"{happening.step} attempt {happening.attempt} interrupted{reason}"
         case "attempt", what:

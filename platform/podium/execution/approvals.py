@@ -60,12 +60,14 @@ def hold(connection: sa.Connection, run_id: str, plan: Plan, node: StepNode, now
 def decide(connection: sa.Connection, run_id: str, plan: Plan, node: StepNode, choice: Choice, now: datetime) -> bool:
     """Let a held step run succeed with what was decided; False, and nothing written, if it is not held any more.
 
-    Its dependents are the caller's to tell.
+    Nor if it is decided by nobody and its time is not over: it may be held anew since somebody looked. Its dependents
+    are the caller's to tell.
     """
     by = choice.actor.name if choice.actor is not None else None
+    is_due = sa.true() if choice.actor is not None else step_run.c.decide_by <= now
     decided = connection.execute(
         store.of_step(run_id, node.name)
-        .where(step_run.c.state == "held")
+        .where(step_run.c.state == "held", is_due)
         .values(state="succeeded", reason=choice.reason, decide_by=None, decided_by=by, ended_at=now)
     )
     if decided.rowcount != 1:

@@ -13,9 +13,10 @@ from podium.db.engine import Session
 from podium.errors import ServiceUnavailable
 from podium.execution import queries
 from podium.execution.claiming import Claimer, ClaimFailed
-from podium.execution.entities import Assignment, AttemptEnd, AttemptError, Happening
+from podium.execution.entities import Assignment, AttemptEnd, AttemptError
 from podium.execution.news import News
 from podium.execution.progress import Progress
+from podium.execution.queries import EventRow
 
 _SHORTEST_SECONDS = 0.01
 """How long between two looks at least, however much others write."""
@@ -55,7 +56,7 @@ class Bookkeeper:
             self.claimer.look(connection)
         return bool(self.claimer)
 
-    def write(self, ends: Sequence[End], running: Sequence[Assignment]) -> tuple[list[Assignment], list[Happening]]:
+    def write(self, ends: Sequence[End], running: Sequence[Assignment]) -> tuple[list[Assignment], list[EventRow]]:
         """Write how attempts ended, and claim what fits in beside those that are still `running`.
 
         Return the claims, and what is to be shown once they have begun. Where one end cannot be written, each is
@@ -76,7 +77,7 @@ class Bookkeeper:
 
     def _write_together(
         self, ends: Sequence[End], running: Sequence[Assignment]
-    ) -> tuple[list[Assignment], list[Happening]]:
+    ) -> tuple[list[Assignment], list[EventRow]]:
         if ends:
             faults.reach("attempt.before_end")
         with self.session.write() as connection:
@@ -97,7 +98,7 @@ class Bookkeeper:
             faults.reach("attempt.after_start")
         return claimed, happened
 
-    def _write_alone(self, assignment: Assignment, end: AttemptEnd) -> list[Happening]:
+    def _write_alone(self, assignment: Assignment, end: AttemptEnd) -> list[EventRow]:
         """Write one attempt's end, or that it cannot be written: else it would end one worker after another."""
         try:
             with self.session.write() as connection:

@@ -10,18 +10,17 @@ import sqlalchemy as sa
 
 from podium.clock import Clock
 from podium.dag.plan import Plan, StepNode
-from podium.errors import PodiumError, ServiceUnavailable
+from podium.errors import ServiceUnavailable
 from podium.execution import assignments, claims, plans, queries
 from podium.execution.caching import Settled
 from podium.execution.capacity import Capacity
 from podium.execution.claims import Candidate, Limits, OpenRun
-from podium.execution.entities import Assignment, Happening, Run
+from podium.execution.entities import Assignment, Run
+from podium.execution.setbacks import Setbacks
 from podium.execution.turns import AGEING_SECONDS, Turns, WaitingRun
 
 _RUNS_KNOWN = 256
 """How many of the runs that wait a worker keeps in mind; it asks again when none of them is left."""
-_PUT_OFF_SECONDS = 60.0
-"""How long a run that cannot be claimed of is left alone, while the others go on."""
 _PATIENCE = timedelta(seconds=AGEING_SECONDS)
 _REMEMBERED = 1_000
 
@@ -52,7 +51,7 @@ class Claimer:
     capacity: Callable[[], Capacity]
     settle: Settle
     clock: Clock
-    observe: Callable[[Happening], None]
+    setbacks: Setbacks
     only: str | None = None
     again: bool = False
     _alone: bool = True
@@ -63,7 +62,6 @@ class Claimer:
     _known: dict[str, OpenRun] = field(default_factory=dict)
     _plans: dict[str, Plan] = field(default_factory=dict)
     _runs: dict[tuple[str, str], Run] = field(default_factory=dict)
-    _put_off: dict[str, float] = field(default_factory=dict)  # run → when it is tried again
 
     def __bool__(self) -> bool:
         return bool(self._turns)
@@ -83,16 +81,14 @@ class Claimer:
         else:
             one = claims.open_run(connection, self.only, now)
             found = [] if one is None else [one]
-        later = self.clock.monotonic()
-        self._put_off = {run_id: until for run_id, until in self._put_off.items() if until > later}
         for each in found:
             self._remember(each)
-        self._turns.replace((_waiting(each) for each in found if each.run_id not in self._put_off), now)
+        self._turns.replace((_waiting(each) for each in found if not self._is_put_off(each.run_id)), now)
 
     def went_on(self, run_id: str) -> None:
         """Take note that something of a run may have become ready by what this worker wrote."""
         known, now = self._known.get(run_id), self.clock.now()
-        if known is not None and run_id not in self._put_off:
+        if known is not None and not self._is_put_off(run_id):
             self._turns.add(_waiting(known._replace(ready_at=now)), now)
 
     def claim(
@@ -125,9 +121,10 @@ class Claimer:
         if self.only is not None and cause is not None:
             raise cause
         self._turns.remove(error.run_id)
-        self._put_off[error.run_id] = self.clock.monotonic() + _PUT_OFF_SECONDS
-        reason = str(cause) if isinstance(cause, PodiumError) else f"{type(cause).__name__}: {cause}"
-        self.observe(Happening("claim.failed", error.run_id, self.clock.now(), reason=reason))
+        self.setbacks.tell("claim.failed", error.run_id, cause)
+
+    def _is_put_off(self, run_id: str) -> bool:
+        return self.setbacks.put_off("claim.failed", run_id)
 
     def _claim_of(self, connection: sa.Connection, run_id: str, room: "_Room") -> Assignment | None:
         """Claim the first step run of a run that fits; None if none does."""

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import sqlalchemy as sa
 
 from podium.execution import queries
 from podium.execution.entities import Happening
+from podium.execution.queries import EventRow
 
 
 @dataclass
@@ -26,19 +26,18 @@ class News:
         kept = set(run_ids)
         self._known = {run_id: event_id for run_id, event_id in self._known.items() if run_id in kept}
 
-    def read(self, connection: sa.Connection, run_ids: Iterable[str] | None = None) -> list[Happening]:
-        """Return what happened since the last time in the runs that are followed, or in these of them."""
+    def read(self, connection: sa.Connection, run_ids: Iterable[str] | None = None) -> list[EventRow]:
+        """Return what happened in the runs that are followed, or in these of them, since what was shown last."""
         found = []
         for run_id in self._known if run_ids is None else run_ids:
-            if run_id not in self._known:
-                continue
-            rows: list[Any] = queries.event_rows(connection, run_id, after=self._known[run_id])
-            if rows:
-                self._known[run_id] = rows[-1].event_id
-            found += [Happening(row.kind, row.run_id, row.at, row.step, row.attempt, row.reason) for row in rows]
+            if run_id in self._known:
+                found += queries.event_rows(connection, run_id, after=self._known[run_id])
         return found
 
-    def show(self, happened: Iterable[Happening]) -> None:
-        """Show the observer what happened."""
-        for each in happened:
-            self.observe(each)
+    def show(self, happened: Iterable[EventRow]) -> None:
+        """Show the observer what happened, each once; what was read in a transaction, only after its commit."""
+        for row in happened:
+            if row.event_id > self._known.get(row.run_id, 0):
+                if row.run_id in self._known:
+                    self._known[row.run_id] = row.event_id
+                self.observe(Happening(row.kind, row.run_id, row.at, row.step, row.attempt, row.reason))

@@ -118,9 +118,15 @@ class Progress:
         self._stop(connection, run_id, "run.cancel_requested", reason, now)
 
     def pass_deadline(self, connection: sa.Connection, run_id: str, plan: Plan, now: datetime) -> None:
-        """Stop an open run whose deadline has come, as if it were cancelled; it ends as failed."""
-        within = "in time" if plan.deadline_seconds is None else f"within {duration(plan.deadline_seconds)}"
+        """Stop an open run whose deadline has come, as if it were cancelled; it ends as failed.
+
+        Nothing is done if the run was taken up again meanwhile, with a later deadline.
+        """
+        store.lock_run(connection, run_id)
         deadline_at = stops.deadline_at(connection, run_id)
+        if deadline_at is None or deadline_at > now:
+            return
+        within = "in time" if plan.deadline_seconds is None else f"within {duration(plan.deadline_seconds)}"
         reason = f"it did not end {within} (deadline {deadline_at:%Y-%m-%d %H:%M:%S} UTC)"
         self._stop(connection, run_id, "run.deadline_passed", reason, now)
 

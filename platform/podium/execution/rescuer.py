@@ -11,13 +11,17 @@ from podium.execution.entities import AttemptEnd, AttemptError
 from podium.execution.meter import Usage
 from podium.execution.progress import Progress
 from podium.execution.queries import AttemptRow
+from podium.execution.setbacks import Setbacks
 from podium.execution.workers import WorkerRow
 
 
-def rescue(database: Database, progress: Progress, clock: Clock, *, besides: str) -> list[AttemptRow]:
+def rescue(
+    database: Database, progress: Progress, clock: Clock, setbacks: Setbacks, *, besides: str
+) -> list[AttemptRow]:
     """End every attempt of a dead worker as lost and return them; `besides` is the caller's own worker.
 
-    A lost attempt is billed its reservation up to the last heartbeat: more is not known.
+    A lost attempt is billed its reservation up to the last heartbeat: more is not known. One that cannot be ended is
+    told as `rescue.failed`.
     """
     now = clock.now()
     with database.read() as connection:
@@ -28,8 +32,15 @@ def rescue(database: Database, progress: Progress, clock: Clock, *, besides: str
             for worker in dead
             for attempt in queries.running_attempts_of(connection, worker.worker_id)
         ]
-    # One transaction each: the ledger's locks are then never taken in two orders.
-    return [attempt for worker, attempt in left if _lose(database, progress, worker, attempt, now)]
+    lost = []
+    for worker, attempt in left:
+        if setbacks.put_off("rescue.failed", attempt.run_id):
+            continue
+        with setbacks.contained("rescue.failed", attempt.run_id):
+            # One transaction each: the ledger's locks are then never taken in two orders.
+            if _lose(database, progress, worker, attempt, now):
+                lost.append(attempt)
+    return lost
 
 
 def _lose(database: Database, progress: Progress, worker: WorkerRow, attempt: AttemptRow, now: datetime) -> bool:

@@ -19,6 +19,7 @@ from podium.execution.items import WHOLE, parse_item
 from podium.execution.progress import Progress
 from podium.execution.rerun import RerunStep, rerun_of
 from podium.execution.rescuer import rescue
+from podium.execution.setbacks import Setbacks
 
 ChangedCode = Literal["continue", "refuse"]
 """What becomes of a run that is taken up again when the code is not what it began with."""
@@ -177,8 +178,10 @@ class ExecutionService:
         They notice within a second; what runs may tidy up for a few seconds, and then steps for clean-up run. With
         `now` nothing is waited for: the run ends here.
         """
-        rescue(self._database, self._progress, self._clock, besides="")
-        deadlines.enforce(self._database, self._progress, self._clock)  # else the deadline would seem to be the reason
+        of_others = Setbacks(self._clock, lambda _: None)  # workers tell what is wrong with other runs
+        rescue(self._database, self._progress, self._clock, of_others, besides="")
+        # Else the deadline would seem to be the reason.
+        deadlines.enforce(self._database, self._progress, self._clock, of_others)
         with self._act(run_id) as (connection, run):
             if run.state not in ("queued", "running", "cancelled"):
                 raise UsageError(f"The run {run.run_id} {run.state} already; there is nothing to cancel.")

@@ -29,6 +29,7 @@ from podium.execution.processes import require_linux
 from podium.execution.progress import Progress
 from podium.execution.questions import Answers, Service
 from podium.execution.rescuer import rescue
+from podium.execution.setbacks import Setbacks
 from podium.execution.supervision import Execution
 from podium.execution.workers import WorkerOptions
 
@@ -63,6 +64,7 @@ class Worker:
         self._worker_id = ids.new_id(now)
         self._session = Session(self.database)
         self._news = News(self.observe)
+        self._setbacks = Setbacks(self.clock, self.observe)
         self._outage = Outage(self.clock, self.options.lease_seconds, self.observe)
         self._lock = liveness.WorkerLock(self.options.lock_folder, self._worker_id)
         with self._session.write() as connection:
@@ -132,7 +134,7 @@ class Worker:
             lambda: self.backend.capacity,
             self.progress.settle_claimable,
             self.clock,
-            self.observe,
+            self._setbacks,
             only,
         )
         self._books = Bookkeeper(
@@ -335,8 +337,8 @@ class Worker:
         if now >= self._next_sign:
             self._next_sign = now + _SIGN_SECONDS
             self._show_alive()
-        rescue(self.database, self.progress, self.clock, besides=self._worker_id)
-        deadlines.enforce(self.database, self.progress, self.clock)
+        rescue(self.database, self.progress, self.clock, self._setbacks, besides=self._worker_id)
+        deadlines.enforce(self.database, self.progress, self.clock, self._setbacks)
 
     def _show_alive(self) -> None:
         with self._session.write() as connection:
