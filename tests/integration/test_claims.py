@@ -1,5 +1,6 @@
 """Claims on both databases: whose step runs may start, how many at once, and who is told when there are more."""
 
+import select
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,10 @@ from podium.execution.capacity import Capacity
 from podium.execution.claiming import Claimer, ClaimFailed
 from podium.execution.claims import Limits
 from podium.execution.entities import Assignment, Happening, Run
-from tests.execution_world import HandWorker, days, node, plan_of
+from podium.execution.setbacks import Setbacks
+from tests.execution_world import CHAIN, HandWorker, days, node, plan_of
 
+PATIENCE_SECONDS = 30.0
 WIDE = Capacity(cpu=64.0, memory_bytes=2**40, gpu=0, slots=64)
 
 
@@ -48,7 +51,7 @@ class OneClaimer:
             lambda: capacity,
             hand.progress.settle_claimable,
             hand.clock,
-            self.told.append,
+            Setbacks(hand.clock, self.told.append),
         )
 
     def claim(self) -> list[str]:
@@ -239,9 +242,55 @@ class TestBeingTold:
             wake_workers(connection)
             connection.execute(run.update().values(reason=None))
             hand.worker_in(connection, "noticed")
+        assert is_readable(mine, within_seconds=PATIENCE_SECONDS)
         assert mine.others_wrote()
         assert not mine.others_wrote()
         with mine.write() as connection:
             hand.worker_in(connection, "own")
         assert not mine.others_wrote()
         mine.close()
+
+    def test_an_idle_worker_is_woken_by_what_is_committed_and_by_nothing_else(self, hand: HandWorker) -> None:
+        mine = Session(hand.database)
+        assert mine.others_wrote()
+        assert not is_readable(mine)
+        with hand.database.write() as connection:
+            wake_workers(connection)
+            assert not is_readable(mine)
+        assert is_readable(mine, within_seconds=PATIENCE_SECONDS)
+        assert mine.others_wrote() == (not hand.database.is_sqlite)  # there, only a change of the data counts
+        assert not is_readable(mine)
+        hand.start(CHAIN)
+        assert is_readable(mine, within_seconds=PATIENCE_SECONDS)
+        assert mine.others_wrote()
+        mine.close()
+
+    def test_what_is_rolled_back_wakes_nobody(self, hand: HandWorker) -> None:
+        mine = Session(hand.database)
+        assert mine.others_wrote()
+        with hand.database.write() as connection:
+            wake_workers(connection)
+            connection.rollback()
+        assert not is_readable(mine)
+        mine.close()
+
+    def test_other_workers_are_told_when_one_step_makes_several_ready(self, hand: HandWorker) -> None:
+        run = hand.start(plan_of(node("a"), node("b", "a"), node("c", "b"), node("d", "b")))
+        hand.worker("w")
+        mine = Session(hand.database)
+        (claim,) = hand.claim(run)
+        assert mine.others_wrote()
+        hand.end(claim)
+        assert not is_readable(mine)
+        (claim,) = hand.claim(run)
+        mine.others_wrote()
+        hand.end(claim)
+        assert is_readable(mine, within_seconds=PATIENCE_SECONDS)
+        mine.close()
+
+
+def is_readable(session: Session, within_seconds: float = 0.0) -> bool:
+    """Whether a worker that waits is woken; PostgreSQL tells a moment after the commit."""
+    poll = select.poll()
+    poll.register(session.fileno(), select.POLLIN)
+    return bool(poll.poll(within_seconds * 1000))

@@ -14,10 +14,12 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 
 from podium.db import address, database_errors
+from podium.db.file_watch import FileWatch, touch
 from podium.errors import ConfigurationError, Conflict, ServiceUnavailable
 
 _BUSY_TIMEOUT_SECONDS = 30.0
 _READY_CHANNEL = "podium_ready"
+_WAKE = "podium_wake"
 
 # Of libpq, where the URL does not say otherwise. Without them a host that swallows packets is waited for over two
 # minutes, and a statement on one that vanished for ever.
@@ -72,6 +74,12 @@ class Database:
             connection = connection.execution_options(podium_write=True)
             with connection.begin():
                 yield connection
+            self.wake_those_told(connection)
+
+    def wake_those_told(self, connection: sa.Connection) -> None:
+        """Wake workers on SQLite, if the transaction that was just committed is to; PostgreSQL does so itself."""
+        if connection.info.pop(_WAKE, False):
+            touch(self.wake_file)
 
     @contextmanager
     def lock(self, name: str, timeout_seconds: float = 60.0) -> Iterator[None]:
@@ -87,6 +95,11 @@ class Database:
         )
         with held:
             yield
+
+    @property
+    def wake_file(self) -> Path:
+        """The file that is touched on SQLite when there is work."""
+        return self._lock_folder / "work"
 
     def session(self) -> "Session":
         """Return a connection of its own for one thread that works on the database all the time."""
@@ -135,8 +148,10 @@ class Session:
         self._database = database
         self._stack = ExitStack()
         self._connection: sa.Connection | None = None
-        self._listener: Any = None
+        self._listener: Any = None  # PostgreSQL's
+        self._watch: FileWatch | None = None  # on SQLite
         self._version: int | None = None
+        self._looked = False
 
     @contextmanager
     def write(self) -> Iterator[sa.Connection]:
@@ -150,13 +165,27 @@ class Session:
         with self._transaction(write=False) as connection:
             yield connection
 
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when `wake_workers` told something since `others_wrote` was asked.
+
+        It is another one after the connection broke.
+        """
+        with self._reporting_loss():
+            number: int = self._watching().fileno() if self._database.is_sqlite else self._listening().fileno()
+            return number
+
     def others_wrote(self) -> bool:
         """Tell, in microseconds, whether somebody else made work ready since the last look; at first True.
 
-        On SQLite that is whatever another connection committed, on PostgreSQL what `wake_workers` told.
+        On SQLite whatever another connection committed counts, on PostgreSQL what `wake_workers` told.
         """
-        try:
+        with self._reporting_loss():
             return self._has_other_data() if self._database.is_sqlite else self._was_notified()
+
+    @contextmanager
+    def _reporting_loss(self) -> Iterator[None]:
+        try:
+            yield
         except (DBAPIError, self._database.engine.dialect.loaded_dbapi.Error) as error:
             self.close()
             raise ServiceUnavailable(
@@ -166,7 +195,8 @@ class Session:
     def close(self) -> None:
         """Give the connection back."""
         self._stack.close()
-        self._connection = self._listener = None
+        self._connection = self._listener = self._watch = self._version = None
+        self._looked = False
 
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[sa.Connection]:
@@ -174,6 +204,7 @@ class Session:
             connection = connection.execution_options(podium_write=write)
             with connection.begin():
                 yield connection
+            self._database.wake_those_told(connection)
 
     @contextmanager
     def _guarded(self) -> Iterator[sa.Connection]:
@@ -189,27 +220,48 @@ class Session:
             raise translated from error.orig
 
     def _has_other_data(self) -> bool:
+        self._watching().clear()  # before the look: what comes after it shows
         with self._guarded() as connection:
             cursor = connection.connection.cursor()
             (version,) = cursor.execute("PRAGMA data_version").fetchone()
         before, self._version = self._version, int(version)
         return before != self._version
 
+    def _watching(self) -> FileWatch:
+        if self._watch is None:
+            try:
+                self._watch = FileWatch(self._database.wake_file)
+            except OSError as error:
+                raise ConfigurationError(
+                    f"A worker must be told when there is work, by the file {self._database.wake_file}, and the system "
+                    f"refuses: {error}. If it has too many inotify instances, `sysctl fs.inotify.max_user_instances` "
+                    "tells the limit; raise it."
+                ) from None
+            self._stack.callback(self._watch.close)
+        return self._watch
+
     def _was_notified(self) -> bool:
         """Take what PostgreSQL has told since the last look."""
+        told = list(self._listening().notifies(timeout=0))
+        first, self._looked = not self._looked, True
+        return first or bool(told)
+
+    def _listening(self) -> Any:
+        """Return the driver's connection that PostgreSQL tells."""
         if self._listener is None:
             listening = self._stack.enter_context(self._database._connect())  # noqa: SLF001 - its own module
             listening = listening.execution_options(isolation_level="AUTOCOMMIT")
             listening.exec_driver_sql(f"LISTEN {_READY_CHANNEL}")
             self._listener = listening.connection.dbapi_connection
-            return True
-        return any(True for _ in self._listener.notifies(timeout=0))
+        return self._listener
 
 
 def wake_workers(connection: sa.Connection) -> None:
-    """Tell workers, once the transaction is committed, that there is work; SQLite's notice any commit."""
+    """Tell workers, once the transaction is committed, that there is work."""
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql(f"NOTIFY {_READY_CHANNEL}")
+    else:
+        connection.info[_WAKE] = True
 
 
 def try_lock(connection: sa.Connection, name: str) -> bool:
@@ -259,6 +311,7 @@ def _sqlite(url: sa.URL, shown: str) -> sa.Engine:
     engine = sa.create_engine(url, connect_args={"timeout": _BUSY_TIMEOUT_SECONDS, "check_same_thread": False})
     sa.event.listen(engine, "connect", _prepare_sqlite)
     sa.event.listen(engine, "begin", _begin_sqlite)
+    sa.event.listen(engine, "rollback", _forget_to_wake)
     return engine
 
 
@@ -275,6 +328,10 @@ def _prepare_sqlite(connection: Any, record: object) -> None:
 def _begin_sqlite(connection: sa.Connection) -> None:
     write = connection.get_execution_options().get("podium_write", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def _forget_to_wake(connection: sa.Connection) -> None:
+    connection.info.pop(_WAKE, None)
 
 
 @contextmanager

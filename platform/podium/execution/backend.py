@@ -89,6 +89,9 @@ class Backend(Protocol):
         No seat holds the project's code of two digests. A `complete` one can execute stages without importing much.
         """
 
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when `wait` has something to yield; once it is started."""
+
     def wait(self, timeout_seconds: float) -> Iterator[SeatNews]:
         """Wait until something happens, at most so long, and yield what is new of the seats."""
 

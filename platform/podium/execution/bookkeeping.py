@@ -19,7 +19,7 @@ from podium.execution.progress import Progress
 from podium.execution.queries import EventRow
 
 _SHORTEST_SECONDS = 0.01
-"""How long between two looks at least, however much others write."""
+"""How long between two looks at least, however much others write; also where somebody else has the lock of a run."""
 
 End = tuple[Assignment, AttemptEnd]
 
@@ -55,6 +55,13 @@ class Bookkeeper:
         with self.session.read() as connection:
             self.claimer.look(connection)
         return bool(self.claimer)
+
+    def seconds_until_look(self) -> float:
+        """Return after how long to look again, if nobody writes until then."""
+        now = self.clock.monotonic()
+        due = now if self._news_of_others else min(self.look_at, self._due[0] if self._due else math.inf)
+        due = max(due, self._looked_at + _SHORTEST_SECONDS)
+        return max(0.0, min(due - now, _SHORTEST_SECONDS if self.claimer.again else math.inf))
 
     def write(self, ends: Sequence[End], running: Sequence[Assignment]) -> tuple[list[Assignment], list[EventRow]]:
         """Write how attempts ended, and claim what fits in beside those that are still `running`.

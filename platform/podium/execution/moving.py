@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 import sqlalchemy as sa
 
 from podium.dag.plan import Plan, Reference, StepNode
+from podium.db.engine import wake_workers
 from podium.db.schema import step_run
 from podium.errors import InternalError
 from podium.execution import approvals, caching, fan_out, outputs, queries, readiness, stops, store
@@ -51,15 +52,18 @@ class Moving:
     def advance(self) -> None:
         """Tell the dependents of each ended step; one that is skipped thereby has ended too. End the run with the last.
 
-        One that has ended already, cancelled or skipped by a person, is told and stays as it is.
+        One that has ended already, cancelled or skipped by a person, is told and stays as it is. Of what becomes ready
+        the worker that ended the step takes one; if there is more, others are told.
         """
-        told = 0
+        told = ready = 0
         while self.ended:
             name = self.ended.popleft()
             told += 1
             for node in map(self.plan.step, self.plan.dependents(name)):
                 if store.count_down(self.connection, self.run_id, node.name).are_over:
-                    self.settle(node)
+                    ready += self.settle(node)
+        if ready > 1:
+            wake_workers(self.connection)
         if told:
             self._close_steps(told)
 
@@ -70,8 +74,8 @@ class Moving:
         elif store.count_down(self.connection, self.run_id, node.name).are_over:
             self._close_items(node)
 
-    def settle(self, node: StepNode) -> None:
-        """Decide about a step that waits on nothing any more."""
+    def settle(self, node: StepNode) -> bool:
+        """Decide about a step that waits on nothing any more; True if it is ready now."""
         states = queries.step_states(self.connection, self.run_id, node.dependencies)
         decision = readiness.decide(node, states, self._value)
         if decision.state == "skipped":
@@ -83,6 +87,8 @@ class Moving:
                 self._close_items(node)
         elif not (node.cache and self._take_over(node, states)):
             store.settle_step(self.connection, self.run_id, node.name, "ready", None, self.now)
+            return True
+        return False
 
     def cancel_rest(self, reason: str, *, also_always: bool = False) -> None:
         """Cancel every step run that has not begun, but those that are for clean-up, unless they are meant too."""

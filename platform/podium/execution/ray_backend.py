@@ -144,6 +144,10 @@ class RayBackend:
         )
         return seat
 
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when `wait` has something to yield."""
+        return self._selector.fileno()
+
     def wait(self, timeout_seconds: float) -> Iterator[SeatNews]:
         """Wait until something happens, at most so long, and yield what became of seats."""
         if not self._selector.select(max(0.0, timeout_seconds)):

@@ -159,6 +159,10 @@ class Slots:
             unused[0].end()
         return self._fork(code_digest, complete=complete)
 
+    def fileno(self) -> int:
+        """Return a descriptor that is readable when `wait` has something to yield."""
+        return self.selector.fileno()
+
     def wait(self, timeout_seconds: float) -> Iterator[SeatMessage | SeatEnded]:
         """Wait until something happens, at most so long, and yield what slots said and which ended."""
         for key, _ in self.selector.select(max(0.0, timeout_seconds)):

@@ -5,6 +5,7 @@ run in threads beside it. Only the supervisor writes runs, step runs and attempt
 """
 
 import os
+import select
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -35,8 +36,6 @@ from podium.execution.workers import WorkerOptions
 
 _TICK_SECONDS = 0.5
 _LOOK_SECONDS = 0.25
-_NOTICE_SECONDS = 0.01
-"""How soon a worker with a free slot notices that others made something ready."""
 _RESCUE_SECONDS = 1.0
 _SIGN_SECONDS = 20.0  # well below what others take for silence
 
@@ -232,12 +231,14 @@ class Worker:
         self._executions[assignment.attempt_id] = Execution(assignment, seat, self.clock.monotonic())
 
     def _wait(self) -> None:
-        """Wait for what is executed, for timers, and for what others change."""
-        now = self.clock.monotonic()
-        timeout = _NOTICE_SECONDS if self._is_free else _TICK_SECONDS
+        """Wait for what is executed, for timers, and, while a slot is free, for what others change."""
+        timeout = _TICK_SECONDS
+        if self._is_free:
+            timeout = min(timeout, self._books.seconds_until_look())
         if self._executions:
-            timeout = min(timeout, max(0.0, self._next_tick - now))
-        self._listen(timeout)
+            timeout = min(timeout, self._next_tick - self.clock.monotonic())
+        _wait_for([self.backend.fileno(), *([self._session.fileno()] if self._is_free else [])], timeout)
+        self._listen()
         now = self.clock.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + _TICK_SECONDS
@@ -245,7 +246,7 @@ class Worker:
         if now >= self._next_rescue:
             self._rescue()
 
-    def _listen(self, timeout_seconds: float) -> None:
+    def _listen(self, timeout_seconds: float = 0.0) -> None:
         """Take in all that is new of seats, and write how attempts ended, which is kept until the database takes it."""
         for news in list(self.backend.wait(timeout_seconds)):  # all of it: what is not taken in now is never told again
             self._take_in(news)
@@ -343,6 +344,14 @@ class Worker:
     def _show_alive(self) -> None:
         with self._session.write() as connection:
             workers.show_alive(connection, self._worker_id, self.backend.capacity, self.clock.now())
+
+
+def _wait_for(descriptors: Sequence[int], timeout_seconds: float) -> None:
+    """Wait until one of them is readable, at most so long."""
+    poll = select.poll()
+    for each in descriptors:
+        poll.register(each, select.POLLIN)
+    poll.poll(max(0.0, timeout_seconds) * 1000)
 
 
 def _run_id(execution: Execution) -> str:
