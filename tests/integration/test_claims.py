@@ -52,6 +52,7 @@ class OneClaimer:
             hand.progress.settle_claimable,
             hand.clock,
             Setbacks(hand.clock, self.told.append),
+            {},
         )
 
     def claim(self) -> list[str]:

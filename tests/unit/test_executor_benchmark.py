@@ -124,10 +124,10 @@ def test_a_peer_that_fails_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_peer_sees_no_variable_that_names_somebodys_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    _peer_installed(tmp_path, 'echo "{\\"milliseconds_per_step\\": ${PREFECT_API_URL:-2.5}}"')
+    _peer_installed(tmp_path, 'echo "{\\"milliseconds_per_step\\": {\\"one by one\\": ${PREFECT_API_URL:-2.5}}}"')
     monkeypatch.setenv(VENVS_VARIABLE, str(tmp_path))
     monkeypatch.setenv("PREFECT_API_URL", "1000")
-    assert milliseconds_per_step("dbos") == 2.5
+    assert milliseconds_per_step("dbos") == {"one by one": 2.5}
 
 
 def _peer_installed(venvs: Path, program: str) -> None:
@@ -146,5 +146,17 @@ def test_a_bar_on_a_peer_that_fails_is_missed(tmp_path: Path, monkeypatch: pytes
     peers.measure()
     peers.measure()
     (bar,) = peers.bars(own=1.0)
-    assert (bar.is_met, peers.fastest()) == (False, {})
+    assert (bar.is_met, peers.fastest("one by one")) == (False, {})
     assert bar.text.endswith("not measured: run_dbos.py failed (exit code 1): no wheel")
+
+
+def test_a_peer_is_compared_in_its_fastest_shape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = """echo '{"milliseconds_per_step": {"one by one": 3.0, "two at a time": 2.0}}'"""
+    _peer_installed(tmp_path, program)
+    monkeypatch.setenv(VENVS_VARIABLE, str(tmp_path))
+    peers = Peers(["dbos"])
+    peers.measure()
+    (bar,) = peers.bars(own=4.0)
+    assert (bar.measured, bar.is_met) == (0.5, False)
+    (shown,) = peers.fastest("one by one").values()
+    assert shown == 3.0

@@ -1,6 +1,7 @@
 """A database: read and write transactions, and locks by name, on SQLite or PostgreSQL."""
 
 import fcntl
+import functools
 import hashlib
 import os
 import time
@@ -15,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, NoSuchModuleError
 
 from podium.db import address, database_errors
 from podium.db.file_watch import FileWatch, touch
+from podium.db.prepared import Prepared
 from podium.errors import ConfigurationError, Conflict, ServiceUnavailable
 
 _BUSY_TIMEOUT_SECONDS = 30.0
@@ -360,15 +362,21 @@ def _not_free(name: str, timeout_seconds: float) -> Conflict:
 
 def insert_unless_present(connection: sa.Connection, table: sa.Table, row: Mapping[str, Any]) -> bool:
     """Insert `row` unless a unique key of it is taken; return whether it was inserted."""
-    # Not by rowcount, which an INSERT need not tell.
-    statement = _insert(connection, table).values(**row).on_conflict_do_nothing().returning(*table.primary_key)
-    return connection.execute(statement).first() is not None
+    return _adding(connection.dialect.name, table, tuple(row)).first(connection, row) is not None
 
 
 def insert_all_unless_present(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert each of `rows` unless a unique key of it is taken, in their order and in one go."""
     if rows:
         connection.execute(_insert(connection, table).on_conflict_do_nothing(), rows)
+
+
+@functools.cache
+def _adding(dialect: str, table: sa.Table, names: tuple[str, ...]) -> Prepared:
+    insert = (postgresql if dialect == "postgresql" else sqlite).insert(table)
+    values: dict[str, sa.BindParameter[Any]] = {name: sa.bindparam(name) for name in names}
+    # It tells by what it returns; an INSERT need not tell how many rows it added.
+    return Prepared(insert.values(values).on_conflict_do_nothing().returning(*table.primary_key))
 
 
 def _insert(connection: sa.Connection, table: sa.Table) -> postgresql.Insert | sqlite.Insert:

@@ -41,7 +41,7 @@ class Claimer:
     """Claims step runs for one worker: those of `only` one run, or of any.
 
     A run that cannot be claimed of (its plan is of another version of Podium, say) is told as `claim.failed` and tried
-    again a minute later; of `only` one run, the error is raised.
+    again a minute later; of `only` one run, the error is raised. `plans` are those that were read before, by digest.
     """
 
     worker_id: str
@@ -52,6 +52,7 @@ class Claimer:
     settle: Settle
     clock: Clock
     setbacks: Setbacks
+    plans: dict[str, Plan]
     only: str | None = None
     again: bool = False
     _alone: bool = True
@@ -60,7 +61,6 @@ class Claimer:
     _locked: set[str] = field(default_factory=set)
     _turns: Turns = field(default_factory=Turns)
     _known: dict[str, OpenRun] = field(default_factory=dict)
-    _plans: dict[str, Plan] = field(default_factory=dict)
     _runs: dict[tuple[str, str], Run] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -207,10 +207,10 @@ class Claimer:
         self._known[known.run_id] = known
 
     def _plan(self, connection: sa.Connection, digest: str) -> Plan:
-        if digest not in self._plans:
-            _forget_oldest(self._plans)
-            self._plans[digest] = plans.load(connection, digest)
-        return self._plans[digest]
+        if digest not in self.plans:
+            _forget_oldest(self.plans)
+            self.plans[digest] = plans.load(connection, digest)
+        return self.plans[digest]
 
     def _run(self, connection: sa.Connection, run_id: str, plan_digest: str) -> Run:
         key = run_id, plan_digest

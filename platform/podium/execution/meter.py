@@ -43,14 +43,14 @@ class Meter:
 
     def __init__(self) -> None:
         self._resets_peak = _reset_peak_memory()
-        self._cpu = _own_cpu_seconds()
+        self._cpu = own_cpu_seconds()
         self._started = time.monotonic()
 
     def stop(self) -> Usage:
         """Return the usage since the start."""
         return Usage(
             wall_seconds=time.monotonic() - self._started,
-            cpu_seconds=_own_cpu_seconds() - self._cpu,
+            cpu_seconds=own_cpu_seconds() - self._cpu,
             peak_memory_bytes=_peak_memory_bytes() if self._resets_peak else None,
             source="getrusage",
             quality="measured",
@@ -73,10 +73,13 @@ def sample(process_id: int) -> Sample | None:
     return Sample(cpu, sum(_shared_bytes(each, resident) for each, (_, resident) in processes.items()))
 
 
-def cpu_seconds(process_id: int) -> float:
-    """Return what a process and its ended children have used so far; 0 if it is gone."""
-    own = _read_stat(process_id)
-    return own[0] if own else 0.0
+def own_cpu_seconds() -> float:
+    """Return what this process and its ended children have used so far."""
+    total = 0.0
+    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
+        used = resource.getrusage(who)
+        total += used.ru_utime + used.ru_stime
+    return total
 
 
 def own_memory_bytes() -> int:
@@ -89,14 +92,6 @@ def with_sampled_peak(usage: Usage, sampled_bytes: int | None) -> Usage:
     """Return `usage` with its peak raised to what was sampled from outside."""
     peaks = [peak for peak in (usage.peak_memory_bytes, sampled_bytes) if peak is not None]
     return replace(usage, peak_memory_bytes=max(peaks, default=None))
-
-
-def _own_cpu_seconds() -> float:
-    total = 0.0
-    for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN):
-        used = resource.getrusage(who)
-        total += used.ru_utime + used.ru_stime
-    return total
 
 
 def _reset_peak_memory() -> bool:

@@ -6,12 +6,15 @@ import sqlalchemy as sa
 
 from podium.dag.plan import Plan
 from podium.db.engine import insert_unless_present
+from podium.db.prepared import Prepared
 from podium.db.schema import plan as plan_table
 from podium.errors import DefinitionError, NotFound
 
 
 def store(connection: sa.Connection, plan: Plan, now: datetime) -> None:
     """Store `plan` under its digest and make it the pipeline's newest; a plan known before is kept as it is."""
+    if _SEEN_AGAIN.run(connection, {"of_plan": plan.digest, "now": now}):
+        return
     row = {
         "digest": plan.digest,
         "pipeline": plan.pipeline,
@@ -20,16 +23,15 @@ def store(connection: sa.Connection, plan: Plan, now: datetime) -> None:
         "document": plan.to_document(),
         "stored_at": now,
     }
-    if not insert_unless_present(connection, plan_table, row):
-        connection.execute(plan_table.update().where(plan_table.c.digest == plan.digest).values(stored_at=now))
+    insert_unless_present(connection, plan_table, row)
 
 
 def load(connection: sa.Connection, digest: str) -> Plan:
     """Return the plan stored under `digest`; NotFound without one."""
-    document = connection.scalar(sa.select(plan_table.c.document).where(plan_table.c.digest == digest))
-    if document is None:
+    row = _DOCUMENT.first(connection, {"of_plan": digest})
+    if row is None:
         raise NotFound(f"No plan is stored under {digest}.")
-    return Plan.from_document(document)
+    return Plan.from_document(row[0])
 
 
 def newest_of_files(connection: sa.Connection) -> dict[str, list[Plan]]:
@@ -48,3 +50,9 @@ def newest_of_files(connection: sa.Connection) -> dict[str, list[Plan]]:
             except DefinitionError:
                 unreadable.add(row.file)
     return {file: plans for file, plans in found.items() if file not in unreadable}
+
+
+_SEEN_AGAIN = Prepared(
+    plan_table.update().where(plan_table.c.digest == sa.bindparam("of_plan")).values(stored_at=sa.bindparam("now"))
+)
+_DOCUMENT = Prepared(sa.select(plan_table.c.document).where(plan_table.c.digest == sa.bindparam("of_plan")))

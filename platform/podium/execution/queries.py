@@ -112,19 +112,9 @@ def is_open(connection: sa.Connection, run_id: str) -> bool:
 
 def find_run(connection: sa.Connection, pipeline: str, interval: Interval, parameters: Mapping[str, Any]) -> Run | None:
     """Return the newest run of a pipeline for an interval with these parameters."""
-    rows = connection.execute(
-        _runs()
-        .where(
-            run.c.pipeline == pipeline,
-            run.c.interval_start == interval.start,
-            run.c.interval_end == interval.end,
-        )
-        .order_by(run.c.created_at.desc(), run.c.run_id.desc())
-    )
-    for row in rows:
-        if row.parameters == dict(parameters):
-            return _run_of(row)
-    return None
+    of_interval = {"of_pipeline": pipeline, "start": interval.start, "end": interval.end}
+    rows = (_RunRow(*row) for row in _RUNS_OF_INTERVAL.rows(connection, of_interval))
+    return next((_run_of(row) for row in rows if row.parameters == dict(parameters)), None)
 
 
 def list_runs(
@@ -355,13 +345,17 @@ _OF_STEP = (
     step_run.c.name == sa.bindparam("of_step"),
     step_run.c.map_index == WHOLE,
 )
-_RUN = Prepared(
-    sa.select(
-        *(run.c[name] for name in _RunRow._fields if name != "timezone"),
-        plan.c.document["timezone"].as_string().label("timezone"),
-    )
-    .join(plan, plan.c.digest == run.c.plan_digest)
-    .where(run.c.run_id == sa.bindparam("of_run"))
+_RUNS = sa.select(
+    *(run.c[name] for name in _RunRow._fields if name != "timezone"),
+    plan.c.document["timezone"].as_string().label("timezone"),
+).join(plan, plan.c.digest == run.c.plan_digest)
+_RUN = Prepared(_RUNS.where(run.c.run_id == sa.bindparam("of_run")))
+_RUNS_OF_INTERVAL = Prepared(
+    _RUNS.where(
+        run.c.pipeline == sa.bindparam("of_pipeline"),
+        run.c.interval_start == sa.bindparam("start"),
+        run.c.interval_end == sa.bindparam("end"),
+    ).order_by(run.c.created_at.desc(), run.c.run_id.desc())
 )
 _BAD_STEPS = Prepared(
     sa.select(step_run.c.name, step_run.c.state, step_run.c.reason)

@@ -146,6 +146,7 @@ class Slot:
             "type": "result",
             "attempt_id": work["attempt_id"],
             "usage": wire.usage_to_document(usage),
+            "slot_cpu_seconds": meter.own_cpu_seconds(),
             "recycle": bool(leftovers or running_on or work.get("gpus"))
             or self._interrupted == work["attempt_id"]  # in the middle of an import, maybe
             or meter.own_memory_bytes() - self._first_memory_bytes > _GROWTH_BYTES,

@@ -37,7 +37,7 @@ class SlotHandle:
     complete: bool = False
     process_id: int | None = None
     attempt_id: str | None = None
-    first_cpu_seconds: float = 0.0  # before its attempt
+    first_cpu_seconds: float = 0.0  # of the attempts before, as it told
     gpus: list[str] = field(default_factory=list)
     ending: bool = False
 
@@ -54,7 +54,7 @@ class SlotHandle:
     def sample(self) -> meter.Sample | None:
         """Return what its attempt has used: CPU seconds since it was placed, bytes now."""
         seen = None if self.process_id is None else meter.sample(self.process_id)
-        return seen and meter.Sample(seen.cpu_seconds - self.first_cpu_seconds, seen.memory_bytes)
+        return seen and meter.Sample(max(0.0, seen.cpu_seconds - self.first_cpu_seconds), seen.memory_bytes)
 
     def interrupt(self) -> None:
         """Have Cancelled raised in the step that it executes."""
@@ -131,7 +131,6 @@ class Slots:
             slot.gpus = self._free_gpus()[: resources.gpu]
             message = {**message, "gpus": slot.gpus}
         slot.attempt_id = message["attempt_id"]
-        slot.first_cpu_seconds = 0.0 if slot.process_id is None else meter.cpu_seconds(slot.process_id)
         with contextlib.suppress(ChannelClosed):  # it died idle; its end is reported and ends the attempt
             slot.channel.send(message)
         return slot
@@ -218,6 +217,7 @@ class Slots:
     def _hear(self, slot: SlotHandle) -> Iterator[SeatMessage]:
         try:
             for message in slot.channel.arrived():
+                slot.first_cpu_seconds = message.get("slot_cpu_seconds", slot.first_cpu_seconds)
                 yield SeatMessage(slot, message)
         except ChannelClosed:
             self.selector.unregister(slot.channel)  # the host reports how it ended

@@ -83,8 +83,8 @@ def create_run(
             "or continue it with `podium run` and the same parameters."
         )
     waits = readiness.waiting_counts(plan, {})
-    connection.execute(
-        step_run.insert(),
+    _ADD_STEP_RUN.run_all(
+        connection,
         [
             {
                 "step_run_id": ids.new_id(now),
@@ -166,7 +166,7 @@ def end_run(
 
 def begin_run(connection: sa.Connection, run_id: str, now: datetime) -> None:
     """Note that the first step of a queued run begins."""
-    connection.execute(run.update().where(run.c.run_id == run_id).values(state="running", started_at=now))
+    _BEGIN_RUN.run(connection, {"of_run": run_id, "now": now})
     record(connection, run_id, "run.started", now)
 
 
@@ -297,6 +297,25 @@ _LOCKED = sa.select(
 ).where(run.c.run_id == sa.bindparam("of_run"))
 _LOCK_RUN = Prepared(_LOCKED.with_for_update(key_share=True))
 _TRY_LOCK_RUN = Prepared(_LOCKED.with_for_update(key_share=True, skip_locked=True))
+_ADD_STEP_RUN = Prepared(
+    _insert(
+        step_run,
+        "step_run_id",
+        "run_id",
+        "name",
+        "map_index",
+        "position",
+        "state",
+        "waiting_on",
+        "failures",
+        "cached",
+    )
+)
+_BEGIN_RUN = Prepared(
+    run.update()
+    .where(run.c.run_id == sa.bindparam("of_run"))
+    .values(state=sa.literal("running"), started_at=sa.bindparam("now"))
+)
 _END_RUN = Prepared(
     run.update()
     .where(run.c.run_id == sa.bindparam("of_run"))

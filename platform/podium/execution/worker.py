@@ -15,6 +15,7 @@ from typing import Self
 
 from podium import faults, ids
 from podium.clock import Clock
+from podium.dag.plan import Plan
 from podium.db.engine import Database, Session
 from podium.errors import PodiumError, ServiceUnavailable
 from podium.execution import approvals, assignments, attempt_store, deadlines, liveness, queries, stops, store, workers
@@ -53,6 +54,7 @@ class Worker:
     observe: Callable[[Happening], None]
     _worker_id: str = ""
     _executions: dict[str, Execution] = field(default_factory=dict)
+    _plans: dict[str, Plan] = field(default_factory=dict)
     _next_tick: float = 0.0
     _next_rescue: float = 0.0
     _next_sign: float = 0.0
@@ -134,6 +136,7 @@ class Worker:
             self.progress.settle_claimable,
             self.clock,
             self._setbacks,
+            self._plans,
             only,
         )
         self._books = Bookkeeper(

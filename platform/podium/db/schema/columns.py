@@ -1,5 +1,6 @@
 """Column types that mean the same on SQLite and PostgreSQL, and the words CHECKs are made of."""
 
+import functools
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -44,8 +45,7 @@ class Instant(sa.types.TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError(f"{value!r} has no time zone; Podium stores aware times only")
-        value = value.astimezone(UTC)
-        return value if dialect.name == "postgresql" else f"{value.isoformat(timespec='microseconds')[:26]}Z"
+        return value.astimezone(UTC) if dialect.name == "postgresql" else _written(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
         """Read UTC."""
@@ -54,6 +54,11 @@ class Instant(sa.types.TypeDecorator[datetime]):
             return None
         parsed = value if isinstance(value, datetime) else datetime.fromisoformat(value)
         return parsed.astimezone(UTC)
+
+
+@functools.lru_cache(maxsize=256)  # a transaction writes the same time in a dozen places
+def _written(value: datetime) -> str:
+    return f"{value.astimezone(UTC).isoformat(timespec='microseconds')[:26]}Z"
 
 
 class Exact(sa.types.TypeDecorator[Decimal]):
