@@ -1,11 +1,11 @@
 """200 runs of a chain of five steps that do nothing: Podium, the floors and the peers.
 
-Two workers each, in two shapes. `queued`: all runs are recorded, then executed two at a time; timed from the first
-attempt's start to the last run's end. `alone`: each run is recorded and executed to its end before the next; all of
-that is timed. Contestants take turns, all warm, and the fastest round of each counts.
+In two shapes. Two at a time: all runs are recorded, then executed by two workers; timed from the first attempt's start
+to the last run's end. One by one: each run is recorded and executed to its end before the next; all of that is timed.
+Contestants take turns, all warm, and the fastest round of each counts; of a peer, also the faster of its shapes.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -21,10 +21,11 @@ RUNS = 200
 LENGTH = 5
 STEPS = RUNS * LENGTH
 WARM_RUNS = 10
-LIMIT = 2.0
+LIMIT = 12.0
 PEER_LIMITS = {"dbos": 1.0, "dagster": 30.0, "prefect": 100.0}
 """So many times as long as Podium's must a peer's step take, at least."""
 
+TWO_AT_A_TIME, ONE_BY_ONE = SHAPES = ("two at a time", "one by one")
 FLOOR = "process floor"
 PODIUM = "Podium"
 ADD_ONE = """
@@ -45,8 +46,8 @@ def chain_source(name: str, length: int) -> str:
 class Contestant:
     """One who can be timed in both shapes; each returns the seconds that `RUNS` runs took."""
 
-    queued: Callable[[], float]
-    alone: Callable[[], float]
+    two_at_a_time: Callable[[], float]
+    one_by_one: Callable[[], float]
 
 
 def measure(options: Options) -> Part:
@@ -60,22 +61,23 @@ def measure(options: Options) -> Part:
             PODIUM: stack.enter_context(_podium(options)),
         }
         for _ in range(options.rounds):
-            timings.append({name: (each.queued(), each.alone()) for name, each in contestants.items()})
+            timings.append({name: (each.two_at_a_time(), each.one_by_one()) for name, each in contestants.items()})
             peers.measure()
     per_step = 1000 / STEPS
-    queued = {name: per_step * fastest(each[name][0] for each in timings) for name in contestants}
-    alone = {name: per_step * fastest(each[name][1] for each in timings) for name in contestants}
+    measured = {
+        shape: {name: per_step * fastest(each[name][number] for each in timings) for name in contestants}
+        for number, shape in enumerate(SHAPES)
+    }
     bars = [
-        Bar(f"{PODIUM} ÷ {FLOOR}, all queued", LIMIT, queued[PODIUM] / queued[FLOOR]),
-        Bar(f"{PODIUM} ÷ {FLOOR}, one by one", LIMIT, alone[PODIUM] / alone[FLOOR]),
-        *peers.bars(alone[PODIUM]),
+        *(Bar(f"{PODIUM} ÷ {FLOOR}, {shape}", LIMIT, each[PODIUM] / each[FLOOR]) for shape, each in measured.items()),
+        *peers.bars(measured[TWO_AT_A_TIME][PODIUM]),
     ]
-    alone |= peers.fastest()
     return Part(
-        f"{RUNS} runs × {LENGTH} steps that do nothing, 2 workers",
+        f"{RUNS} runs × {LENGTH} steps that do nothing",
         [
-            *(Figure(f"{name}, all queued", each, "ms/step", each / queued[FLOOR]) for name, each in queued.items()),
-            *(Figure(f"{name}, one by one", each, "ms/step", each / alone[FLOOR]) for name, each in alone.items()),
+            Figure(f"{name}, {shape}", each, "ms/step", each / measured[shape][FLOOR])
+            for shape in SHAPES
+            for name, each in {**measured[shape], **peers.fastest(shape)}.items()
         ],
         bars,
         [
@@ -88,11 +90,11 @@ def measure(options: Options) -> Part:
 
 @dataclass
 class Peers:
-    """The milliseconds per step of each peer's rounds, and of those that could not be measured why."""
+    """The milliseconds per step of each peer's rounds, by shape, and of those that could not be measured why."""
 
     names: list[str]
     not_measured: dict[str, str] = field(default_factory=dict)
-    _rounds: dict[str, list[float]] = field(default_factory=dict)
+    _rounds: dict[str, list[Mapping[str, float]]] = field(default_factory=dict)
 
     def measure(self) -> None:
         """Measure each once more; one that fails is left out from then on."""
@@ -104,18 +106,24 @@ class Peers:
             except PeerFailed as failure:
                 self.not_measured[peer] = f"not measured: {failure}"
 
-    def fastest(self) -> dict[str, float]:
-        """Return the fastest round of each that never failed, under its name and version."""
+    def fastest(self, shape: str) -> dict[str, float]:
+        """Return the fastest round in a shape of each that has it and never failed, under its name and version."""
         measured = {peer: rounds for peer, rounds in self._rounds.items() if peer not in self.not_measured}
-        return {f"{peer} {PEERS[peer]}": fastest(rounds) for peer, rounds in measured.items()}
+        return {
+            f"{peer} {PEERS[peer]}": fastest(each[shape] for each in rounds)
+            for peer, rounds in measured.items()
+            if shape in rounds[0]
+        }
 
     def bars(self, own: float) -> list[Bar]:
-        """Return how many times as long as `own` milliseconds each takes."""
+        """Return how many times as long as `own` milliseconds each takes in its fastest shape."""
         return [
             Bar(
-                f"{peer} ÷ {PODIUM}, one by one",
+                f"{peer} at its fastest ÷ {PODIUM}",
                 PEER_LIMITS[peer],
-                None if peer in self.not_measured else fastest(self._rounds[peer]) / own,
+                None
+                if peer in self.not_measured
+                else fastest(ms for each in self._rounds[peer] for ms in each.values()) / own,
                 at_least=True,
                 why_not=self.not_measured.get(peer, ""),
             )
@@ -133,33 +141,33 @@ def _floor(options: Options, workers: type[Processes] | type[Threads]) -> Iterat
         supervisor.record(made)
         return made
 
-    def queued() -> float:
+    def two_at_a_time() -> float:
         made = recorded(RUNS)
         return timed(lambda: supervisor.execute(made))
 
-    def alone() -> float:
-        def one_by_one() -> None:
+    def one_by_one() -> float:
+        def execute() -> None:
             for _ in range(RUNS):
                 supervisor.execute(recorded(1))
 
-        return timed(one_by_one)
+        return timed(execute)
 
     with floor(options.folder, workers) as supervisor:
         supervisor.execute(recorded(WARM_RUNS))
-        yield Contestant(queued, alone)
+        yield Contestant(two_at_a_time, one_by_one)
 
 
 @contextmanager
 def _podium(options: Options) -> Iterator[Contestant]:
     bench = BenchProject(options.folder / "chain", ADD_ONE + chain_source("chain", LENGTH), options.new_database())
 
-    def queued() -> float:
+    def two_at_a_time() -> float:
         runs = [bench.start("chain") for _ in range(RUNS)]
         server.finish(runs)
         bench.check(runs, LENGTH)
         return bench.seconds_of(runs)
 
-    def alone() -> float:
+    def one_by_one() -> float:
         runs: list[Run] = []
         seconds = timed(lambda: runs.extend(execute(bench.start("chain")) for _ in range(RUNS)))
         bench.check(runs, LENGTH)
@@ -168,4 +176,4 @@ def _podium(options: Options) -> Iterator[Contestant]:
     with served(bench) as server, executing(bench, "chain") as execute:
         server.finish([bench.start("chain") for _ in range(WARM_RUNS)])
         execute(bench.start("chain"))
-        yield Contestant(queued, alone)
+        yield Contestant(two_at_a_time, one_by_one)

@@ -12,7 +12,7 @@ WIDTH = 200
 STEPS = WIDTH + 2
 RUNS = 3
 """Runs in a round, one after another."""
-LIMIT = 2.0
+LIMIT = 12.0
 
 SOURCE = f"""
 

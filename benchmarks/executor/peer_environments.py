@@ -23,14 +23,14 @@ class PeerFailed(Exception):
     """A peer could not be installed or measured; its text says why."""
 
 
-def milliseconds_per_step(peer: str) -> float:
-    """Return the milliseconds a peer needs for one step of the chain; PeerFailed says why there is no answer."""
+def milliseconds_per_step(peer: str) -> dict[str, float]:
+    """Return the milliseconds a peer needs for one step of the chain, by shape; PeerFailed says why it does not."""
     python = _installed(peer)
     script = _BENCHMARK / "peers" / f"run_{peer}.py"
     printed = _run([str(python), str(script)], f"{script.name} failed")
     try:
-        milliseconds: float = json.loads(printed.splitlines()[-1])["milliseconds_per_step"]
-    except (IndexError, KeyError, ValueError):
+        milliseconds: dict[str, float] = dict(json.loads(printed.splitlines()[-1])["milliseconds_per_step"])
+    except (IndexError, KeyError, TypeError, ValueError):
         raise PeerFailed(f"{script.name} printed no measurement, but {printed[-200:]!r}") from None
     return milliseconds
 

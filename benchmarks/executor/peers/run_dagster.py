@@ -1,4 +1,7 @@
-"""Dagster: a job of five ops, executed in this process, its instance (runs, events) in SQLite files of a folder."""
+"""Dagster: a job of five ops, executed in this process, its instance (runs, events) in SQLite files of a folder.
+
+One by one alone: two threads of a process that execute at once wait for each other for ever.
+"""
 
 import json
 import logging
@@ -40,7 +43,7 @@ def main(folder: Path) -> None:
         for _ in range(RUNS):
             assert chain.execute_in_process(instance=instance).success
         seconds = time.perf_counter() - start
-    json.dump({"runs": RUNS, "milliseconds_per_step": 1000 * seconds / RUNS / LENGTH}, sys.stdout)
+    json.dump({"runs": RUNS, "milliseconds_per_step": {"one by one": 1000 * seconds / RUNS / LENGTH}}, sys.stdout)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 RUNS = 10
@@ -37,11 +39,18 @@ def main(folder: Path) -> None:
         return value
 
     assert chain() == LENGTH
+    one_by_one = timed(lambda: [chain() for _ in range(RUNS)])
+    with ThreadPoolExecutor(2) as pool:
+        two_at_a_time = timed(lambda: list(pool.map(lambda _: chain(), range(RUNS))))
+    per_step = {"one by one": one_by_one, "two at a time": two_at_a_time}
+    json.dump({"runs": RUNS, "milliseconds_per_step": per_step}, sys.stdout)
+
+
+def timed(execute: Callable[[], list[int]]) -> float:
+    """Return the milliseconds per step that the runs take which `execute` executes."""
     start = time.perf_counter()
-    for _ in range(RUNS):
-        assert chain() == LENGTH
-    seconds = time.perf_counter() - start
-    json.dump({"runs": RUNS, "milliseconds_per_step": 1000 * seconds / RUNS / LENGTH}, sys.stdout)
+    assert execute() == [LENGTH] * RUNS
+    return 1000 * (time.perf_counter() - start) / RUNS / LENGTH
 
 
 if __name__ == "__main__":
