@@ -52,6 +52,8 @@ def measure(options: Options) -> Part:
 
     def by_podium() -> float:
         bench.check([execute(bench.start("hand_over"))], 2)
+        for path in (options.folder / ".podium" / "artifacts").glob("??/*"):
+            path.unlink()  # as by hand: else one of the two always writes to memory that the kernel must first find
         made, taken = (int((options.folder / name).read_text()) for name in ("made", "taken"))
         return (taken - made) / 1e9
 

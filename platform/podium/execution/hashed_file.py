@@ -11,7 +11,7 @@ _LARGE_BYTES = 1 << 20
 """From this size on a second thread hashes: less is hashed before a thread has started."""
 
 _COPIES_AHEAD = 4
-"""How many `bytes` may wait to be hashed: unlike a view of a frame's memory, they were made for this file alone."""
+"""How many large `bytes` may wait to be hashed: unlike a view of a frame's memory, they were made for this alone."""
 
 
 class HashedFile:
@@ -84,7 +84,7 @@ class HashedFile:
         if self._hasher is None:
             self._digest.update(view)
         else:
-            if isinstance(view.obj, bytes) and self._ahead.qsize() > _COPIES_AHEAD:
+            if isinstance(view.obj, bytes) and len(view) >= _LARGE_BYTES and self._ahead.qsize() > _COPIES_AHEAD:
                 self._ahead.join()
             self._ahead.put(view)
         left = view

@@ -10,6 +10,7 @@ import pytest
 
 from podium.execution.hashed_file import _COPIES_AHEAD, HashedFile
 
+PATIENCE_SECONDS = 60.0
 LARGE = os.urandom(1 << 20)
 
 
@@ -48,6 +49,35 @@ def test_any_memory_is_written_as_its_bytes(tmp_path: Path) -> None:
         file.write(memoryview(numbers))
         assert file.finish() == hashlib.sha256(numbers.tobytes()).hexdigest()
     assert (tmp_path / "file").read_bytes() == numbers.tobytes()
+
+
+def test_writing_waits_for_the_digest_of_large_copies_alone(tmp_path: Path) -> None:
+    """A frame's columns are views; what Arrow writes between and behind them is a few bytes."""
+    hashing, column = HeldUp(), memoryview(bytearray(LARGE))
+    parts: list[bytes | memoryview] = [*[column] * (2 * _COPIES_AHEAD), b"padding", *[column] * 2, b"footer"]
+    with HashedFile(tmp_path / "file") as file:
+        file._digest = hashing  # type: ignore[assignment]
+        for part in parts:
+            file.write(part)
+        assert not hashing.may_go_on.is_set()
+        hashing.may_go_on.set()
+        digest = file.finish()
+    assert digest == hashlib.sha256(b"".join(parts)).hexdigest()
+
+
+class HeldUp:
+    """A digest that takes nothing in before it may."""
+
+    def __init__(self) -> None:
+        self.may_go_on = threading.Event()
+        self._digest = hashlib.sha256()
+
+    def update(self, data: memoryview) -> None:
+        assert self.may_go_on.wait(PATIENCE_SECONDS)
+        self._digest.update(data)
+
+    def hexdigest(self) -> str:
+        return self._digest.hexdigest()
 
 
 def test_what_fails_leaves_no_thread_and_no_open_file(tmp_path: Path) -> None:
