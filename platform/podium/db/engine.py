@@ -79,7 +79,10 @@ class Database:
             self.wake_those_told(connection)
 
     def wake_those_told(self, connection: sa.Connection) -> None:
-        """Wake workers on SQLite, if the transaction that was just committed is to; PostgreSQL does so itself."""
+        """Wake workers on SQLite, if the transaction that was just committed is to; PostgreSQL does so itself.
+
+        It fails for nothing: what is committed stands, and workers look now and then without being told.
+        """
         if connection.info.pop(_WAKE, False):
             touch(self.wake_file)
 

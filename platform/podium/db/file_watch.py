@@ -10,8 +10,8 @@ _READ_BYTES = 4096
 
 
 def touch(path: Path) -> None:
-    """Tell those who watch a file, which they have made; without one, nothing happens."""
-    with contextlib.suppress(FileNotFoundError):
+    """Tell those who watch a file, which they have made; nothing happens where that is not possible."""
+    with contextlib.suppress(OSError):
         os.utime(path)
 
 

@@ -116,7 +116,7 @@ class Worker:
             return queries.get_run(connection, run_id)
 
     def serve(self, stop: Callable[[], bool]) -> None:
-        """Execute what may be executed of any run, until `stop`, which is asked many times a second, says so.
+        """Execute what may be executed of any run, until `stop`, which is asked at least twice a second, says so.
 
         A run that cannot be claimed of (its plan is of another version of Podium, say) is told as `claim.failed` and
         tried again a minute later; the others go on. Then what runs has `drain_seconds` to come to its end.
