@@ -191,7 +191,7 @@ def tell_apart(left: float, right: float) -> tuple[str, str]:
     (('0.571', '0.580'), ('0.05004', '0.05000'), ('12,345.600', '12,000.000'))
     """
     for decimals in range(3, 13):
-        shown = f"{left:,.{decimals}f}", f"{right:,.{decimals}f}"
+        shown = f"{left:z,.{decimals}f}", f"{right:z,.{decimals}f}"  # z: no -0.000
         if left == right or shown[0] != shown[1]:
             return shown
     return repr(left), repr(right)

@@ -1,7 +1,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from podium.errors import ConfigurationError
@@ -190,9 +190,12 @@ def test_a_slice_blocks_by_holm_and_is_only_pointed_at_by_benjamini_hochberg() -
 
 
 @given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+@example(0.0, -0.0)
+@example(0.0001, -0.0001)
 def test_numbers_that_differ_look_different(left: float, right: float) -> None:
     shown = tell_apart(left, right)
     assert (shown[0] == shown[1]) == (left == right)
+    assert "-0.000" not in shown
 
 
 @pytest.mark.parametrize(
