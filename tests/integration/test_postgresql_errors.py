@@ -1,6 +1,7 @@
 """A PostgreSQL that goes away: what was under way is undone and told, and work goes on when it is back."""
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -9,11 +10,12 @@ import pytest
 import sqlalchemy as sa
 
 from podium.db import migrate
-from podium.db.engine import Database
+from podium.db.engine import Database, Session
 from podium.db.schema import worker
 from podium.errors import ConfigurationError, ServiceUnavailable
 from tests.postgresql_on_tcp import TcpServer, tcp_server
 
+PATIENCE_SECONDS = 30.0
 _numbers = itertools.count(1)
 
 
@@ -31,6 +33,19 @@ def end_connections(server: TcpServer, database: Database) -> None:
     name = database.engine.url.database
     # S608: the name is this module's own
     server.administer(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")  # noqa: S608
+
+
+def use(session: Session) -> None:
+    """Read something."""
+    with session.read() as connection:
+        connection.execute(sa.select(sa.literal(1)))
+
+
+def hear(session: Session) -> None:
+    """Listen until something is wrong: the server's last words come before the end of the connection."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        session.others_wrote()
 
 
 @pytest.mark.parametrize("transaction", [Database.read, Database.write])
@@ -78,6 +93,25 @@ def test_a_lock_whose_connection_is_lost_is_free_for_others_and_its_holder_is_to
 
     with pytest.raises(ServiceUnavailable, match="was lost"):
         hold()
+
+
+@pytest.mark.parametrize("first", [hear, use, Session.close], ids=["told", "used", "closed"])
+def test_a_session_whose_connections_are_lost_is_as_new_afterwards(
+    opened: Database, password_server: TcpServer, first: Callable[[Session], object]
+) -> None:
+    session = Session(opened)
+    use(session)
+    session.others_wrote()
+    end_connections(password_server, opened)
+    if first is Session.close:
+        first(session)
+    else:
+        with pytest.raises(ServiceUnavailable, match="was lost"):
+            first(session)
+    use(session)
+    assert session.others_wrote()
+    assert session.fileno() >= 0
+    session.close()
 
 
 def test_a_read_only_standby_is_told_from_a_bug(opened: Database, password_server: TcpServer) -> None:

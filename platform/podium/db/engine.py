@@ -6,7 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -198,10 +198,12 @@ class Session:
             ) from error
 
     def close(self) -> None:
-        """Give the connection back."""
-        self._stack.close()
+        """Give the connection back; one that is lost is given up."""
+        stack, self._stack = self._stack, ExitStack()
         self._connection = self._listener = self._watch = self._version = None
         self._looked = False
+        with suppress(DBAPIError):
+            stack.close()
 
     @contextmanager
     def _transaction(self, *, write: bool) -> Iterator[sa.Connection]:
