@@ -5,14 +5,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import sqlalchemy as sa
 
+from podium.dag.plan import Reference
 from podium.db import migrate
 from podium.db.engine import Database, Session
-from podium.db.schema import worker
+from podium.db.schema import price, worker
 from podium.errors import ConfigurationError, ServiceUnavailable
+from tests.execution_world import HandWorker, node, plan_of
 from tests.postgresql_on_tcp import TcpServer, tcp_server
 
 PATIENCE_SECONDS = 30.0
@@ -112,6 +115,26 @@ def test_a_session_whose_connections_are_lost_is_as_new_afterwards(
     assert session.others_wrote()
     assert session.fileno() >= 0
     session.close()
+
+
+def test_nothing_is_written_in_a_pipeline_amid_which_a_frozen_worker_would_keep_its_locks(
+    opened: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> NoReturn:
+        raise AssertionError("a pipeline")
+
+    monkeypatch.setattr("psycopg.Connection.pipeline", refuse)
+    hand = HandWorker(opened, tmp_path)
+    hand.worker("w")
+    run = hand.start(plan_of(node("a"), node("b", over=Reference("a")), node("c", "b")))
+    for result in ("[1, 2, 3]", "1", "1"):
+        for claim in hand.claim(run):
+            hand.end(claim, result=result)
+    assert hand.run(run).state == "succeeded"
+    with opened.write() as connection:
+        price_ids = [{"of": each} for each in connection.scalars(sa.select(price.c.price_id))]
+        connection.execute(sa.update(price).where(price.c.price_id == sa.bindparam("of")).values(source="x"), price_ids)
+        assert set(connection.scalars(sa.select(price.c.source))) == {"x"}
 
 
 def test_a_read_only_standby_is_told_from_a_bug(opened: Database, password_server: TcpServer) -> None:

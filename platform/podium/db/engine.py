@@ -306,7 +306,19 @@ def _postgresql(url: sa.URL, shown: str) -> sa.Engine:
             connection.commit()
 
     sa.event.listen(engine, "connect", prepare)
+    sa.event.listen(engine, "do_executemany", _execute_each)
     return engine
+
+
+def _execute_each(cursor: Any, statement: str, rows: Sequence[Any], context: object) -> bool:
+    """Execute a statement for one row after the other, and not in a pipeline, as psycopg's `executemany` does.
+
+    To PostgreSQL a process that is frozen amid a pipeline is not idle: it would wait for it, locks and all, for ever.
+    """
+    del context
+    for row in rows:
+        cursor.execute(statement, row)
+    return True
 
 
 def _sqlite(url: sa.URL, shown: str) -> sa.Engine:

@@ -56,6 +56,8 @@ class Prepared:
         """Execute it for each of `rows`, in order, and return how many rows it touched in all."""
         if not rows:
             return 0
+        if connection.dialect.name == "postgresql":  # psycopg would send them in a pipeline: see `db/engine.py`
+            return sum(self.run(connection, each) for each in rows)
         compiled = self._on(connection.dialect)
         try:
             cursor = _cursor(connection)
