@@ -120,10 +120,10 @@ def test_a_session_whose_connections_are_lost_is_as_new_afterwards(
 def test_nothing_is_written_in_a_pipeline_amid_which_a_frozen_worker_would_keep_its_locks(
     opened: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: object) -> NoReturn:
-        raise AssertionError("a pipeline")
+    def refuse(*_: object) -> NoReturn:
+        raise AssertionError("this is a pipeline")
 
-    monkeypatch.setattr("psycopg.Connection.pipeline", refuse)
+    monkeypatch.setattr("psycopg.Cursor.executemany", refuse)
     hand = HandWorker(opened, tmp_path)
     hand.worker("w")
     run = hand.start(plan_of(node("a"), node("b", over=Reference("a")), node("c", "b")))
