@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from podium.cli import output
 from podium.cli.main import main
 from tests.e2e.command import Result
 
@@ -39,6 +40,8 @@ class InProcess:
     def __call__(self, *arguments: str, **environment: str) -> Result:
         """Run one command to its end."""
         self.capture.readouterr()
+        for console in (output.console, output.progress_console):
+            console.cache_clear()  # it is as wide as the command before was told
         with self.monkeypatch.context() as patch:
             patch.chdir(self.project)
             patch.setattr(sys, "argv", ["podium", *arguments])
