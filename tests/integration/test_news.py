@@ -6,7 +6,7 @@ import pytest
 
 from podium.db.engine import Database
 from podium.execution import store
-from podium.execution.entities import Happening
+from podium.execution.entities import Happening, Run
 from podium.execution.news import News
 from tests.execution_world import CHAIN, HandWorker
 
@@ -18,11 +18,17 @@ def hand(database: Database, tmp_path: Path) -> HandWorker:
     return made
 
 
-def test_what_happened_is_shown_once_and_in_order_also_if_it_is_read_twice(hand: HandWorker) -> None:
-    run = hand.start(CHAIN)
+def following(run: Run) -> tuple[News, list[Happening]]:
+    """News that follow a run from its beginning, and what they will have told."""
     told: list[Happening] = []
     news = News(told.append)
     news.follow(run.run_id, after=0)
+    return news, told
+
+
+def test_what_happened_is_shown_once_and_in_order_also_if_it_is_read_twice(hand: HandWorker) -> None:
+    run = hand.start(CHAIN)
+    news, told = following(run)
     with hand.database.read() as connection:
         twice = [*news.read(connection), *news.read(connection)]
     news.show(twice)
@@ -33,9 +39,7 @@ def test_what_happened_is_shown_once_and_in_order_also_if_it_is_read_twice(hand:
 
 def test_what_was_read_in_a_transaction_that_failed_is_not_lost(hand: HandWorker) -> None:
     run = hand.start(CHAIN)
-    told: list[Happening] = []
-    news = News(told.append)
-    news.follow(run.run_id, after=0)
+    news, told = following(run)
     with hand.database.write() as connection:
         store.record(connection, run.run_id, "step.failed", hand.clock.now(), step="a")
         assert [each.kind for each in news.read(connection)] == ["run.created", "step.ready", "step.failed"]
@@ -51,9 +55,7 @@ def test_what_was_read_in_a_transaction_that_failed_is_not_lost(hand: HandWorker
 
 def test_a_run_that_is_not_followed_any_more_is_not_shown(hand: HandWorker) -> None:
     run = hand.start(CHAIN)
-    told: list[Happening] = []
-    news = News(told.append)
-    news.follow(run.run_id, after=0)
+    news, told = following(run)
     news.follow_only(())
     with hand.database.read() as connection:
         news.show(news.read(connection))
