@@ -84,6 +84,47 @@ class ExecutionService:
         faults.reach("run.after_create")
         return run
 
+    def admit(
+        self,
+        connection: sa.Connection,
+        plan: Plan,
+        interval: Interval,
+        *,
+        parameters: Mapping[str, Any],
+        trigger: str,
+        idempotency_key: str,
+        actor: Actor,
+        cause: str,
+        backfill_id: str | None = None,
+        uses_cache: bool = True,
+    ) -> tuple[str, bool]:
+        """Make the run that a schedule, a trigger or a backfill asks for, in the caller's transaction.
+
+        Return its id, and False if it was there: the same key is the same run, and where another run of the interval is
+        open, that one stands for what was asked for. The plan must be stored.
+        """
+        check_grain(interval, plan.grain, plan.pipeline)
+        open_ = store.open_run(connection, plan.pipeline, interval)
+        if open_ is not None:
+            return open_, False
+        now = self._clock.now()
+        run_id, created = store.create_run(
+            connection,
+            plan,
+            interval,
+            parameters=parameters,
+            trigger=trigger,
+            idempotency_key=idempotency_key,
+            actor=actor,
+            now=now,
+            uses_cache=uses_cache,
+            cause=cause,
+            backfill_id=backfill_id,
+        )
+        if created:
+            self._progress.begin(connection, run_id, plan, now)
+        return run_id, created
+
     def rerun(
         self,
         run_id: str,

@@ -38,10 +38,13 @@ def create_run(
     now: datetime,
     rerun_of: str | None = None,
     uses_cache: bool = True,
+    cause: str | None = None,
+    backfill_id: str | None = None,
 ) -> tuple[str, bool]:
     """Create a queued run with its waiting step runs; return its id, and False if the key already had one.
 
-    Raises Conflict if another run of the pipeline is open for the interval. The plan must be stored.
+    `cause` says in words what its trigger saw. A backfilled run has no deadline: it may wait long for its turn. Raises
+    Conflict if another run of the pipeline is open for the interval. The plan must be stored.
     """
     run_id = ids.new_id(now)
     created = insert_unless_present(
@@ -66,9 +69,11 @@ def create_run(
             "created_at": now,
             "priority": plan.priority,
             "rank_at": now - timedelta(seconds=plan.priority * PRIORITY_SECONDS),
-            "deadline_at": deadline_of(plan, now),
+            "deadline_at": deadline_of(plan, now) if backfill_id is None else None,
             "rerun_of": rerun_of,
             "uses_cache": uses_cache,
+            "cause": cause,
+            "backfill_id": backfill_id,
         },
     )
     if not created:
@@ -100,7 +105,7 @@ def create_run(
             for position, node in enumerate(plan.steps)
         ],
     )
-    record(connection, run_id, "run.created", now)
+    record(connection, run_id, "run.created", now, reason=cause)
     wake_workers(connection)
     return run_id, True
 
@@ -112,15 +117,9 @@ def deadline_of(plan: Plan, now: datetime) -> datetime | None:
 
 def open_run(connection: sa.Connection, pipeline: str, interval: Interval) -> str | None:
     """Return the id of the queued or running run of a pipeline for an interval."""
-    found: str | None = connection.scalar(
-        sa.select(run.c.run_id).where(
-            run.c.pipeline == pipeline,
-            run.c.interval_start == interval.start,
-            run.c.interval_end == interval.end,
-            run.c.state.in_(("queued", "running")),
-        )
-    )
-    return found
+    of_interval = {"of_pipeline": pipeline, "start": interval.start, "end": interval.end}
+    row = _OPEN_RUN.first(connection, of_interval)
+    return None if row is None else row[0]
 
 
 class LockedRun(NamedTuple):
@@ -291,6 +290,14 @@ _OF_STEP = (
     step_run.c.run_id == sa.bindparam("of_run"),
     step_run.c.name == sa.bindparam("of_step"),
     step_run.c.map_index == WHOLE,
+)
+_OPEN_RUN = Prepared(
+    sa.select(run.c.run_id).where(
+        run.c.pipeline == sa.bindparam("of_pipeline"),
+        run.c.interval_start == sa.bindparam("start"),
+        run.c.interval_end == sa.bindparam("end"),
+        sa.text("state IN ('queued', 'running')"),
+    )
 )
 _LOCKED = sa.select(
     run.c.state, run.c.plan_digest, sa.case((run.c.cancel_requested_at.is_not(None), run.c.reason)).label("reason")

@@ -13,6 +13,8 @@ ATTEMPT_STATES = ("running", "succeeded", "failed", "timed_out", "cancelled", "l
 ATTEMPT_ENDED = ATTEMPT_STATES[1:]
 RUN_TAKEN_UP = ("run.resumed", "run.retried")
 """The events by which a run that had ended goes on."""
+TOLD = ("run.succeeded", "run.failed", "run.deadline_passed", "run.cancelled", "step.held")
+"""The events that others wait for: triggers and alerts."""
 TRIGGERS = ("person", "schedule", "data", "drift", "backfill", "api")
 
 plan = sa.Table(
@@ -56,6 +58,8 @@ run = sa.Table(
     sa.Column("deadline_at", Instant),
     sa.Column("rerun_of", sa.String(40), sa.ForeignKey("run.run_id")),
     sa.Column("uses_cache", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("cause", sa.Text),  # what the trigger saw, in words
+    sa.Column("backfill_id", sa.String(40), sa.ForeignKey("backfill.backfill_id")),
     one_of("state", RUN_STATES),
     one_of("trigger", TRIGGERS),
     one_of("outcome", OUTCOMES),
@@ -75,6 +79,12 @@ run = sa.Table(
     ),
     sa.Index("ix_run_pipeline_interval", "pipeline", "interval_start", "interval_end", "created_at"),
     sa.Index("ix_run_created_at", "created_at", "run_id"),
+    sa.Index(
+        "ix_run_backfill_id",
+        "backfill_id",
+        sqlite_where=sa.text("backfill_id IS NOT NULL"),
+        postgresql_where=sa.text("backfill_id IS NOT NULL"),
+    ),
     sa.Index(
         "ix_run_open_rank",
         "rank_at",
@@ -253,6 +263,12 @@ event = sa.Table(
     sa.Column("reason", sa.Text),
     sa.Column("at", Instant, nullable=False),
     sa.Index("ix_event_run_id", "run_id", "event_id"),
+    sa.Index(
+        "ix_event_told",
+        "event_id",
+        sqlite_where=sa.text(f"kind IN ({', '.join(map(repr, TOLD))})"),
+        postgresql_where=sa.text(f"kind IN ({', '.join(map(repr, TOLD))})"),
+    ),
 )
 
 # How the attempts of ended runs ended and how long each had waited for a worker, added up in the transaction that ends

@@ -1,0 +1,1 @@
+"""Alerts: what happened, told to those who want to know."""

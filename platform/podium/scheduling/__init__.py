@@ -1,0 +1,1 @@
+"""Schedules, triggers and backfills: what makes runs by itself."""
