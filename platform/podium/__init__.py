@@ -9,6 +9,7 @@ __all__ = [
     "Cancelled",
     "Interval",
     "Retry",
+    "Schedule",
     "Snooze",
     "__version__",
     "pipeline",
@@ -24,11 +25,13 @@ if TYPE_CHECKING:
     from podium.dag.authoring import pipeline, run_after, sensor, step, when
     from podium.dag.interval import Interval
     from podium.dag.options import Cache, Retry
+    from podium.dag.schedule import Schedule
     from podium.execution.context import Cancelled, Snooze
 else:
     _ELSEWHERE = {
         "Interval": "podium.dag.interval",
         "wait_for_approval": "podium.dag.approvals",
+        "Schedule": "podium.dag.schedule",
         "Snooze": "podium.execution.context",
         "Cancelled": "podium.execution.context",
     }

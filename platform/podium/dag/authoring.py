@@ -11,16 +11,16 @@ from podium.dag.interval import Grain
 from podium.dag.options import (
     Cache,
     OptionError,
-    PipelineOptions,
     Retry,
     RunIf,
     StepOptions,
     check_name,
-    pipeline_options,
     sensor_options,
     step_options,
 )
+from podium.dag.pipeline_options import PipelineOptions, pipeline_options
 from podium.dag.recording import StepDefinition, Trace, current_trace, refuse_handles
+from podium.dag.schedule import Schedule
 from podium.errors import DefinitionError
 
 Parameters = ParamSpec("Parameters")
@@ -206,7 +206,7 @@ def pipeline(
     team: str,
     environment: str,
     grain: Grain = "day",
-    schedule: str | None = None,
+    schedule: str | Schedule | None = None,
     timezone: str = "UTC",
     priority: int = 0,
     deadline: str | float | None = None,
@@ -221,9 +221,9 @@ def pipeline(function: Callable[..., Any] | None = None, /, **options: Any) -> A
     """Make a function a pipeline that retrains `model`; `team` and `environment` own its cost.
 
     Its first parameter is the interval a run is about, as long as one `grain` in `timezone`; further ones
-    are run parameters. `schedule` is five fields of cron. Of several runs, that of the higher `priority` gets slots
-    first. A run that has not ended `deadline` (seconds, or text as "2h") after it was asked for is stopped. A wrong or
-    missing option raises DefinitionError.
+    are run parameters. `schedule` is five fields of cron, or a Schedule that says more. Of several runs, that of the
+    higher `priority` gets slots first. A run that has not ended `deadline` (seconds, or text as "2h") after it was
+    asked for is stopped. A wrong or missing option raises DefinitionError.
     """
     if function is not None:
         return _define_pipeline(function, {})  # without owners: refused there
@@ -299,7 +299,7 @@ def _define_step(
 def _define_pipeline(function: Callable[..., Any], options: dict[str, Any]) -> Pipeline:
     where = _check_function("pipeline", function)
     try:
-        return Pipeline(function, pipeline_options(options))
+        return Pipeline(function, pipeline_options(function.__name__, options))
     except OptionError as error:
         raise DefinitionError(f"{where}: pipeline {function.__name__}: {error}") from None
 

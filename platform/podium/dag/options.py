@@ -1,4 +1,4 @@
-"""The options of `@step` and `@pipeline`: what may be said, in which units, and what is refused."""
+"""The options of `@step`, and what those of `@pipeline` share with them: what may be said, in which units."""
 
 import difflib
 import math
@@ -7,14 +7,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from podium.dag.interval import GRAINS, Grain, time_zone
-from podium.errors import DefinitionError, InvalidInterval
+from podium.errors import DefinitionError
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
-_OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
+OWNER = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}", re.ASCII)
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(s|m|h|d)", re.ASCII)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|kB|MB|GB|TB|KiB|MiB|GiB|TiB)", re.ASCII)
-PRIORITY_LIMIT = 1_000
 _SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _BYTES = {
     "B": 1,
@@ -110,20 +108,6 @@ class StepOptions:
     every_seconds: float | None = None
 
 
-@dataclass(frozen=True)
-class PipelineOptions:
-    """Who owns a pipeline's model, and which intervals it retrains for."""
-
-    model: str
-    team: str
-    environment: str
-    grain: Grain
-    schedule: str | None
-    timezone: str
-    priority: int = 0
-    deadline_seconds: float | None = None
-
-
 class OptionError(ValueError):
     """An option is wrong: states fact and remedy; the caller adds whose it is."""
 
@@ -142,14 +126,14 @@ def step_options(given: Mapping[str, Any]) -> StepOptions:
         "pool": None,
         "labels": (),
     }
-    _check_known(given, defaults)
+    check_known(given, defaults)
     option = {**defaults, **given}
     timeout = option["timeout"]
     if option["run_if"] not in RUN_IF:
         raise OptionError(f"run_if={option['run_if']!r} is not one of {', '.join(RUN_IF)}.")
     if option["pool"] is not None:
         _check_label("pool", option["pool"])
-    labels = _texts("labels", option["labels"], "large-memory")
+    labels = texts("labels", option["labels"], "large-memory")
     for label in labels:
         _check_label("labels", label)
     limit, policy, worth_retrying = _retry(option["retries"])
@@ -163,7 +147,7 @@ def step_options(given: Mapping[str, Any]) -> StepOptions:
         retries=limit,
         timeout_seconds=None if timeout is None else seconds("timeout", timeout),
         cache=cache,
-        tags=_texts("tags", option["tags"], "nightly"),
+        tags=texts("tags", option["tags"], "nightly"),
         run_if=option["run_if"],
         retry=policy,
         worth_retrying=worth_retrying,
@@ -183,46 +167,6 @@ def sensor_options(given: Mapping[str, Any]) -> StepOptions:
     return replace(options, every_seconds=every)
 
 
-def pipeline_options(given: Mapping[str, Any]) -> PipelineOptions:
-    """Return the options of one pipeline, defaults filled in; OptionError on an unknown or unusable one."""
-    owners = ("model", "team", "environment")
-    defaults: dict[str, Any] = {
-        "grain": "day",
-        "schedule": None,
-        "timezone": "UTC",
-        "priority": 0,
-        "deadline": None,
-    }
-    _check_known(given, (*owners, *defaults))
-    missing = [owner for owner in owners if not given.get(owner)]
-    if missing:
-        raise OptionError(
-            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not given, so its cost would "
-            f"have no owner; write @pipeline({', '.join(f'{owner}=…' for owner in owners)})."
-        )
-    for owner in owners:
-        if not isinstance(given[owner], str) or not _OWNER.fullmatch(given[owner]):
-            raise OptionError(f"{owner}={given[owner]!r} is no name; use at most 64 letters, digits, '_', '-' and '.'.")
-    option = {**defaults, **given}
-    if option["grain"] not in GRAINS:
-        raise OptionError(f"grain={option['grain']!r} is not one of {', '.join(GRAINS)}.")
-    if option["schedule"] is not None and len(str(option["schedule"]).split()) != 5:
-        raise OptionError(f"schedule={option['schedule']!r} has not the five fields of cron, as '0 6 1 * *'.")
-    try:
-        time_zone(option["timezone"])
-    except (InvalidInterval, TypeError):
-        raise OptionError(
-            f"timezone={option['timezone']!r} is no time zone; use an IANA name, as America/New_York or UTC."
-        ) from None
-    priority, deadline = option["priority"], option.pop("deadline")
-    if not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) > PRIORITY_LIMIT:
-        raise OptionError(
-            f"priority={priority!r} is no whole number from -{PRIORITY_LIMIT} to {PRIORITY_LIMIT}; 0 is the default, "
-            "and more goes first."
-        )
-    return PipelineOptions(**option, deadline_seconds=None if deadline is None else seconds("deadline", deadline))
-
-
 def check_name(kind: str, name: str, location: str) -> None:
     """Raise DefinitionError unless `name` can name a step or pipeline."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
@@ -231,7 +175,8 @@ def check_name(kind: str, name: str, location: str) -> None:
         )
 
 
-def _check_known(given: Mapping[str, Any], known: Collection[str]) -> None:
+def check_known(given: Mapping[str, Any], known: Collection[str]) -> None:
+    """Raise OptionError for an option that there is not, with what it may have been meant to be."""
     for name in given:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
@@ -297,17 +242,18 @@ def _cache(value: Any) -> tuple[bool, float | None, tuple[str, ...]]:
     if not isinstance(value, Cache):
         raise OptionError(f"cache={value!r} is neither True nor False nor a Cache(ttl=…, environment=…).")
     ttl_seconds = None if value.ttl is None else seconds("ttl", value.ttl)
-    return True, ttl_seconds, _texts("environment", value.environment, "scikit-learn")
+    return True, ttl_seconds, texts("environment", value.environment, "scikit-learn")
 
 
-def _texts(name: str, value: Any, example: str) -> tuple[str, ...]:
+def texts(name: str, value: Any, example: str) -> tuple[str, ...]:
+    """Return the texts of an option that takes several; OptionError names the option and gives the example."""
     if not isinstance(value, list | tuple) or not all(isinstance(text, str) and text for text in value):
         raise OptionError(f"{name}={value!r} is no list of texts; write {name}=('{example}',).")
     return tuple(value)
 
 
 def _check_label(name: str, value: Any) -> None:
-    if not isinstance(value, str) or not _OWNER.fullmatch(value):
+    if not isinstance(value, str) or not OWNER.fullmatch(value):
         raise OptionError(f"{name}={value!r} is no name; use at most 64 letters, digits, '_', '-' and '.'.")
 
 

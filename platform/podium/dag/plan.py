@@ -9,6 +9,7 @@ from podium.dag import graph
 from podium.dag.interval import Grain
 from podium.dag.options import Resources, RetryPolicy, RunIf
 from podium.dag.references import ITEM_LIMIT, RESULT, Constant, Input, IntervalInput, ParameterInput, Reference
+from podium.dag.schedule import Ticks, Timing
 from podium.errors import DefinitionError
 
 __all__ = [
@@ -124,6 +125,7 @@ class Plan:
     code_digest: str
     priority: int = 0
     deadline_seconds: float | None = None
+    timing: Timing = field(default_factory=Timing)
 
     def __post_init__(self) -> None:
         by_name = {step.name: step for step in self.steps}
@@ -139,6 +141,13 @@ class Plan:
                 f"{self._label} has steps that wait for each other: {error}. Remove one of these dependencies."
             ) from None
         object.__setattr__(self, "steps", tuple(by_name[name] for name in order))
+
+    @property
+    def ticks(self) -> Ticks | None:
+        """When it retrains by itself; None without a schedule."""
+        if self.schedule is None:
+            return None
+        return Ticks.of(self.pipeline, self.schedule, self.timezone, self.grain, self.timing)
 
     def step(self, name: str) -> StepNode:
         """Return the step called `name`; KeyError if there is none."""

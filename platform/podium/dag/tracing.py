@@ -52,6 +52,12 @@ def trace_calls(
     from podium.ids import digest_json
 
     options = pipeline.options
+    needed = [name for name, parameter in parameters.items() if parameter.required]
+    if needed and options.schedule is not None:
+        raise DefinitionError(
+            f"{label} has a schedule, and its parameter {needed[0]} has no default: nobody is there to give it. "
+            "Give it a default, or take the schedule away."
+        )
     _check_waits(recorded, options.deadline_seconds)
     plan = Plan(
         pipeline=pipeline.name,
@@ -69,6 +75,7 @@ def trace_calls(
         code_digest=digest_json(modules or {}),
         priority=options.priority,
         deadline_seconds=options.deadline_seconds,
+        timing=options.timing,
     )
     return plan, {name: call.step for name, call in recorded.calls.items()}
 

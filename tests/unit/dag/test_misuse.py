@@ -1,11 +1,12 @@
 """Every misuse of authoring has a message that says where, what and the remedy."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import pytest
 
-from podium import Cache, Interval, Retry, pipeline, run_after, step, when
+from podium import Cache, Interval, Retry, Schedule, pipeline, run_after, step, when
 from podium.dag.authoring import Pipeline
 from podium.dag.tracing import trace
 from podium.errors import DefinitionError
@@ -13,6 +14,7 @@ from podium.errors import DefinitionError
 # Without its types: mypy would find most of these mistakes before Podium does.
 untyped_step: Callable[[Callable[..., Any]], Any] = step
 untyped_pipeline: Any = pipeline
+UntypedSchedule: Any = Schedule
 
 
 class Split(NamedTuple):
@@ -341,7 +343,25 @@ def test_a_wrong_step_option_is_refused_at_definition(options: dict[str, Any], w
         ({"team": None, "model": None}, "model and team are not given"),
         ({"model": "a/b"}, "model='a/b' is no name"),
         ({"grain": "fortnight"}, "grain='fortnight' is not one of hour, day, week, month, year"),
-        ({"schedule": "daily"}, "schedule='daily' has not the five fields of cron"),
+        ({"schedule": "daily"}, "schedule='daily' is no schedule: it has not the five fields of cron"),
+        ({"schedule": "0 25 * * *"}, "schedule='0 25 * * *' is no schedule: cron cannot read its hour"),
+        ({"schedule": "0 0 30 2 *"}, "schedule='0 0 30 2 *' is no schedule: cron cannot read its day-of-month"),
+        ({"schedule": 5}, "schedule=5 is neither five fields of cron, as '0 6 1 * *', nor a Schedule(…)"),
+        ({"schedule": Schedule()}, "takes either cron='0 6 1 * *' or every='6h'"),
+        ({"schedule": Schedule("0 6 * * *", every="6h")}, "takes either cron='0 6 1 * *' or every='6h'"),
+        ({"schedule": Schedule(every="0.5s")}, "every='0.5s' of Schedule is no whole number of seconds"),
+        ({"schedule": Schedule(every=math.nan)}, "every=nan is no duration"),
+        ({"schedule": Schedule("0 6 * * *", delay="soon")}, "delay='soon' is no duration"),
+        (
+            {"schedule": UntypedSchedule("0 6 * * *", missed="some")},
+            "missed='some' of Schedule is not one of skip, last, all",
+        ),
+        ({"schedule": Schedule("0 6 * * *", missed_limit=0)}, "missed_limit=0 of Schedule is no whole number from 1"),
+        ({"schedule": UntypedSchedule("0 6 * * *", exclude="sun")}, "exclude='sun' is no list of texts"),
+        ({"schedule": Schedule("0 6 * * *", exclude=("sonntag",))}, "'sonntag' names no days; write sat, 12-25"),
+        ({"schedule": Schedule("0 6 * * *", exclude=("02-30",))}, "'02-30' is no day of a year"),
+        ({"schedule": Schedule("0 6 * * *", exclude=("holidays:ZZ",))}, "the package holidays knows none of ZZ"),
+        ({"schedule": Schedule("0 6 * * sun", exclude=("sun",))}, "never fires on a day that exclude=('sun',) leaves"),
         ({"timezone": "New York"}, "timezone='New York' is no time zone"),
         ({"timezone": 3}, "timezone=3 is no time zone"),
         ({"cron": "* * * * *"}, "'cron' is no option"),

@@ -4,13 +4,14 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import NamedTuple
 
 import pytest
 
 import podium
-from podium import Cache, Interval, pipeline, run_after, step, when
+from podium import Cache, Interval, Schedule, pipeline, run_after, step, when
 from podium.dag.plan import (
     Constant,
     IntervalInput,
@@ -20,6 +21,7 @@ from podium.dag.plan import (
     Reference,
     Resources,
 )
+from podium.dag.schedule import Timing
 from podium.dag.tracing import trace
 from podium.dag.values import decode
 from podium.errors import DefinitionError
@@ -86,7 +88,6 @@ def report(text: str = "done") -> None:
     team="network-ops",
     environment="prod",
     grain="month",
-    schedule="0 6 1 * *",
     timezone="America/New_York",
 )
 def flight_delay(month: Interval, depth: int, note: str = "none") -> None:
@@ -107,15 +108,51 @@ def plan() -> Plan:
     return trace(flight_delay, file="pipelines/flight_delay.py", modules={"pipelines/flight_delay.py": "0" * 64})
 
 
-def test_a_plan_says_who_owns_the_pipeline_and_when_it_runs(plan: Plan) -> None:
+def test_a_plan_says_who_owns_the_pipeline(plan: Plan) -> None:
     assert (plan.pipeline, plan.model, plan.team, plan.environment) == (
         "flight_delay",
         "flight_delay",
         "network-ops",
         "prod",
     )
-    assert (plan.grain, plan.schedule, plan.timezone) == ("month", "0 6 1 * *", "America/New_York")
+    assert (plan.grain, plan.schedule, plan.timezone) == ("month", None, "America/New_York")
+    assert plan.ticks is None
     assert plan.description == "Will a flight arrive late?"
+
+
+def scheduled(schedule: str | Schedule) -> Plan:
+    @pipeline(model="m", team="t", environment="prod", grain="day", schedule=schedule, timezone="Europe/Berlin")
+    def nightly(day: Interval) -> None:
+        report()
+
+    return trace(nightly)
+
+
+def test_a_plan_says_when_its_pipeline_retrains_and_a_plain_cron_says_no_more_than_that() -> None:
+    plain = scheduled("0 2 * * *")
+    assert (plain.schedule, plain.timing) == ("0 2 * * *", Timing())
+    assert "timing" not in plain.to_document()
+    every = scheduled(
+        Schedule(every="6h", delay="90m", jitter=60, exclude=("sat", "12-25"), missed="all", missed_limit=9)
+    )
+    assert every.schedule == "every 6h"
+    assert every.timing == Timing(5400.0, 60.0, ("sat", "12-25"), "all", 9)
+    assert Plan.from_document(every.to_document()) == every
+    assert every.digest != scheduled(Schedule(every="6h")).digest
+    assert plain.ticks is not None
+    tick = plain.ticks.after(datetime(2026, 11, 2, tzinfo=UTC))
+    assert tick is not None
+    assert tick.due_at == datetime(2026, 11, 2, 1, tzinfo=UTC)
+    assert tick.interval.name == "2026-11-01"
+
+
+def test_a_parameter_without_a_default_and_a_schedule_do_not_go_together() -> None:
+    @pipeline(model="m", team="t", environment="prod", schedule="0 2 * * *")
+    def nightly(day: Interval, text: str) -> None:
+        report(text)
+
+    with pytest.raises(DefinitionError, match="has a schedule, and its parameter text has no default"):
+        trace(nightly)
 
 
 def test_steps_are_in_the_order_they_can_run(plan: Plan) -> None:
