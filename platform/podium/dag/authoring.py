@@ -144,6 +144,7 @@ def step(
     run_if: RunIf = "all_succeeded",
     pool: str | None = None,
     labels: Sequence[str] = (),
+    backfill: bool = True,
 ) -> Callable[[Callable[Parameters, Returned]], Step[Parameters, Returned]]: ...
 
 
@@ -154,7 +155,8 @@ def step(function: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     after `timeout` (seconds, or text as "10m") and tried again up to `retries` times; a `Retry` says when and on what.
     `cache` reuses the result of an earlier attempt with equal code and inputs; a `Cache` says for how long. `run_if`
     says how the steps before must have ended. At most as many attempts as its `pool` has places run at once, and
-    only on workers that have all of its `labels`.
+    only on workers that have all of its `labels`. With `backfill=False` it is skipped in backfilled runs: what acts on
+    the present, such as a deployment, has nothing to do for the past.
 
     >>> @step(retries=2, timeout="10m")
     ... def double(number: int) -> int:

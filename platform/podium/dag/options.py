@@ -90,7 +90,8 @@ class StepOptions:
     """How a step is attempted.
 
     `worth_retrying` tells of an error whether another attempt could end otherwise; None is of every one. A sensor
-    looks again `every_seconds`, until it has waited for `timeout_seconds` in all.
+    looks again `every_seconds`, until it has waited for `timeout_seconds` in all. In a backfilled run a step without
+    `backfill` is skipped.
     """
 
     resources: Resources
@@ -106,6 +107,7 @@ class StepOptions:
     pool: str | None = None
     labels: tuple[str, ...] = ()
     every_seconds: float | None = None
+    backfill: bool = True
 
 
 class OptionError(ValueError):
@@ -125,6 +127,7 @@ def step_options(given: Mapping[str, Any]) -> StepOptions:
         "run_if": "all_succeeded",
         "pool": None,
         "labels": (),
+        "backfill": True,
     }
     check_known(given, defaults)
     option = {**defaults, **given}
@@ -133,6 +136,8 @@ def step_options(given: Mapping[str, Any]) -> StepOptions:
         raise OptionError(f"run_if={option['run_if']!r} is not one of {', '.join(RUN_IF)}.")
     if option["pool"] is not None:
         _check_label("pool", option["pool"])
+    if not isinstance(option["backfill"], bool):
+        raise OptionError(f"backfill={option['backfill']!r} is neither True nor False; False: not in backfilled runs.")
     labels = texts("labels", option["labels"], "large-memory")
     for label in labels:
         _check_label("labels", label)
@@ -155,6 +160,7 @@ def step_options(given: Mapping[str, Any]) -> StepOptions:
         cache_environment=environment,
         pool=option["pool"],
         labels=labels,
+        backfill=option["backfill"],
     )
 
 

@@ -55,7 +55,7 @@ class StepNode:
     the whole project), `cache_environment` what else a result depends on, by name. An `approval` is no function: a
     person who is shown its inputs and its `message` decides, or after `timeout_seconds` its `default`. A sensor looks
     again `every_seconds` until something has come, for `timeout_seconds` in all. Only a worker with all of `labels`
-    executes it, and at most as many at once as its `pool` allows.
+    executes it, and at most as many at once as its `pool` allows. In a backfilled run it is skipped without `backfill`.
     """
 
     name: str
@@ -84,6 +84,7 @@ class StepNode:
     default: Literal["approve", "reject"] = "reject"
     message: str | None = None
     every_seconds: float | None = None
+    backfill: bool = True
 
     @property
     def references(self) -> tuple[Reference, ...]:

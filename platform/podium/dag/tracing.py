@@ -157,6 +157,7 @@ def _node(name: str, call: Call, recorded: Trace, module_files: Mapping[str, str
         pool=options.pool,
         labels=options.labels,
         every_seconds=options.every_seconds,
+        backfill=options.backfill,
     )
     terms = call.approval
     if terms is None:

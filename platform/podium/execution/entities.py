@@ -47,6 +47,7 @@ class Run:
     model: str
     environment: str
     uses_cache: bool = True
+    backfill_id: str | None = None
 
 
 @dataclass(frozen=True)

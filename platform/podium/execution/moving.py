@@ -78,6 +78,8 @@ class Moving:
         """Decide about a step that waits on nothing any more; True if it is ready now."""
         states = queries.step_states(self.connection, self.run_id, node.dependencies)
         decision = readiness.decide(node, states, self._value)
+        if decision.state == "ready" and not node.backfill and (backfill := self._backfill()) is not None:
+            decision = readiness.Decision("skipped", f"it is not for backfilled runs, and this one is of {backfill}")
         if decision.state == "skipped":
             self._skip(node, decision.reason)
         elif node.kind == "approval":
@@ -124,6 +126,9 @@ class Moving:
             outcome = self.outcome_of(self.connection, self.run_id)
             store.end_run(self.connection, self.run_id, "succeeded", self.now, outcome=outcome)
         self.ledger.close(self.connection, self.run_id, self.now)
+
+    def _backfill(self) -> str | None:
+        return queries.get_run(self.connection, self.run_id).backfill_id
 
     def _failed_to_clean_up(self, row: queries.BadStep) -> bool:
         return row.state == "failed" and self.plan.step(row.name).run_if == "always"

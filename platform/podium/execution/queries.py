@@ -318,6 +318,7 @@ class _RunRow(NamedTuple):
     model: str
     environment: str
     uses_cache: bool
+    backfill_id: str | None
     timezone: str
 
 
@@ -337,6 +338,7 @@ def _run_of(row: sa.Row[Any] | _RunRow) -> Run:
         model=row.model,
         environment=row.environment,
         uses_cache=row.uses_cache,
+        backfill_id=row.backfill_id,
     )
 
 

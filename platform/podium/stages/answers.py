@@ -8,7 +8,7 @@ from podium.canary.entities import CanaryRequest, CanaryResult
 from podium.clock import Clock
 from podium.db.engine import Database
 from podium.errors import InternalError, NotFound, Refused
-from podium.execution.entities import Assignment
+from podium.execution.entities import Assignment, Run
 from podium.execution.questions import Service
 from podium.registry import store, versions
 from podium.registry.entities import CHAMPION, ModelVersion, Promotion
@@ -134,6 +134,7 @@ def _register(platform: Platform, assignment: Assignment, arguments: Mapping[str
 
 def _promote(platform: Platform, assignment: Assignment, arguments: Mapping[str, Any]) -> Promotion:
     run = assignment.run
+    _refuse_backfilled(run, "promotes nothing")
     return platform.promotions.promote(
         assignment.plan.model,
         arguments["version"],
@@ -149,6 +150,7 @@ def _promote(platform: Platform, assignment: Assignment, arguments: Mapping[str,
 def _open_canary(platform: Platform, assignment: Assignment, arguments: Mapping[str, Any]) -> CanaryResult:
     version: ModelVersion = arguments["version"]
     run = assignment.run
+    _refuse_backfilled(run, "opens no canary")
     return platform.canaries.open(
         CanaryRequest(
             model=assignment.plan.model,
@@ -166,6 +168,15 @@ def _open_canary(platform: Platform, assignment: Assignment, arguments: Mapping[
             draw_key=f"{run.idempotency_key}/{assignment.label}",
         )
     )
+
+
+def _refuse_backfilled(run: Run, what: str) -> None:
+    """Raise Refused for a backfilled run, whatever its plan says: one that was stored before may not say it."""
+    if run.backfill_id is not None:
+        raise Refused(
+            f"The run {run.run_id} is of the backfill {run.backfill_id}, which registers and {what}. Mark the step "
+            "that asks with @step(backfill=False), or promote the version with `podium promote`."
+        )
 
 
 def _advance_canary(platform: Platform, _: Assignment, arguments: Mapping[str, Any]) -> CanaryResult:

@@ -15,7 +15,7 @@ _NEXT_LOOK_SECONDS = 15.0
 """How long to wait for another run's canary of the model before asking again."""
 
 
-@step(retries=2, memory="2GiB")
+@step(retries=2, memory="2GiB", backfill=False)
 def run_canary(
     version: ModelVersion, *, replay: pd.DataFrame | None = None, plan: CanaryPlan | None = None
 ) -> CanaryResult:
@@ -24,7 +24,8 @@ def run_canary(
     The version becomes champion, is rolled back, or the champion stays because nothing was shown; without a champion
     the version is promoted at once. `replay` holds the requests in the order of their time, with the label; they must
     have trained and judged neither model. The default plan is made for live traffic; see CanaryPlan. While another
-    run's canary of the model is open, the step waits. Raises EvaluationError for rows that cannot be replayed.
+    run's canary of the model is open, the step waits. A backfilled run skips it. Raises EvaluationError for rows that
+    cannot be replayed.
     """
     context = current()
     services: StageServices = context.services
