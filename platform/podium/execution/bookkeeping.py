@@ -126,6 +126,9 @@ class Bookkeeper:
         if move is None:
             return
         self.claimer.went_on(assignment.run.run_id)
+        backfill_id = assignment.run.backfill_id
+        if backfill_id is not None and not queries.is_open(connection, assignment.run.run_id):
+            self.claimer.backfill_has_room(connection, backfill_id)
         if assignment.node.cache:
             self.look_at = 0.0  # equal steps of other runs may have waited for this one
         if move.not_before is not None:

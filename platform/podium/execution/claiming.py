@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from podium.clock import Clock
 from podium.dag.plan import Plan, StepNode
 from podium.errors import ServiceUnavailable
-from podium.execution import assignments, claims, plans, queries
+from podium.execution import assignments, claims, plans, queries, run_limits
 from podium.execution.caching import Settled
 from podium.execution.capacity import Capacity
 from podium.execution.claims import Candidate, Limits, OpenRun
@@ -21,6 +21,8 @@ from podium.execution.turns import AGEING_SECONDS, Turns, WaitingRun
 
 _RUNS_KNOWN = 256
 """How many of the runs that wait a worker keeps in mind; it asks again when none of them is left."""
+_RUNS_OF_BACKFILL = 8
+"""How many are looked at when one of a backfill ends: more than one if others ended elsewhere meanwhile."""
 _PATIENCE = timedelta(seconds=AGEING_SECONDS)
 _REMEMBERED = 1_000
 
@@ -38,7 +40,7 @@ class ClaimFailed(Exception):
 
 @dataclass
 class Claimer:
-    """Claims step runs for one worker: those of `only` one run, or of any.
+    """Claims step runs for one worker: those of `only` one run, or of `only_backfill`, or of any.
 
     A run that cannot be claimed of (its plan is of another version of Podium, say) is told as `claim.failed` and tried
     again a minute later; of `only` one run, the error is raised. `plans` are those that were read before, by digest.
@@ -54,6 +56,7 @@ class Claimer:
     setbacks: Setbacks
     plans: dict[str, Plan]
     only: str | None = None
+    only_backfill: str | None = None
     again: bool = False
     _alone: bool = True
     _claimed: bool = False  # anything, since the last look
@@ -73,11 +76,14 @@ class Claimer:
     def look(self, connection: sa.Connection) -> None:
         """Ask the database anew of which runs something may start."""
         now = self.clock.now()
-        if self.only is None:
+        if self.only_backfill is not None:
+            found = claims.open_runs_of_backfill(connection, self.only_backfill, now, _RUNS_KNOWN)
+        elif self.only is None:
             found = claims.open_runs(connection, now, _RUNS_KNOWN, self.limits, self._behind)
             # Where nothing of so many could be claimed, those behind them have their turn.
             self._behind = found[-1] if len(found) == _RUNS_KNOWN and not self._claimed else None
             self._claimed = False
+            found = run_limits.within(found, run_limits.rooms(connection, found))
         else:
             one = claims.open_run(connection, self.only, now)
             found = [] if one is None else [one]
@@ -90,6 +96,16 @@ class Claimer:
         known, now = self._known.get(run_id), self.clock.now()
         if known is not None and not self._is_put_off(run_id):
             self._turns.add(_waiting(known._replace(ready_at=now)), now)
+
+    def backfill_has_room(self, connection: sa.Connection, backfill_id: str) -> None:
+        """Take note that a run of a backfill ended by what this worker writes: the next one has its turn."""
+        now = self.clock.now()
+        if self.only is not None or self.only_backfill not in (None, backfill_id):
+            return
+        for each in claims.open_runs_of_backfill(connection, backfill_id, now, _RUNS_OF_BACKFILL):
+            if each.run_id not in self._turns and not self._is_put_off(each.run_id):
+                self._remember(each)
+                self._turns.add(_waiting(each), now)
 
     def claim(
         self, connection: sa.Connection, running: Iterable[Assignment], locked: Iterable[str] = ()
@@ -250,7 +266,14 @@ class _Room:
 
 
 def _waiting(known: OpenRun) -> WaitingRun:
-    return WaitingRun(known.run_id, known.priority, known.created_at, known.ready_at)
+    """Return a run as it waits for its turn; a backfilled one gives way to others, and while it is queued does not age.
+
+    It waits by its backfill's limit; aged, all that a backfill has queued would go before what a schedule asks for.
+    """
+    if known.backfill_id is None:
+        return WaitingRun(known.run_id, known.priority, known.created_at, known.ready_at)
+    ready_at = known.ready_at if known.state == "running" else None
+    return WaitingRun(known.run_id, known.priority, known.rank_at, ready_at)
 
 
 def _forget_oldest(remembered: dict[Any, Any]) -> None:

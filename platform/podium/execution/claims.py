@@ -3,7 +3,7 @@
 Every function takes the open connection of its caller's transaction.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ from podium.db.engine import try_lock
 from podium.db.prepared import Prepared
 from podium.db.schema import attempt, run, step_run
 from podium.errors import ConfigurationError
-from podium.execution import attempt_store, outputs, store
+from podium.execution import attempt_store, outputs, run_limits, store
 from podium.execution.items import item_name
 from podium.execution.reads import Stored, digest_of, read_by
 from podium.execution.store import LockedRun
@@ -73,6 +73,7 @@ class OpenRun(NamedTuple):
     created_at: datetime
     rank_at: datetime
     ready_at: datetime | None
+    backfill_id: str | None = None
 
 
 def open_runs(
@@ -84,25 +85,35 @@ def open_runs(
 ) -> list[OpenRun]:
     """Return up to `limit` runs of which something may start now, those of the highest rank first.
 
-    With `after`, those of a lower rank than that one. Queued runs of pipelines and models that have as many running as
-    their limit are left out.
+    With `after`, those of a lower rank than that one. Queued runs of pipelines, models and backfills that have as many
+    running as their limit are left out.
     """
-    full = _full(connection, limits) if limits is not None else []
-    if not full and after is None:
-        return [OpenRun(*row) for row in _OPEN_RUNS.rows(connection, {"now": now, "count": limit})]
-    conditions = [sa.or_(run.c.state == "running", ~sa.or_(*full))] if full else []
-    if after is not None:
-        conditions.append(
-            sa.or_(run.c.rank_at > after.rank_at, sa.and_(run.c.rank_at == after.rank_at, run.c.run_id > after.run_id))
-        )
-    query = _open_runs(*conditions)
-    return [OpenRun(*row) for row in connection.execute(query, {"now": now, "count": limit})]
+    left_out = run_limits.full(connection, limits.pipelines, limits.models) if limits is not None else []
+    while True:
+        if not left_out and after is None:
+            found = [OpenRun(*row) for row in _OPEN_RUNS.rows(connection, {"now": now, "count": limit})]
+        else:
+            query = _open_runs(*_neither(left_out), *_behind(after))
+            found = [OpenRun(*row) for row in connection.execute(query, {"now": now, "count": limit})]
+        full = [backfill_id for backfill_id, room in run_limits.rooms(connection, found).items() if room <= 0]
+        if not full:
+            return found
+        if len(found) < limit:
+            return [each for each in found if each.state == "running" or each.backfill_id not in full]
+        left_out.append(sa.and_(run.c.backfill_id.is_not(None), run.c.backfill_id.in_(full)))  # many more, maybe
 
 
 def open_run(connection: sa.Connection, run_id: str, now: datetime) -> OpenRun | None:
     """Return a run if something may start of it now."""
     row = _OPEN_RUN.first(connection, {"of_run": run_id, "now": now, "count": 1})
     return None if row is None else OpenRun(*row)
+
+
+def open_runs_of_backfill(connection: sa.Connection, backfill_id: str, now: datetime, limit: int) -> list[OpenRun]:
+    """Return up to `limit` runs of a backfill of which something may start now, in its order, within its limit."""
+    rows = _OPEN_RUNS_OF_BACKFILL.rows(connection, {"of_backfill": backfill_id, "now": now, "count": limit})
+    found = [OpenRun(*row) for row in rows]
+    return run_limits.within(found, run_limits.rooms(connection, found))
 
 
 def candidates(
@@ -141,8 +152,10 @@ def lock(
         return None
     if locked.plan_digest != plan.digest:
         return None
-    if locked.state == "queued" and not _may_begin(connection, plan, limits or Limits()):
-        return None
+    if locked.state == "queued":
+        limits = limits or Limits()
+        if not run_limits.may_begin(connection, plan, limits.pipelines, limits.models, locked.backfill_id):
+            return None
     return locked
 
 
@@ -233,19 +246,6 @@ def _begin(
     store.record(connection, claim.run_id, "attempt.started", now, step=label, number=claim.number)
 
 
-def _may_begin(connection: sa.Connection, plan: Plan, limits: Limits) -> bool:
-    """Tell whether another run of the plan's pipeline and model may go on, and keep it so."""
-    for kind, name, limit, column in (
-        ("model", plan.model, limits.models.get(plan.model), run.c.model),
-        ("pipeline", plan.pipeline, limits.pipelines.get(plan.pipeline), run.c.pipeline),
-    ):
-        if limit is None:
-            continue
-        if not try_lock(connection, f"{kind}:{name}") or _running_runs(connection, column == name) >= limit:
-            return False
-    return True
-
-
 def has_room(connection: sa.Connection, pool: str, pools: Mapping[str, int]) -> bool:
     """Tell whether one more attempt of a pool may run; on PostgreSQL, until the transaction ends.
 
@@ -263,20 +263,15 @@ def has_room(connection: sa.Connection, pool: str, pools: Mapping[str, int]) -> 
     return (connection.scalar(query.select_from(attempt)) or 0) < pools[pool]
 
 
-def _running_runs(connection: sa.Connection, condition: sa.ColumnElement[bool]) -> int:
-    # Both conditions: the first word for word the index', so that runs that have ended are not looked at.
-    query = sa.select(sa.func.count()).select_from(run).where(condition, _IS_OPEN, run.c.state == "running")
-    return connection.scalar(query) or 0
+def _neither(left_out: Sequence[sa.ColumnElement[bool]]) -> list[sa.ColumnElement[bool]]:
+    """Return the condition that leaves out queued runs for which one of these holds."""
+    return [sa.or_(run.c.state == "running", ~sa.or_(*left_out))] if left_out else []
 
 
-def _full(connection: sa.Connection, limits: Limits) -> list[sa.ColumnElement[bool]]:
-    """Return the conditions of the runs that may not begin now."""
-    found = []
-    for column, most in ((run.c.pipeline, limits.pipelines), (run.c.model, limits.models)):
-        for name, limit in most.items():
-            if _running_runs(connection, column == name) >= limit:
-                found.append(column == name)
-    return found
+def _behind(after: OpenRun | None) -> list[sa.ColumnElement[bool]]:
+    if after is None:
+        return []
+    return [sa.or_(run.c.rank_at > after.rank_at, sa.and_(run.c.rank_at == after.rank_at, run.c.run_id > after.run_id))]
 
 
 def _open_runs(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
@@ -296,6 +291,7 @@ def _open_runs(*conditions: sa.ColumnElement[bool]) -> sa.Select[Any]:
         run.c.created_at,
         run.c.rank_at,
         first_ready_at.label("ready_at"),
+        run.c.backfill_id,
     )
     may_start = sa.exists().where(step_run.c.run_id == run.c.run_id, _STEP_MAY_START).correlate(run)
     return (
@@ -349,6 +345,7 @@ _STEP_MAY_START = sa.and_(
 )
 _OPEN_RUNS = Prepared(_open_runs())
 _OPEN_RUN = Prepared(_open_runs(run.c.run_id == sa.bindparam("of_run")))
+_OPEN_RUNS_OF_BACKFILL = Prepared(_open_runs(run.c.backfill_id == sa.bindparam("of_backfill")))
 _CANDIDATES = Prepared(_candidates())
 _TAKE = Prepared(
     step_run.update()

@@ -27,6 +27,7 @@ _COUNTED = ("failed", "timed_out", "lost")
 _ATTEMPT_EVENTS = {"attempt.started", *(f"attempt.{state}" for state in ATTEMPT_STATES if state != "running")}
 _RUN_STATE_AFTER = {
     "run.created": "queued",
+    "run.queued": "queued",
     "run.started": "running",
     "run.resumed": "running",
     "run.retried": "running",

@@ -188,8 +188,10 @@ class Progress:
 
         Raises Conflict if another run of its interval is open, or if it does not stand still any more.
         """
-        reopening.reset(connection, run_id, plan, steps, now)
+        is_queued = reopening.reset(connection, run_id, plan, steps, now)
         store.record(connection, run_id, kind, now, reason=reason)
+        if is_queued:
+            store.record(connection, run_id, "run.queued", now)
         moving = self._moving(connection, run_id, plan, now)
         for node in reopening.waits_on_nothing(plan, steps):
             moving.settle(node)

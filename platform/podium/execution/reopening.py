@@ -14,26 +14,28 @@ from podium.execution.items import parse_item
 from podium.execution.rerun import RerunStep
 
 
-def reset(connection: sa.Connection, run_id: str, plan: Plan, steps: Sequence[RerunStep], now: datetime) -> None:
+def reset(connection: sa.Connection, run_id: str, plan: Plan, steps: Sequence[RerunStep], now: datetime) -> bool:
     """Make an ended run and those of its steps that are to run again as they were before; the others stay.
 
     Of a mapped step that does not run afresh the items that succeeded stay as well. What a step that runs afresh had
-    stored is forgotten as its output. Raises Conflict if another run of the interval is open, or if this one is, or if
-    what a step that stays had made was removed.
+    stored is forgotten as its output. A backfilled run is queued again, in its place, as its backfill's limit holds for
+    it; tell whether this one is. Raises Conflict if another run of the interval is open, or if this one is, or if what
+    a step that stays had made was removed.
     """
     _require_outputs(connection, run_id, steps)
     again = [step for step in steps if step.action == "run"]
+    is_queued = queries.get_run(connection, run_id).backfill_id is not None
     try:
         reopened = connection.execute(
             run.update()
             .where(run.c.run_id == run_id, run.c.state.in_(RUN_ENDED))
             .values(
-                state="running",
+                state="queued" if is_queued else "running",
                 outcome=None,
                 started_at=sa.func.coalesce(run.c.started_at, now, type_=run.c.started_at.type),
                 ended_at=None,
                 cancel_requested_at=None,
-                deadline_at=store.deadline_of(plan, now),
+                deadline_at=None if is_queued else store.deadline_of(plan, now),
                 reason=None,
                 open_steps=len(again),
             )
@@ -67,6 +69,7 @@ def reset(connection: sa.Connection, run_id: str, plan: Plan, steps: Sequence[Re
                 generation=step_run.c.generation + int(step.afresh),
             )
         )
+    return is_queued
 
 
 def waits_on_nothing(plan: Plan, steps: Sequence[RerunStep]) -> Iterator[StepNode]:

@@ -1,6 +1,6 @@
 """What the faces ask of execution: start runs, take them up again, stop them, decide in them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -96,31 +96,40 @@ class ExecutionService:
         actor: Actor,
         cause: str,
         backfill_id: str | None = None,
+        place: int = 0,
         uses_cache: bool = True,
     ) -> tuple[str, bool]:
         """Make the run that a schedule, a trigger or a backfill asks for, in the caller's transaction.
 
         Return its id, and False if it was there: the same key is the same run, and where another run of the interval is
-        open, that one stands for what was asked for. The plan must be stored.
+        open, that one stands for what was asked for. Backfilled runs have their turn by their `place` in the backfill.
+        The plan must be stored.
         """
         check_grain(interval, plan.grain, plan.pipeline)
         open_ = store.open_run(connection, plan.pipeline, interval)
         if open_ is not None:
             return open_, False
         now = self._clock.now()
-        run_id, created = store.create_run(
-            connection,
-            plan,
-            interval,
-            parameters=parameters,
-            trigger=trigger,
-            idempotency_key=idempotency_key,
-            actor=actor,
-            now=now,
-            uses_cache=uses_cache,
-            cause=cause,
-            backfill_id=backfill_id,
-        )
+        try:
+            run_id, created = store.create_run(
+                connection,
+                plan,
+                interval,
+                parameters=parameters,
+                trigger=trigger,
+                idempotency_key=idempotency_key,
+                actor=actor,
+                now=now,
+                uses_cache=uses_cache,
+                cause=cause,
+                backfill_id=backfill_id,
+                place=place,
+            )
+        except Conflict:
+            open_ = store.open_run(connection, plan.pipeline, interval)
+            if open_ is None:
+                raise
+            return open_, False  # somebody was first, in a transaction that was not committed when this one looked
         if created:
             self._progress.begin(connection, run_id, plan, now)
         return run_id, created
@@ -219,16 +228,32 @@ class ExecutionService:
         They notice within a second; what runs may tidy up for a few seconds, and then steps for clean-up run. With
         `now` nothing is waited for: the run ends here.
         """
-        of_others = Setbacks(self._clock, lambda _: None)  # workers tell what is wrong with other runs
-        rescue(self._database, self._progress, self._clock, of_others, besides="")
-        # Else the deadline would seem to be the reason.
-        deadlines.enforce(self._database, self._progress, self._clock, of_others)
+        self.take_stock()
         with self._act(run_id) as (connection, run):
             if run.state not in ("queued", "running", "cancelled"):
                 raise UsageError(f"The run {run.run_id} {run.state} already; there is nothing to cancel.")
             stop = self._progress.cancel_now if now else self._progress.cancel
             stop(connection, run.run_id, reason, self._clock.now())
         return self._now(run)
+
+    def take_stock(self) -> None:
+        """End attempts of dead workers and enforce deadlines; else what is done next would seem to be the reason."""
+        of_others = Setbacks(self._clock, lambda _: None)  # workers tell what is wrong with other runs
+        rescue(self._database, self._progress, self._clock, of_others, besides="")
+        deadlines.enforce(self._database, self._progress, self._clock, of_others)
+
+    def cancel_queued(self, connection: sa.Connection, run_ids: Sequence[str], *, reason: str) -> Iterator[str]:
+        """Cancel runs that have not begun in the caller's transaction, yielding the id of each that was cancelled.
+
+        All of them are locked first. So nobody waits for one of their locks who holds that of a rollup, which the ends
+        of these runs, alike as they are, share.
+        """
+        now = self._clock.now()
+        locked = {run_id: store.lock_run(connection, run_id) for run_id in sorted(run_ids)}
+        for run_id in run_ids:
+            if locked[run_id].state == "queued":
+                self._progress.cancel(connection, run_id, reason, now)
+                yield run_id
 
     def decide(self, run_id: str, step: str, *, approved: bool, reason: str, actor: Actor) -> Run:
         """Decide about a held step; Conflict if it is not held (any more), NotFound if there is no such step."""

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from podium.dag.plan import Plan
-from podium.db.schema import attempt, run, step_run, worker
+from podium.db.schema import attempt, backfill, run, step_run, worker
 from podium.db.schema.execution import STEP_ENDED
 from podium.execution import liveness, plans, queries
 from podium.execution.claims import Limits
@@ -44,17 +44,20 @@ def situation_of(connection: sa.Connection, run_id: str, now: datetime, limits: 
         steps=[_open_step(row, newest) for row in rows if row.state not in STEP_ENDED],
         workers=open_workers(connection, now),
         now=now,
-        behind=_reached(connection, plan, limits) if found.state == "queued" else {},
+        behind=_reached(connection, plan, limits, found.backfill_id) if found.state == "queued" else {},
         full_pools=_full_pools(connection, limits),
     )
 
 
-def _reached(connection: sa.Connection, plan: Plan, limits: Limits) -> dict[str, Full]:
-    """Return the limits of running runs that keep another one of the plan queued."""
+def _reached(connection: sa.Connection, plan: Plan, limits: Limits, backfill_id: str | None) -> dict[str, Full]:
+    """Return the limits of running runs that keep another one of the plan, and of a backfill, queued."""
     found = {}
+    of_backfill = sa.select(backfill.c.max_parallel).where(backfill.c.backfill_id == backfill_id)
+    own: int | None = connection.scalar(of_backfill) if backfill_id is not None else None
     for kind, name, limit, column in (
         ("pipeline", plan.pipeline, limits.pipelines.get(plan.pipeline), run.c.pipeline),
         ("model", plan.model, limits.models.get(plan.model), run.c.model),
+        ("backfill", backfill_id, own, run.c.backfill_id),
     ):
         query = sa.select(run.c.run_id).where(column == name, sa.text("run.state = 'running'")).order_by(run.c.run_id)
         if limit is not None and len(busy := list(connection.scalars(query))) >= limit:

@@ -25,6 +25,10 @@ from podium.execution.transitions import StepMove
 PRIORITY_SECONDS = 600.0
 """How long a run must have waited to go before another one that is a point of priority above it."""
 
+_GIVES_WAY = timedelta(days=36_525)
+"""How much later a backfilled run ranks: behind every other one. Who asks for runs one by one finds them at once then,
+however many a backfill has queued."""
+
 
 def create_run(
     connection: sa.Connection,
@@ -40,13 +44,18 @@ def create_run(
     uses_cache: bool = True,
     cause: str | None = None,
     backfill_id: str | None = None,
+    place: int = 0,
 ) -> tuple[str, bool]:
     """Create a queued run with its waiting step runs; return its id, and False if the key already had one.
 
-    `cause` says in words what its trigger saw. A backfilled run has no deadline: it may wait long for its turn. Raises
-    Conflict if another run of the pipeline is open for the interval. The plan must be stored.
+    `cause` says in words what its trigger saw. A backfilled run has no deadline: it may wait long for its turn, which
+    comes behind all others' and by its `place` in the backfill. Raises Conflict if another run of the pipeline is open
+    for the interval. The plan must be stored.
     """
     run_id = ids.new_id(now)
+    rank_at = now - timedelta(seconds=plan.priority * PRIORITY_SECONDS)
+    if backfill_id is not None:
+        rank_at += _GIVES_WAY + timedelta(microseconds=place)
     created = insert_unless_present(
         connection,
         run,
@@ -68,7 +77,7 @@ def create_run(
             "actor_verified": actor.verified,
             "created_at": now,
             "priority": plan.priority,
-            "rank_at": now - timedelta(seconds=plan.priority * PRIORITY_SECONDS),
+            "rank_at": rank_at,
             "deadline_at": deadline_of(plan, now) if backfill_id is None else None,
             "rerun_of": rerun_of,
             "uses_cache": uses_cache,
@@ -128,6 +137,7 @@ class LockedRun(NamedTuple):
     state: str
     plan_digest: str
     cancel_reason: str | None  # of one that is to be cancelled, or was
+    backfill_id: str | None
 
 
 def lock_run(connection: sa.Connection, run_id: str) -> LockedRun:
@@ -300,7 +310,10 @@ _OPEN_RUN = Prepared(
     )
 )
 _LOCKED = sa.select(
-    run.c.state, run.c.plan_digest, sa.case((run.c.cancel_requested_at.is_not(None), run.c.reason)).label("reason")
+    run.c.state,
+    run.c.plan_digest,
+    sa.case((run.c.cancel_requested_at.is_not(None), run.c.reason)).label("reason"),
+    run.c.backfill_id,
 ).where(run.c.run_id == sa.bindparam("of_run"))
 _LOCK_RUN = Prepared(_LOCKED.with_for_update(key_share=True))
 _TRY_LOCK_RUN = Prepared(_LOCKED.with_for_update(key_share=True, skip_locked=True))
@@ -321,7 +334,10 @@ _ADD_STEP_RUN = Prepared(
 _BEGIN_RUN = Prepared(
     run.update()
     .where(run.c.run_id == sa.bindparam("of_run"))
-    .values(state=sa.literal("running"), started_at=sa.bindparam("now"))
+    .values(
+        state=sa.literal("running"),
+        started_at=sa.func.coalesce(run.c.started_at, sa.bindparam("now", type_=run.c.started_at.type)),
+    )
 )
 _END_RUN = Prepared(
     run.update()

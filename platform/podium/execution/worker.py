@@ -115,6 +115,20 @@ class Worker:
             self._news.show(self._news.read(connection))
             return queries.get_run(connection, run_id)
 
+    def execute_backfill(self, backfill_id: str, is_over: Callable[[], bool]) -> None:
+        """Execute what may be executed of a backfill's runs until `is_over`, asked while this executes nothing of it."""
+        if self.clock.monotonic() >= self._next_rescue:
+            self._rescue()
+
+        def stop() -> bool:
+            if self._executions:
+                return False
+            with suppress(ServiceUnavailable):  # whoever writes next sits it out
+                return is_over()
+            return False
+
+        self._work(stop, only=None, only_backfill=backfill_id)
+
     def serve(self, stop: Callable[[], bool]) -> None:
         """Execute what may be executed of any run, until `stop`, which is asked at least twice a second, says so.
 
@@ -125,7 +139,7 @@ class Worker:
         if self._executions and self.options.drain_seconds > 0:
             self._drain()
 
-    def _work(self, stop: Callable[[], bool], only: str | None) -> None:
+    def _work(self, stop: Callable[[], bool], only: str | None, only_backfill: str | None = None) -> None:
         options = self.options
         claimer = Claimer(
             self._worker_id,
@@ -138,6 +152,7 @@ class Worker:
             self._setbacks,
             self._plans,
             only,
+            only_backfill,
         )
         self._books = Bookkeeper(
             self._worker_id,
