@@ -16,12 +16,15 @@
     │   ├── NoCodec                         no codec takes the value
     │   └── StorageFull                     the artifact disk is full
     ├── EvaluationError            exit 1   the rows cannot be judged on
+    ├── DataCheckFailed            exit 1   data did not pass a check that stops; carries the report
     ├── ServiceUnavailable         exit 1   a database or registry does not answer
     └── InternalError              exit 1   an invariant is broken: a bug in Podium
 
 A message names the object, states the fact and gives the remedy. Foreign errors are translated once, at
 the adapter that met them.
 """
+
+from typing import Any
 
 
 class PodiumError(Exception):
@@ -100,6 +103,16 @@ class EvaluationError(PodiumError):
     """The rows cannot be judged on: no rows, unknown labels, a single class, predictions that are not numbers."""
 
     retryable = False
+
+
+class DataCheckFailed(PodiumError):
+    """Data did not pass a check that stops; `report` is the `podium.checks.DataReport`, None where it is not known."""
+
+    retryable = False
+
+    def __init__(self, message: str, report: Any = None) -> None:
+        super().__init__(message)
+        self.report = report
 
 
 class ServiceUnavailable(PodiumError):
