@@ -40,6 +40,11 @@ POINTS = frozenset(
         "slot.before_result",
         "artifact.before_rename",
         "artifact.after_rename",
+        "tick.before_commit",
+        "tick.after_commit",
+        "backfill.before_admit",
+        "backfill.after_admit",
+        "backfill.after_cancel_run",
         "gc.before_delete",
         "gc.after_delete",
         "registry.before_log_model",
@@ -58,6 +63,10 @@ POINTS = frozenset(
         "canary.after_promotion",
         "canary.before_end",
         "canary.after_end",
+        "alert.before_collect",
+        "alert.after_collect",
+        "alert.before_send",
+        "alert.after_send",
     }
 )
 

@@ -10,6 +10,7 @@ import typer
 
 from podium import __version__
 from podium.cli import (
+    alerts,
     artifacts,
     canary,
     collect,
@@ -22,6 +23,8 @@ from podium.cli import (
     run,
     run_acts,
     runs,
+    scheduler,
+    schedules,
     server,
     worker,
 )
@@ -39,13 +42,16 @@ app.command("run")(run.run)
 app.add_typer(pipelines.app, name="pipelines")
 app.add_typer(runs.app, name="runs")
 run_acts.add_to(runs.app)
+app.add_typer(schedules.app, name="schedule")
 app.add_typer(models.app, name="models")
 app.command("promote")(models.promote)
 app.command("rollback")(models.rollback)
 app.add_typer(canary.app, name="canary")
 app.add_typer(costs.app, name="costs")
+app.command("scheduler")(scheduler.scheduler)
 app.command("worker")(worker.worker)
 app.command("server")(server.server)
+app.add_typer(alerts.app, name="alerts")
 app.add_typer(artifacts.app, name="artifacts")
 app.command("gc")(collect.collect)
 app.add_typer(database.app, name="db")

@@ -1,8 +1,5 @@
 """`podium worker`: a process that executes every run of the project, and says what it does."""
 
-import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import typer
@@ -25,17 +22,18 @@ def worker() -> None:
 
     Example: podium worker
     """
+    from podium.cli.signals import stoppable
     from podium.wiring.project import open_project
     from podium.wiring.runs import serving
 
     project = open_project()
-    with _stoppable() as asked_to_stop:
+    with stoppable() as told:
         with serving(project, lambda happening: _say(project, happening)) as serves:
             _log(project, f"worker started with {project.settings.slots} slots on {project.database.shown}")
-            serves.serve(lambda: _is_told(project, asked_to_stop()))
-            _log(project, f"{asked_to_stop()}: claims nothing more and ends what runs")
+            serves.serve(lambda: _is_told(project, told.signal_name))
+            _log(project, f"{told.signal_name}: claims nothing more and ends what runs")
         _log(project, "worker stopped; what it did not finish is claimable again")
-        if asked_to_stop() == "SIGINT":
+        if told.signal_name == "SIGINT":
             raise typer.Exit(130)
 
 
@@ -86,16 +84,3 @@ def _log(project: "Project", text: str) -> None:
     from podium.cli import output
 
     output.note(f"{project.clock.now():%Y-%m-%dT%H:%M:%SZ} {text}")
-
-
-@contextmanager
-def _stoppable() -> Iterator[Callable[[], str | None]]:
-    """Note SIGTERM and SIGINT instead of dying of them; what is yielded returns which one came first, if any."""
-    came: list[str] = []
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda number, _: came.append(signal.Signals(number).name)) for number in numbers]
-    try:
-        yield lambda: came[0] if came else None
-    finally:
-        for number, handler in zip(numbers, before, strict=True):
-            signal.signal(number, handler)

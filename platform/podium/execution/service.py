@@ -102,8 +102,8 @@ class ExecutionService:
         """Make the run that a schedule, a trigger or a backfill asks for, in the caller's transaction.
 
         Return its id, and False if it was there: the same key is the same run, and where another run of the interval is
-        open, that one stands for what was asked for. Backfilled runs have their turn by their `place` in the backfill.
-        The plan must be stored.
+        open, that one stands for what was asked for. Of runs that are asked for at once, each has its turn by its
+        `place`. The plan must be stored.
         """
         check_grain(interval, plan.grain, plan.pipeline)
         open_ = store.open_run(connection, plan.pipeline, interval)

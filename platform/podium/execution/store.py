@@ -49,13 +49,13 @@ def create_run(
     """Create a queued run with its waiting step runs; return its id, and False if the key already had one.
 
     `cause` says in words what its trigger saw. A backfilled run has no deadline: it may wait long for its turn, which
-    comes behind all others' and by its `place` in the backfill. Raises Conflict if another run of the pipeline is open
-    for the interval. The plan must be stored.
+    comes behind all others'. Of runs that are asked for at once, each has its turn by its `place`. Raises Conflict if
+    another run of the pipeline is open for the interval. The plan must be stored.
     """
     run_id = ids.new_id(now)
-    rank_at = now - timedelta(seconds=plan.priority * PRIORITY_SECONDS)
+    rank_at = now - timedelta(seconds=plan.priority * PRIORITY_SECONDS) + timedelta(microseconds=place)
     if backfill_id is not None:
-        rank_at += _GIVES_WAY + timedelta(microseconds=place)
+        rank_at += _GIVES_WAY
     created = insert_unless_present(
         connection,
         run,

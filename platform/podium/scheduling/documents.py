@@ -1,0 +1,98 @@
+"""Schedules in the interface's JSON: what is to come, and what became of what was due."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from podium.dag.plan import Plan
+from podium.errors import UsageError
+from podium.scheduling import presence, store
+from podium.scheduling.missed import LATE
+
+
+def preview(plan: Plan, after: datetime, count: int) -> list[dict[str, Any]]:
+    """Return the next `count` ticks of a plan that are due behind `after`; UsageError if it has no schedule."""
+    ticks = plan.ticks
+    if ticks is None:
+        raise UsageError(
+            f"The pipeline {plan.pipeline} has no schedule; give it one, as @pipeline(schedule='0 6 * * *', …)."
+        )
+    found: list[dict[str, Any]] = []
+    before = ticks.rule.after(after - ticks.offset - timedelta(days=1))
+    at, last = after - ticks.offset, None if before is None else before.astimezone(ticks.zone)
+    while len(found) < count and (tick := ticks.after(at)) is not None:
+        found.append(
+            {
+                "fires_at": instant(tick.due_at),
+                "fires_at_local": tick.due_at.astimezone(ticks.zone).isoformat(),
+                "tick_at_local": tick.at.isoformat(),
+                "interval": tick.interval.to_document(),
+                "interval_name": tick.interval.name,
+                "note": ticks.note(tick, last if last is not None and last < tick.at else None),
+            }
+        )
+        at = last = tick.at
+    return found
+
+
+def schedule_documents(connection: sa.Connection, now: datetime) -> list[dict[str, Any]]:
+    """Return every schedule that is in force or paused, with its next tick and what became of the last one."""
+    return [_schedule(connection, row, now) for row in store.every(connection) if row.removed_at is None]
+
+
+def is_any_scheduler_alive(connection: sa.Connection, now: datetime) -> bool:
+    """Tell whether somebody acts on what is due."""
+    return presence.is_any_alive(connection, now)
+
+
+def _schedule(connection: sa.Connection, row: sa.Row[Any], now: datetime) -> dict[str, Any]:
+    plan = Plan.from_document(row.document)
+    last = store.last_ticks(connection, row.pipeline, 1)
+    overdue = None if row.next_due_at is None or row.next_due_at > now - LATE else (now - row.next_due_at)
+    return {
+        "pipeline": row.pipeline,
+        "schedule": plan.schedule,
+        "timezone": plan.timezone,
+        "grain": plan.grain,
+        "missed": plan.timing.missed,
+        "state": "paused" if row.paused_at else "active",
+        "paused": None
+        if row.paused_at is None
+        else {"at": instant(row.paused_at), "by": row.paused_by, "reason": row.paused_reason},
+        "resumed": None
+        if row.resumed_at is None
+        else {"at": instant(row.resumed_at), "by": row.resumed_by, "reason": row.resumed_reason},
+        "next_fires_at": instant(row.next_due_at),
+        "overdue_seconds": None if overdue is None else overdue.total_seconds(),
+        "problem": row.problem,
+        "last": _tick(last[0], plan) if last else None,
+    }
+
+
+def tick_documents(connection: sa.Connection, pipeline: str, limit: int) -> list[dict[str, Any]]:
+    """Return what became of the last ticks of a pipeline's schedule, the newest first."""
+    plan = Plan.from_document(store.get(connection, pipeline).document)
+    return [_tick(row, plan) for row in store.last_ticks(connection, pipeline, limit)]
+
+
+def _tick(row: sa.Row[Any], plan: Plan) -> dict[str, Any]:
+    return {
+        "tick_at": instant(row.tick_at),
+        "due_at": instant(row.due_at),
+        "decided_at": instant(row.decided_at),
+        "fate": row.fate,
+        "late": row.late,
+        "run_id": row.run_id,
+        "run_state": row.run_state,
+        "run_outcome": row.run_outcome,
+        "until": instant(row.until),
+        "ticks": row.ticks,
+        "reason": row.reason,
+        "pipeline": plan.pipeline,
+    }
+
+
+def instant(at: datetime | None) -> str | None:
+    """Return a moment as the interface writes it: ISO 8601 in UTC."""
+    return None if at is None else at.astimezone(UTC).isoformat().replace("+00:00", "Z")

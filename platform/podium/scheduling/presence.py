@@ -1,0 +1,59 @@
+"""Which schedulers there are: each has a row with the time of its last sign of life."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from podium import ids
+from podium.clock import Clock
+from podium.db.engine import Database
+from podium.db.schema import scheduler
+
+SILENT = timedelta(seconds=45)
+"""A scheduler that gave no sign for so long is taken for dead."""
+
+_SIGN_SECONDS = 15.0
+
+
+@dataclass
+class Presence:
+    """One scheduler's row."""
+
+    database: Database
+    clock: Clock
+    host: str
+    process_id: int
+    scheduler_id: str = ""
+
+    def advance(self) -> float:
+        """Give a sign of life, the first of which makes the row; return after how many seconds the next is due."""
+        now = self.clock.now()
+        with self.database.write() as connection:
+            if self.scheduler_id:
+                self._change(connection, heartbeat_at=now)
+            else:
+                made = ids.new_id(now)
+                of_process = {"host": self.host, "process_id": self.process_id}
+                connection.execute(
+                    scheduler.insert().values(scheduler_id=made, started_at=now, heartbeat_at=now, **of_process)
+                )
+                self.scheduler_id = made
+        return _SIGN_SECONDS
+
+    def end(self) -> None:
+        """Note that the scheduler ended of its own accord."""
+        if self.scheduler_id:
+            with self.database.write() as connection:
+                self._change(connection, ended_at=self.clock.now())
+
+    def _change(self, connection: sa.Connection, **values: datetime) -> None:
+        connection.execute(scheduler.update().where(scheduler.c.scheduler_id == self.scheduler_id).values(**values))
+
+
+def is_any_alive(connection: sa.Connection, now: datetime) -> bool:
+    """Tell whether a scheduler gave a sign of life lately."""
+    query = sa.select(scheduler.c.scheduler_id).where(
+        scheduler.c.ended_at.is_(None), scheduler.c.heartbeat_at > now - SILENT
+    )
+    return connection.execute(query.limit(1)).first() is not None

@@ -1,0 +1,86 @@
+"""The project's pipelines, taken up anew when a file of them changed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from podium.dag.catalogue import pipeline_files
+from podium.dag.plan import Plan
+from podium.errors import ConfigurationError
+from podium.scheduling.scheduler import Fired
+from podium.wiring.plans import load_plans
+from podium.wiring.project import Project
+
+_LOOK_SECONDS = 2.0
+_LOOKS_UNTIL_REPAIR = 30
+
+TakeUp = Callable[[Sequence[Plan], Sequence[str]], Sequence[Fired]]
+"""Takes up what plans say; the pipelines of the broken files that are named beside stay as they are."""
+
+_Stamp = tuple[int, int]
+
+
+@dataclass
+class CodeWatch:
+    """Looks every two seconds whether a file was edited, by its time and size, and every minute in any case."""
+
+    project: Project
+    take_up: TakeUp
+    observe: Callable[[Fired], None]
+    _seen: dict[Path, _Stamp | None] = field(default_factory=dict)
+    _looks: int = _LOOKS_UNTIL_REPAIR  # the first one loads
+    _told: set[str] = field(default_factory=set)
+
+    def advance(self) -> float:
+        """Look once; return after how many seconds the next look is due."""
+        self._looks += 1
+        if self._looks >= _LOOKS_UNTIL_REPAIR or self._stamps(self._seen) != self._seen:
+            self._looks = 0
+            self._load()
+        return _LOOK_SECONDS
+
+    def _load(self) -> None:
+        root, folder = self.project.settings.root, self.project.settings.pipelines_folder
+        before = self._stamps([folder, *pipeline_files(folder)])
+        loaded = load_plans(self.project)
+        problems = {problem.message for problem in loaded.problems}
+        payable = self._payable(list(loaded.plans.values()), problems)
+        broken = [problem.file for problem in loaded.problems]
+        unpriced = [plan.file for plan in loaded.plans.values() if plan not in payable]
+        for each in self.take_up(payable, [*broken, *unpriced]):
+            self.observe(each)
+        for message in sorted(problems - self._told):
+            self.observe(Fired("", "problem", message))
+        self._told = problems
+        modules = {root / file for plan in loaded.plans.values() for file in plan.modules}
+        # Stamped before the files were read: what changes meanwhile is seen at the next look.
+        self._seen = {**self._stamps(modules - before.keys()), **before}
+
+    def _payable(self, plans: list[Plan], problems: set[str]) -> list[Plan]:
+        """Return the plans whose runs could be paid for; why others could not is added to `problems`."""
+        try:
+            self.project.require_prices(*plans)
+        except ConfigurationError:
+            pass
+        else:
+            return plans
+        found = []
+        for plan in plans:
+            try:
+                self.project.require_prices(plan)
+                found.append(plan)
+            except ConfigurationError as error:
+                problems.add(f"The schedule of {plan.pipeline} is not taken up: {error}")
+        return found
+
+    @staticmethod
+    def _stamps(paths: Sequence[Path] | dict[Path, _Stamp | None] | set[Path]) -> dict[Path, _Stamp | None]:
+        return {path: _stamp(path) for path in paths}
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        told = path.stat()
+    except OSError:
+        return None
+    return told.st_mtime_ns, told.st_size

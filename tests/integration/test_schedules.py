@@ -1,0 +1,453 @@
+"""Schedules on a database: each tick one run, whatever is edited, paused, missed, killed, or done at the same time."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+
+from podium.dag.interval import Interval
+from podium.dag.schedule import Missed, Ticks, Timing
+from podium.db.engine import Database
+from podium.db.schema import run, schedule, schedule_tick
+from podium.errors import Conflict, NotFound, UsageError
+from podium.execution.entities import Actor
+from podium.scheduling import documents, store
+from podium.scheduling.missed import LATE, decide
+from podium.scheduling.scheduler import CAUGHT_UP_PER_MINUTE, Scheduler
+from tests.execution_world import check_books
+from tests.scheduling_world import START, SchedulingWorld, scheduled
+
+
+@pytest.fixture
+def world(database: Database, tmp_path: Path) -> SchedulingWorld:
+    return SchedulingWorld(database, tmp_path)
+
+
+# --- ticks ------------------------------------------------------------------------------------------------------------
+
+
+def test_each_tick_becomes_one_run_of_the_interval_it_is_about(world: SchedulingWorld) -> None:
+    assert world.take_up(scheduled()) == ["flow added"]
+    for _ in range(3):
+        world.advance(hours=1)
+        world.end_runs()
+    assert world.runs() == ["11-21T00", "11-21T01", "11-21T02"]
+    assert world.ticks() == [("21T01:00", "run", None), ("21T02:00", "run", None), ("21T03:00", "run", None)]
+    with world.database.read() as connection:
+        rows = connection.execute(sa.select(run)).all()
+    assert {(row.trigger, row.actor, row.state) for row in rows} == {("schedule", "schedule", "succeeded")}
+    assert "tick of 2026-11-21T01:00:00+00:00" in {row.cause for row in rows}
+    check_books(world.database)
+
+
+def test_a_new_schedule_never_fires_for_the_past_and_the_loop_sleeps_until_the_next_tick(
+    world: SchedulingWorld,
+) -> None:
+    world.clock.advance(59 * 60 + 59.5)
+    world.take_up(scheduled())
+    assert world.scheduler.advance() == pytest.approx(0.5)
+    assert world.runs() == []
+    assert world.advance(seconds=0.5) == 1.0
+    assert world.runs() == ["11-21T00"]
+    assert world.scheduler.advance() == 1.0
+    assert len(world.runs()) == 1
+
+
+def test_a_delay_holds_a_tick_back_and_not_what_it_is_about(world: SchedulingWorld) -> None:
+    world.clock.advance(3600)
+    world.take_up(scheduled(schedule="0 0 * * *", grain="day", timing={"delay_seconds": 7200.0}))
+    world.advance(minutes=59)
+    assert world.runs() == []
+    world.advance(minutes=1)
+    assert world.runs() == ["11-20T00"]
+
+
+def test_an_open_run_of_the_interval_stands_for_the_tick(world: SchedulingWorld) -> None:
+    plan = scheduled(schedule="0 * * * *", grain="day")
+    world.take_up(plan)
+    world.advance(hours=1)
+    world.advance(hours=1)
+    assert world.runs() == ["11-20T00"]
+    assert [fate for _, fate, _ in world.ticks()] == ["run", "joined"]
+    world.end_runs()
+    world.advance(hours=1)
+    assert world.runs() == ["11-20T00", "11-20T00"]
+    assert [each.kind for each in world.fired] == ["run", "joined", "run"]
+
+
+# --- missed -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("missed", "runs"), [("skip", 0), ("last", 1), ("all", 6)])
+def test_after_six_hours_without_a_scheduler_as_many_runs_as_the_policy_says(
+    world: SchedulingWorld, missed: Missed, runs: int
+) -> None:
+    world.take_up(scheduled(timing={"missed": missed}))
+    world.advance(hours=6, minutes=30)
+    assert world.runs() == [f"11-21T{hour:02}" for hour in range(6)][6 - runs :]
+    told = [each.text for each in world.fired if each.kind == "missed"]
+    if runs < 6:
+        span = f"2026-11-21T01:00:00+00:00 to 2026-11-21T{6 - runs:02}:00:00+00:00"
+        assert told == [f"{6 - runs} ticks missed, {span}: nobody was there for them (missed='{missed}')"]
+        assert world.ticks()[0] == ("21T01:00", "missed", 6 - runs)
+    else:
+        assert told == []
+    world.end_runs()
+    world.advance(minutes=30)
+    assert world.runs()[-1] == "11-21T06"
+    assert len(world.runs()) == runs + 1
+
+
+def test_of_all_missed_ticks_the_newest_run_up_to_the_limit_in_order(world: SchedulingWorld) -> None:
+    world.take_up(scheduled(timing={"missed": "all", "missed_limit": 2}))
+    world.advance(hours=6, minutes=30)
+    assert world.runs() == ["11-21T04", "11-21T05"]
+    assert world.ticks() == [("21T01:00", "missed", 4), ("21T05:00", "run", None), ("21T06:00", "run", None)]
+
+
+def test_a_tick_that_is_found_within_a_minute_is_not_missed(world: SchedulingWorld) -> None:
+    world.take_up(scheduled(timing={"missed": "skip"}))
+    world.advance(hours=1, seconds=59)
+    assert world.runs() == ["11-21T00"]
+    world.advance(hours=1, seconds=1)
+    assert world.runs() == ["11-21T00"]
+
+
+@given(
+    text=st.sampled_from(["0 * * * *", "*/7 * * * *", "every 20s", "0 0 * * *"]),
+    down_seconds=st.integers(0, 4 * 86400),
+    missed=st.sampled_from(["skip", "last", "all"]),
+    limit=st.integers(1, 30),
+)
+def test_every_due_tick_is_either_missed_or_runs_and_what_is_not_late_always_runs(
+    text: str, down_seconds: int, missed: Missed, limit: int
+) -> None:
+    ticks = Ticks.of("p", text, "Europe/Berlin", "day", Timing())
+    first = ticks.after(START)
+    assert first is not None
+    now = first.due_at + timedelta(seconds=down_seconds)
+    decision = decide(ticks, first.at, now, missed, limit)
+    due = list(ticks.due(START, now))
+    run_ticks = list(decision.run)
+    late = [tick for tick in run_ticks if tick.due_at <= now - LATE]
+    assert run_ticks == due[len(due) - len(run_ticks) :]
+    assert [tick for tick in due if tick.due_at > now - LATE] == run_ticks[len(late) :]
+    assert len(late) <= {"skip": 0, "last": 1, "all": limit}[missed]
+    if decision.missed is None:
+        assert run_ticks == due
+    else:
+        assert decision.missed.first == due[0]
+        assert decision.missed.last == due[len(due) - len(run_ticks) - 1]
+        assert decision.missed.count in (None, len(due) - len(run_ticks))
+        assert (decision.missed.count is None) == (len(due) > 1000)
+
+
+def test_a_backlog_is_caught_up_with_at_a_limited_rate_and_holds_back_nothing_that_is_not_late(
+    world: SchedulingWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("podium.scheduling.scheduler.CAUGHT_UP_PER_MINUTE", 5)
+    behind = [scheduled(f"late{n}", timing={"missed": "all"}) for n in range(4)]
+    world.take_up(*behind, scheduled("punctual", "every 61s"))
+    world.advance(hours=3, seconds=1)
+
+    def caught_up() -> int:
+        counted = sa.select(sa.func.count()).where(schedule_tick.c.late, schedule_tick.c.fate == "run")
+        with world.database.read() as connection:
+            return connection.scalar(counted) or 0
+
+    assert caught_up() == 5
+    assert len(world.runs("punctual")) == 1
+    before = len(world.runs("punctual"))
+    world.end_runs()
+    for minute in range(1, 4):
+        world.advance(seconds=61)
+        world.end_runs()
+        assert caught_up() <= 5 * (minute + 1)
+    assert len(world.runs("punctual")) == before + 3
+    for number in range(4):
+        assert world.runs(f"late{number}") == ["11-21T00", "11-21T01", "11-21T02"]
+    assert CAUGHT_UP_PER_MINUTE == 600
+
+
+# --- edits, pauses, clocks --------------------------------------------------------------------------------------------
+
+
+def test_a_schedule_that_is_edited_while_due_fires_by_the_rule_before_and_then_by_the_new_one(
+    world: SchedulingWorld,
+) -> None:
+    world.take_up(scheduled())
+    world.clock.advance(3600 + 10)  # due, and not acted on
+    edited = scheduled(schedule="30 * * * *")
+    assert world.take_up(edited) == []
+    world.scheduler.advance()
+    assert world.runs() == ["11-21T00"]
+    assert world.take_up(edited) == ["flow changed"]
+    assert world.take_up(edited) == []
+    world.end_runs()
+    world.advance(minutes=30)
+    assert [tick for tick, *_ in world.ticks()] == ["21T01:00", "21T01:30"]
+
+
+def test_a_longer_delay_does_not_fire_a_tick_again_that_was_decided_about(world: SchedulingWorld) -> None:
+    world.take_up(scheduled())
+    world.advance(hours=1)
+    world.end_runs()
+    world.take_up(scheduled(timing={"delay_seconds": 1800.0}))
+    world.advance(minutes=30)
+    assert [tick for tick, *_ in world.ticks()] == ["21T01:00"]
+    world.advance(hours=1)
+    assert [tick for tick, *_ in world.ticks()] == ["21T01:00", "21T02:00"]
+
+
+def test_code_that_changes_and_says_the_same_of_when_runs_with_the_next_tick(world: SchedulingWorld) -> None:
+    world.take_up(scheduled())
+    changed = scheduled(description="other")
+    assert world.take_up(changed) == []
+    world.advance(hours=1)
+    with world.database.read() as connection:
+        assert connection.scalar(sa.select(run.c.plan_digest)) == changed.digest
+
+
+def test_a_pipeline_that_is_gone_fires_no_more_and_one_whose_file_is_broken_goes_on(world: SchedulingWorld) -> None:
+    gone, broken = scheduled("gone"), scheduled("broken", file="pipelines/broken.py")
+    world.take_up(gone, broken)
+    assert world.take_up(broken=("pipelines/broken.py",)) == ["gone removed"]
+    world.advance(hours=1)
+    assert (world.runs("gone"), len(world.runs("broken"))) == ([], 1)
+    assert world.take_up(gone, broken) == ["gone changed"]
+    world.advance(hours=1)
+    assert world.runs("gone") == ["11-21T01"]
+
+
+def test_a_paused_schedule_fires_nothing_and_what_it_did_not_fire_was_not_missed(world: SchedulingWorld) -> None:
+    world.take_up(scheduled(timing={"missed": "all"}))
+    world.schedules.pause("flow", reason="the source is away", actor="ada")
+    with pytest.raises(Conflict, match="paused already, since 2026-11-21 00:00 UTC by ada: the source is away"):
+        world.schedules.pause("flow", reason="again", actor="bob")
+    world.advance(hours=5)
+    assert world.take_up(scheduled(schedule="30 * * * *", timing={"missed": "all"})) == ["flow changed"]
+    world.advance(hours=1)
+    tick = world.schedules.resume("flow", reason="it is back", actor="bob")
+    assert tick is not None
+    assert tick.due_at == START + timedelta(hours=6, minutes=30)
+    world.advance(minutes=30)
+    assert world.runs() == ["11-21T05"]
+    assert [fate for _, fate, _ in world.ticks()] == ["run"]
+    with world.database.read() as connection:
+        (told,) = documents.schedule_documents(connection, world.clock.now())
+    assert told["resumed"] == {"at": "2026-11-21T06:00:00Z", "by": "bob", "reason": "it is back"}
+    with pytest.raises(Conflict, match="is not paused"):
+        world.schedules.resume("flow", reason="again", actor="bob")
+    with pytest.raises(NotFound, match="No schedule of 'floe' is known here"):
+        world.schedules.pause("floe", reason="typo", actor="ada")
+
+
+def test_a_clock_that_goes_forth_and_back_never_fires_a_tick_twice(world: SchedulingWorld) -> None:
+    world.take_up(scheduled(timing={"missed": "all"}))
+    for step in (1.2, -0.7, 0.6, 3.0, -2.9, 1.0, -1.0, 4.0):
+        world.clock._now += timedelta(hours=step)
+        world.scheduler.advance()
+        world.end_runs()
+    ticks = [tick for tick, *_ in world.ticks()]
+    assert ticks == sorted(set(ticks))
+    assert world.runs() == [f"11-21T{hour:02}" for hour in range(len(ticks))]
+    assert len(ticks) == int((world.clock.now() - START).total_seconds() // 3600)
+
+
+def test_a_schedule_that_was_fired_ahead_of_time_is_set_right_by_pause_and_resume(world: SchedulingWorld) -> None:
+    world.take_up(scheduled())
+    world.clock._now += timedelta(days=300)  # a clock set wrongly
+    world.scheduler.advance()
+    world.end_runs()
+    world.clock._now -= timedelta(days=300)
+    world.advance(hours=2)
+    assert len(world.runs()) == 1
+    world.schedules.pause("flow", reason="the clock was wrong", actor="ada")
+    tick = world.schedules.resume("flow", reason="set right", actor="ada")
+    assert tick is not None
+    assert tick.due_at > START + timedelta(days=300), "what was decided about is not decided about again"
+
+
+# --- what is in the way -----------------------------------------------------------------------------------------------
+
+
+def test_a_schedule_that_cannot_fire_is_told_once_and_keeps_none_of_the_others(world: SchedulingWorld) -> None:
+    world.take_up(scheduled("a"), scheduled("b"), scheduled("c"))
+    with world.database.write() as connection:
+        connection.exec_driver_sql("UPDATE plan SET document = '{}' WHERE pipeline = 'b'")
+    world.advance(hours=1)
+    assert [len(world.runs(name)) for name in "abc"] == [1, 0, 1]
+    told = [each for each in world.fired if each.kind == "problem"]
+    assert [each.pipeline for each in told] == ["b"]
+    assert "is no plan of this version of Podium" in told[0].text
+    world.advance(minutes=2)
+    assert len([each for each in world.fired if each.kind == "problem"]) == 1
+    with world.database.read() as connection:
+        assert "is no plan" in store.get(connection, "b").problem
+
+
+def test_a_problem_that_is_remedied_is_forgotten_and_its_tick_is_late(world: SchedulingWorld) -> None:
+    plan = scheduled()
+    world.take_up(plan)
+    with world.database.write() as connection:
+        kept = connection.scalar(sa.text("SELECT CAST(document AS TEXT) FROM plan"))
+        connection.exec_driver_sql("UPDATE plan SET document = '{}'")
+    world.advance(hours=1)
+    assert world.runs() == []
+    with world.database.write() as connection:
+        cast = "CAST(:kept AS JSONB)" if not world.database.is_sqlite else ":kept"
+        connection.execute(sa.text(f"UPDATE plan SET document = {cast}"), {"kept": kept})  # noqa: S608
+    world.advance(minutes=2)
+    assert world.runs() == ["11-21T00"]
+    with world.database.read() as connection:
+        assert store.get(connection, "flow").problem is None
+        assert connection.scalar(sa.select(schedule_tick.c.late)) is True
+
+
+# --- several at once --------------------------------------------------------------------------------------------------
+
+
+def simulate(world: SchedulingWorld, *, seconds: int, per_second: int, step_seconds: float) -> int:
+    """Let two schedulers act on so many ticks a second in threads, by one clock; return how many were due."""
+    timings = [{"delay_seconds": float(number % per_second)} for number in range(per_second**2)]
+    pipelines = [scheduled(f"p{n}", f"every {per_second}s", timing=timing) for n, timing in enumerate(timings)]
+    world.take_up(*pipelines)
+    schedulers = [world.scheduler, world.new_scheduler()]
+    gate = threading.Barrier(len(schedulers) + 1)
+    ended = threading.Event()
+    errors: list[BaseException] = []
+
+    def act(scheduler: Scheduler) -> None:
+        try:
+            while not ended.is_set():
+                gate.wait(60)
+                scheduler.advance()
+                gate.wait(60)
+        except threading.BrokenBarrierError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - told by the test
+            errors.append(error)
+            gate.abort()
+
+    threads = [threading.Thread(target=act, args=(each,)) for each in schedulers]
+    for thread in threads:
+        thread.start()
+    for _ in range(int(seconds / step_seconds)):
+        world.clock.advance(step_seconds)
+        gate.wait(60)
+        gate.wait(60)
+    ended.set()
+    gate.abort()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    due = [each.ticks.due(START - timedelta(seconds=per_second), world.clock.now()) for each in pipelines if each.ticks]
+    return sum(tick.due_at > START for ticks in due for tick in ticks)
+
+
+def tick_counts(database: Database) -> tuple[int, int, int]:
+    """How many ticks there were, how many runs are named by them, and how many runs there are."""
+    with database.read() as connection:
+        ticks = connection.scalar(sa.select(sa.func.count()).select_from(schedule_tick))
+        named = connection.scalar(sa.select(sa.func.count(schedule_tick.c.run_id.distinct())))
+        runs = connection.scalar(sa.select(sa.func.count()).select_from(run))
+    return ticks or 0, named or 0, runs or 0
+
+
+def test_two_schedulers_make_one_run_of_each_tick(world: SchedulingWorld) -> None:
+    due = simulate(world, seconds=12, per_second=7, step_seconds=0.5)
+    ticks, named, runs = tick_counts(world.database)
+    assert ticks == due == 12 * 7
+    assert named == runs
+    with world.database.read() as connection:
+        fates = set(connection.scalars(sa.select(schedule_tick.c.fate)))
+        behind = connection.scalar(sa.select(sa.func.min(schedule.c.next_due_at, type_=schedule.c.next_due_at.type)))
+    assert fates <= {"run", "joined"}
+    assert behind is not None
+    assert behind > world.clock.now()
+
+
+KILLED = """
+import sys
+from datetime import datetime
+from pathlib import Path
+from podium.clock import FakeClock
+from podium.db.engine import Database
+from tests.scheduling_world import SchedulingWorld
+url, folder, now = sys.argv[1:]
+world = SchedulingWorld(Database(url, Path(folder) / "locks"), Path(folder), FakeClock(datetime.fromisoformat(now)))
+world.scheduler.advance()
+"""
+
+
+@pytest.mark.parametrize("point", ["tick.before_commit", "tick.after_commit", "run.after_create"])
+def test_a_scheduler_that_is_killed_around_its_commit_leaves_exactly_one_run_of_the_tick(
+    world: SchedulingWorld, tmp_path: Path, point: str
+) -> None:
+    world.take_up(scheduled())
+    world.clock.advance(3600)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, world.database.url, tmp_path, world.clock.now().isoformat()],
+        env={**os.environ, "PODIUM_FAULTS": f"{point}:kill", "PYTHONPATH": os.getcwd()},  # noqa: PTH109
+        check=False,
+        capture_output=True,
+    )
+    reached = point.startswith("tick.")
+    assert killed.returncode == (-signal.SIGKILL if reached else 0), killed.stderr
+    assert len(world.runs()) == (0 if point == "tick.before_commit" else 1)
+    world.scheduler.advance()
+    world.new_scheduler().advance()
+    assert world.runs() == ["11-21T00"]
+    assert world.ticks() == [("21T01:00", "run", None)]
+
+
+# --- what is shown ----------------------------------------------------------------------------------------------------
+
+
+def test_a_preview_shows_fires_in_local_and_utc_time_with_notes_where_clocks_change() -> None:
+    plan = scheduled(schedule="30 2 * * *", grain="day", timezone="America/New_York")
+    found = documents.preview(plan, datetime(2026, 3, 7, tzinfo=UTC), 3)
+    assert [each["fires_at"] for each in found] == [
+        "2026-03-07T07:30:00Z",
+        "2026-03-08T07:00:00Z",
+        "2026-03-09T06:30:00Z",
+    ]
+    assert [each["fires_at_local"] for each in found] == [
+        "2026-03-07T02:30:00-05:00",
+        "2026-03-08T03:00:00-04:00",
+        "2026-03-09T02:30:00-04:00",
+    ]
+    assert found[0]["interval"] == {"start": "2026-03-06T05:00:00Z", "end": "2026-03-07T05:00:00Z"}
+    assert found[0]["note"] is None
+    assert "its time is skipped on this day" in found[1]["note"]
+    with pytest.raises(UsageError, match="has no schedule; give it one"):
+        documents.preview(scheduled(schedule=None), START, 3)
+
+
+def test_a_schedule_that_nobody_acts_on_is_overdue(world: SchedulingWorld) -> None:
+    world.take_up(scheduled())
+    world.clock.advance(2 * 3600)
+    with world.database.read() as connection:
+        (found,) = documents.schedule_documents(connection, world.clock.now())
+        assert not documents.is_any_scheduler_alive(connection, world.clock.now())
+    assert found["overdue_seconds"] == 3600
+    assert found["next_fires_at"] == "2026-11-21T01:00:00Z"
+
+
+def test_a_person_who_runs_the_interval_first_and_a_tick_do_not_get_in_each_others_way(world: SchedulingWorld) -> None:
+    plan = scheduled()
+    world.take_up(plan)
+    interval = Interval.parse("2026-11-21T00")
+    mine = world.execution.start(plan, interval, parameters={}, actor=Actor("ada"))
+    world.advance(hours=1)
+    assert world.runs() == ["11-21T00"]
+    with world.database.read() as connection:
+        assert connection.scalar(sa.select(schedule_tick.c.run_id)) == mine.run_id
