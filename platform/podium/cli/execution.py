@@ -36,7 +36,7 @@ def execute(project: Project, plan: Plan, starts: Sequence[Start], prepared: Pre
     documents: list[dict[str, Any]] = []
     progress = progress_of(plan, project.clock)
     with ExitStack() as stack:
-        stack.enter_context(_terminable())
+        stack.enter_context(terminable())
         stack.enter_context(progress)
         worker: Worker | None = None
         for start in starts:
@@ -112,8 +112,8 @@ def _print_hints(plan: Plan, documents: list[dict[str, Any]]) -> None:
 
 
 @contextmanager
-def _terminable() -> Iterator[None]:
-    """Treat SIGTERM like an interrupt at the keyboard: what runs is ended, and claimable again."""
+def terminable(go_on: str = "the same command goes on from there") -> Iterator[None]:
+    """Treat SIGTERM like an interrupt at the keyboard: what runs is ended, and claimable again, as `go_on` says."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
@@ -122,7 +122,7 @@ def _terminable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        output.note("Interrupted. What was finished is kept; the same command goes on from there.")
+        output.note(f"Interrupted. What was finished is kept; {go_on}.")
         raise typer.Exit(130) from None
     finally:
         signal.signal(signal.SIGTERM, before)

@@ -12,6 +12,7 @@ from podium import __version__
 from podium.cli import (
     alerts,
     artifacts,
+    backfills,
     canary,
     collect,
     costs,
@@ -39,6 +40,8 @@ app = typer.Typer(
 )
 app.command("init")(project.init)
 app.command("run")(run.run)
+app.command("backfill")(backfills.backfill)
+app.add_typer(backfills.app, name="backfills")
 app.add_typer(pipelines.app, name="pipelines")
 app.add_typer(runs.app, name="runs")
 run_acts.add_to(runs.app)

@@ -81,6 +81,7 @@ def print_run(document: Document) -> None:
             ("held", [f"for a decision on {' and '.join(document['held'])}"] if document["held"] else []),
             *_failure(document),
             ("asked by", [f"{document['actor']} ({document['trigger']}) at {output.when(document['created_at'])}"]),
+            ("because of", [document["cause"]] if document["cause"] else []),
             ("rerun of", [document["rerun_of"]] if document["rerun_of"] else []),
             ("deadline", [output.when(document["deadline_at"])] if document["deadline_at"] else []),
             ("parameters", [f"{name} = {value}" for name, value in document["parameters"].items()]),

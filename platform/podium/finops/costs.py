@@ -105,6 +105,21 @@ def cost_of_attempts(connection: sa.Connection, run_id: str) -> dict[str, Cost]:
     return _costs(connection, ledger_entry.c.attempt_id, ledger_entry.c.run_id == run_id, ())
 
 
+def cost_of_attempts_of(connection: sa.Connection, run_ids: Iterable[str]) -> dict[str, Cost]:
+    """Return what each attempt of these runs that has entries cost, by attempt id."""
+    return _costs(connection, ledger_entry.c.attempt_id, ledger_entry.c.run_id.in_(list(run_ids)), ())
+
+
+def cost_of_backfill(connection: sa.Connection, backfill_id: str) -> Cost:
+    """Return what the runs that a backfill made cost so far: every entry of theirs, and no other."""
+    whole = Sum()
+    query = sa.select(ledger_entry.c.amount, ledger_entry.c.currency, ledger_entry.c.kind)
+    made = query.join(run, run.c.run_id == ledger_entry.c.run_id).where(run.c.backfill_id == backfill_id)
+    for amount, currency, kind in connection.execute(made):
+        whole.add(amount, currency, kind, 1)
+    return whole.cost
+
+
 @dataclass(frozen=True)
 class VersionCost:
     """What a model version cost: the sum over the attempts that made it, failed ones included."""

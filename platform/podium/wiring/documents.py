@@ -72,6 +72,8 @@ def _run(connection: sa.Connection, row: sa.Row[Any], cost: Cost, held: list[str
         "interval_name": queries.interval_of(row).name,
         "parameters": row.parameters,
         "trigger": row.trigger,
+        "cause": row.cause,
+        "backfill_id": row.backfill_id,
         "actor": row.actor,
         "actor_verified": row.actor_verified,
         "state": row.state,
