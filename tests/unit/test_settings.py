@@ -128,7 +128,7 @@ def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> N
     [
         (
             "slot = 1",
-            "sets 'slot', which is no setting; did you mean slots? The settings are artifact_retention, ",
+            "sets 'slot', which is no setting; did you mean slots? The settings are alerts, artifact_retention, ",
         ),
         ("slots = 'many'", "is 'many': Input should be a valid integer"),
         ("slots = 0", "is 0: Input should be greater than or equal to 1. Correct or remove it."),

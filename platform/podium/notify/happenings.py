@@ -1,0 +1,203 @@
+"""Alerts from what is on record: the executor's events and the history of champions.
+
+It reads the tables `event`, `run`, `step_run`, `attempt`, `plan`, `promotion_history` and
+`model_version`, which others write in transactions of their own, and writes none of them: whatever becomes of alerts,
+no run waits for them.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import sqlalchemy as sa
+
+from podium.dag.interval import Interval
+from podium.db.schema import alert, attempt, event, model_version, plan, promotion_history, run, step_run
+from podium.db.schema.columns import is_in
+from podium.db.schema.execution import TOLD
+from podium.notify import texts
+from podium.notify.entities import Alert, Subject
+from podium.notify.rules import Rules
+from podium.settings import AlertEvent
+
+_EVENTS: Mapping[str, AlertEvent] = {
+    "run.failed": "run_failed",
+    "run.deadline_passed": "deadline_missed",
+    "step.held": "held",
+}
+_MOVES: Mapping[str, AlertEvent] = {"promote": "promotion", "rollback": "rollback"}
+_AT_ONCE = 500  # keys in a list of a statement
+
+
+def of_events(connection: sa.Connection, rules: Rules, after: int) -> Iterator[Alert]:
+    """Yield what the rules tell of the events behind the one numbered `after`, but for what has its alert."""
+    rows = connection.execute(
+        sa.select(
+            event.c.event_id,
+            event.c.kind,
+            event.c.step,
+            event.c.reason.label("event_reason"),
+            event.c.at,
+            run,
+        )
+        .join(run, run.c.run_id == event.c.run_id)
+        .where(
+            sa.text(is_in("event.kind", TOLD)),  # the index' condition
+            event.c.kind.in_(list(_EVENTS)),
+            event.c.event_id > after,
+        )
+        .order_by(event.c.event_id)
+    ).all()
+    known = _known(connection, (f"event:{row.event_id}" for row in rows))
+    for row in rows:
+        kind, subject = _EVENTS[row.kind], _subject(row)
+        targets = _targets(rules, kind, subject, row)
+        if targets and f"event:{row.event_id}" not in known:
+            yield _of_event(connection, kind, subject, targets, row)
+
+
+def of_history(connection: sa.Connection, rules: Rules, model: str, after: int) -> Iterator[Alert]:
+    """Yield what the rules tell of the moves of a model's champion behind the one numbered `after`."""
+    moves = sa.select(promotion_history).where(
+        promotion_history.c.model == model,
+        promotion_history.c.id > after,
+        promotion_history.c.state == "applied",
+        promotion_history.c.action.in_(list(_MOVES)),
+    )
+    for row in connection.execute(moves.order_by(promotion_history.c.id)):
+        kind, made = _MOVES[row.action], _made(connection, model, row.to_version)
+        subject = Subject(model=model) if made is None else _subject(made)
+        targets = rules.targets(kind, subject)
+        if targets:
+            versions = (row.from_version, row.to_version)
+            title, body = texts.moved(model, kind, versions, row.actor, row.reason, row.at)
+            yield Alert(
+                key=f"history:{model}:{row.id}",
+                event=kind,
+                subject=subject,
+                title=title,
+                body=body,
+                happened_at=row.at,
+                targets=targets,
+                run_id=None if made is None else made.run_id,
+                facts={
+                    "from_version": row.from_version,
+                    "to_version": row.to_version,
+                    "actor": row.actor,
+                    "reason": row.reason,
+                },
+            )
+
+
+def newest_event(connection: sa.Connection) -> int:
+    """Return the number of the newest event that can be seen; 0 without one."""
+    return connection.scalar(sa.select(sa.func.max(event.c.event_id))) or 0
+
+
+def newest_moves(connection: sa.Connection) -> dict[str, int]:
+    """Return by model the number of its newest entry of the history."""
+    query = sa.select(promotion_history.c.model, sa.func.max(promotion_history.c.id).label("newest")).group_by(
+        promotion_history.c.model
+    )
+    return {row.model: row.newest for row in connection.execute(query)}
+
+
+def run_facts(connection: sa.Connection, row: Any) -> tuple[texts.RunFacts, Mapping[str, Any]]:
+    """Return how a run is called, and the document of its plan; `row` has the columns of `run`."""
+    document = connection.scalar(sa.select(plan.c.document).where(plan.c.digest == row.plan_digest)) or {}
+    zone = ZoneInfo(document.get("timezone", "UTC"))
+    interval = Interval(row.interval_start.astimezone(zone), row.interval_end.astimezone(zone))
+    return texts.RunFacts(row.run_id, row.pipeline, interval.name), document
+
+
+def _targets(rules: Rules, kind: AlertEvent, subject: Subject, row: Any) -> tuple[str, ...]:
+    """Return whom to tell of an event; who hears that a deadline was missed need not hear that its run failed then."""
+    told = rules.targets(kind, subject)
+    stopped_at, deadline_at = row.cancel_requested_at, row.deadline_at
+    if kind == "run_failed" and stopped_at is not None and deadline_at is not None and stopped_at >= deadline_at:
+        heard = rules.targets("deadline_missed", subject)
+        return tuple(target for target in told if target not in heard)
+    return told
+
+
+def _of_event(
+    connection: sa.Connection, kind: AlertEvent, subject: Subject, targets: tuple[str, ...], row: Any
+) -> Alert:
+    facts, document = run_facts(connection, row)
+    step: str | None = row.step
+    if kind == "run_failed":
+        failure = _failure(connection, row.run_id)
+        step = None if failure is None else failure.step
+        title, body = texts.run_failed(facts, failure, row.event_reason, row.at)
+    elif kind == "deadline_missed":
+        title, body = texts.deadline_missed(facts, row.event_reason, row.at)
+    else:
+        decide_by, default = _decision(connection, row.run_id, row.step, document)
+        title, body = texts.held(facts, row.step, row.event_reason, decide_by, default, row.at)
+    return Alert(
+        key=f"event:{row.event_id}",
+        event=kind,
+        subject=subject,
+        title=title,
+        body=body,
+        happened_at=row.at,
+        targets=targets,
+        run_id=row.run_id,
+        facts={"step": step, "interval": facts.interval, "reason": row.event_reason},
+    )
+
+
+def _failure(connection: sa.Connection, run_id: str) -> texts.Failure | None:
+    """Return what of a run failed first, by the order of its steps; None if it was not an attempt."""
+    query = (
+        sa.select(step_run.c.step_run_id, step_run.c.name, step_run.c.map_index, step_run.c.reason, attempt.c.error)
+        .join(attempt, attempt.c.step_run_id == step_run.c.step_run_id)
+        .where(step_run.c.run_id == run_id, step_run.c.state == "failed")
+        .order_by(step_run.c.position, step_run.c.map_index, attempt.c.number)
+    )
+    by_step = {row.step_run_id: row for row in connection.execute(query)}  # its last attempt
+    if not by_step:
+        return None
+    first = next(iter(by_step.values()))
+    name = first.name if first.map_index < 0 else f"{first.name}[{first.map_index}]"
+    return texts.Failure(name, first.error or first.reason or "no reason is on record", len(by_step) - 1)
+
+
+def _decision(
+    connection: sa.Connection, run_id: str, step: str, document: Mapping[str, Any]
+) -> tuple[datetime | None, str]:
+    """Return until when a held step waits, and what is decided then."""
+    decide_by = connection.scalar(
+        sa.select(step_run.c.decide_by).where(step_run.c.run_id == run_id, step_run.c.name == step)
+    )
+    node: Mapping[str, Any] = next((each for each in document.get("steps", ()) if each.get("name") == step), {})
+    return decide_by, node.get("default", "reject")  # a plan leaves out what is said by default
+
+
+def _made(connection: sa.Connection, model: str, version: str | None) -> Any:
+    """Return the run that made a version; None for one that none on record did."""
+    return connection.execute(
+        sa.select(run)
+        .join(model_version, model_version.c.run_id == run.c.run_id)
+        .where(model_version.c.model == model, model_version.c.version == version)
+    ).first()
+
+
+def _subject(row: Any) -> Subject:
+    return Subject(row.pipeline, row.model, row.team, row.environment)
+
+
+def _known(connection: sa.Connection, keys: Iterable[str]) -> set[str]:
+    """Return those of `keys` that have their alert."""
+    return {
+        key
+        for some in _batches(keys)
+        for key in connection.scalars(sa.select(alert.c.key).where(alert.c.key.in_(some)))
+    }
+
+
+def _batches(keys: Iterable[str]) -> Iterator[list[str]]:
+    every = list(keys)
+    for begin in range(0, len(every), _AT_ONCE):
+        yield every[begin : begin + _AT_ONCE]

@@ -1,0 +1,133 @@
+"""Alerts for schedules whose last due tick has no run that succeeded in time.
+
+It reads `schedule`, `schedule_tick` and `run`, and writes none of them. A schedule on which nobody acted, because no
+scheduler lives, is told as well: its next tick lies in the past.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from podium.dag.options import duration
+from podium.db.schema import alert, alert_delivery, plan, run, schedule, schedule_tick
+from podium.notify import texts
+from podium.notify.entities import Alert, Subject
+from podium.notify.rules import Rules
+
+
+@dataclass(frozen=True)
+class _Tick:
+    """A tick that was due; `fate` is what became of it, None where nobody acted on it."""
+
+    pipeline: str
+    at: datetime
+    due_at: datetime
+    fate: str | None
+    run_id: str | None
+    reason: str | None
+
+    @property
+    def key(self) -> str:
+        return f"not_run:{self.pipeline}:{self.at.isoformat()}"
+
+
+def overdue(connection: sa.Connection, rules: Rules, since: datetime, now: datetime) -> Iterator[Alert]:
+    """Yield the last tick of each schedule whose time is over since `since`, where no run of it has succeeded.
+
+    A tick's run, or another of its interval, must have; where a tick has no run, any run of the pipeline that ended
+    since it was due, other than a backfill's. Paused and removed schedules are left alone, and who was told already.
+    """
+    wanted = [rule for rule in rules.rules if "not_run" in rule.on and rule.within is not None]
+    if not wanted:
+        return
+    for row in connection.execute(_SCHEDULES):
+        document = row.document
+        subject = Subject(row.pipeline, document.get("model"), document.get("team"), document.get("environment"))
+        for rule in wanted:
+            within = rule.within or timedelta()
+            tick = _last_due(connection, row, now - within) if rule.tells("not_run", subject) else None
+            if tick is None or tick.due_at + within <= since:
+                continue
+            targets = tuple(target for target in rule.targets if target not in _told(connection, tick.key))
+            if targets and not _succeeded(connection, tick):
+                yield _alert(connection, tick, subject, within, targets, row.problem)
+
+
+def _last_due(connection: sa.Connection, scheduled: Any, until: datetime) -> _Tick | None:
+    """Return the newest tick that was due by then, acted on or not."""
+    if scheduled.next_due_at is not None and scheduled.next_due_at <= until:
+        return _Tick(scheduled.pipeline, scheduled.next_tick_at, scheduled.next_due_at, None, None, None)
+    row = connection.execute(
+        sa.select(schedule_tick)
+        .where(schedule_tick.c.pipeline == scheduled.pipeline, schedule_tick.c.due_at <= until)
+        .order_by(schedule_tick.c.tick_at.desc())
+        .limit(1)
+    ).first()
+    return None if row is None else _Tick(row.pipeline, row.tick_at, row.due_at, row.fate, row.run_id, row.reason)
+
+
+def _succeeded(connection: sa.Connection, tick: _Tick) -> bool:
+    """Tell whether a run has succeeded that stands for the tick."""
+    good = sa.select(sa.literal(1)).select_from(run).where(run.c.pipeline == tick.pipeline, run.c.state == "succeeded")
+    if tick.run_id is None:
+        good = good.where(run.c.ended_at >= tick.due_at, run.c.trigger != "backfill")
+    else:
+        of_tick = run.alias()
+        good = good.join(
+            of_tick,
+            sa.and_(
+                of_tick.c.run_id == tick.run_id,
+                of_tick.c.interval_start == run.c.interval_start,
+                of_tick.c.interval_end == run.c.interval_end,
+            ),
+        )
+    return connection.execute(good.limit(1)).first() is not None
+
+
+def _told(connection: sa.Connection, key: str) -> set[str]:
+    """Return who was told of a tick already: of two rules, one may be due earlier."""
+    query = sa.select(alert_delivery.c.channel).join(alert, alert.c.alert_id == alert_delivery.c.alert_id)
+    return set(connection.scalars(query.where(alert.c.key == key)))
+
+
+def _alert(
+    connection: sa.Connection,
+    tick: _Tick,
+    subject: Subject,
+    within: timedelta,
+    targets: tuple[str, ...],
+    problem: str | None,
+) -> Alert:
+    fact = _fact(connection, tick, problem)
+    title, body = texts.not_run(tick.pipeline, tick.due_at, duration(within.total_seconds()), fact, tick.run_id)
+    return Alert(
+        key=tick.key,
+        event="not_run",
+        subject=subject,
+        title=title,
+        body=body,
+        happened_at=tick.due_at + within,
+        targets=targets,
+        run_id=tick.run_id,
+        facts={"tick_at": tick.at.isoformat(), "due_at": tick.due_at.isoformat(), "reason": fact},
+    )
+
+
+def _fact(connection: sa.Connection, tick: _Tick, problem: str | None) -> str:
+    if tick.fate is None:
+        return problem or "no scheduler has acted on it; is `podium scheduler` running?"
+    if tick.run_id is None:
+        return f"it was missed: {tick.reason or 'no scheduler was there in time'}"
+    row = connection.execute(sa.select(run.c.state, run.c.reason).where(run.c.run_id == tick.run_id)).one()
+    return f"its run {tick.run_id} is {row.state}{f': {row.reason}' if row.reason else ''}"
+
+
+_SCHEDULES = (
+    sa.select(schedule, plan.c.document)
+    .join(plan, plan.c.digest == schedule.c.plan_digest)
+    .where(schedule.c.removed_at.is_(None), schedule.c.paused_at.is_(None))
+    .order_by(schedule.c.pipeline)
+)
