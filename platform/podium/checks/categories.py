@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from podium.checks.distance import Shares, chance_distance, rows_needed, total_variation
+from podium.checks.distance import Counts, Shares, chance_distance, rows_needed, total_variation
 from podium.checks.finding import (
     Finding,
     Outcome,
@@ -102,10 +102,10 @@ class CategoryDrift:
     def _judge(
         self, frame: pd.DataFrame, column: "pd.Series[Any]", current: dict[Any, int], reference: dict[Any, int]
     ) -> Finding:
-        categories = list({**reference, **current})
-        shares = _shares(current, categories), _shares(reference, categories)
+        categories, counts = _side_by_side(current, reference)
         sizes = len(column), len(self.reference)
-        drift, chance = total_variation(*shares), chance_distance(*shares, *sizes, self.alpha)
+        shares: tuple[Shares, Shares] = counts[0] / sizes[0], counts[1] / sizes[1]
+        drift, chance = total_variation(*counts), chance_distance(*shares, *sizes, self.alpha)
         new = {category: count for category, count in current.items() if category not in reference}
         new_share = sum(new.values()) / sizes[0]
         too_new = self.new_at_most is not None and new_share > self.new_at_most
@@ -118,7 +118,7 @@ class CategoryDrift:
             outcome, told = "failed", f"drift {value} > {limit} allowed"
         reach = self._reach(outcome, chance, *shares, sizes[1])
         parts = [f"{told} ({counted(sizes[0], 'rows')} against {sizes[1]:,} of the reference; {reach})"]
-        if outcome != "passed" or too_new:
+        if drift > 0 and (outcome != "passed" or too_new):
             parts.append(_moves(categories, *shares))
         if new:
             parts.append(self._told_new(new, new_share, too_new=too_new))
@@ -136,7 +136,7 @@ class CategoryDrift:
         return f"chance alone could reach {min(chance, 1):.3f}; {would_do}"
 
     def _told_new(self, new: dict[Any, int], share: float, *, too_new: bool) -> str:
-        order = sorted(new, key=lambda category: (-new[category], _shown(category)))
+        order = sorted(new, key=lambda category: (-new[category], *_alphabetical(category)))
         named = ", ".join(f"{_shown(category)} in {counted(new[category], 'rows')}" for category in order[:_NAMED])
         more = f" and {len(order) - _NAMED:,} more" if len(order) > _NAMED else ""
         limit = ""
@@ -154,10 +154,15 @@ def _counts(column: "pd.Series[Any]") -> dict[Any, int]:
     return {**counts, MISSING: missing} if missing else counts
 
 
-def _shares(counts: dict[Any, int], categories: list[Any]) -> Shares:
-    rows: Shares = np.array([counts.get(category, 0) for category in categories], dtype=np.float64)
-    rows /= rows.sum()
-    return rows
+def _side_by_side(current: dict[Any, int], reference: dict[Any, int]) -> tuple[list[Any], tuple[Counts, Counts]]:
+    """Return all categories and the rows of each, current and reference, in an order that is not the rows' own.
+
+    Sums of floats depend on their order in the last digit, and no order of rows is to change an answer.
+    """
+    categories = list({**reference, **current})
+    counts = [np.array([side.get(each, 0) for each in categories], dtype=np.int64) for side in (current, reference)]
+    order = np.lexsort(counts)
+    return [categories[at] for at in order.tolist()], (counts[0][order], counts[1][order])
 
 
 def _moves(categories: list[Any], current: Shares, reference: Shares) -> str:
@@ -166,7 +171,7 @@ def _moves(categories: list[Any], current: Shares, reference: Shares) -> str:
     # All that moved as much as the last one named: equal moves go by name, not by the order of the rows.
     least = max(np.sort(moved)[-_NAMED:][0] - _EQUAL, 0)
     candidates = np.flatnonzero(moved > least).tolist()
-    order = sorted(candidates, key=lambda at: (-round(float(moved[at]) / _EQUAL), _shown(categories[at])))
+    order = sorted(candidates, key=lambda at: (-round(float(moved[at]) / _EQUAL), *_alphabetical(categories[at])))
     named = [
         "{} from {} to {}".format(_shown(categories[at]), *told_apart(float(reference[at]), float(current[at])))
         for at in order[:_NAMED]
@@ -180,6 +185,11 @@ def _rows_of(column: "pd.Series[Any]", categories: dict[Any, int]) -> list[int]:
     if MISSING in categories:
         found = found | column.isna().to_numpy(dtype=bool)
     return [int(position) for position in np.flatnonzero(found)]
+
+
+def _alphabetical(category: Any) -> tuple[str, str]:
+    """Return what orders categories of any types; cheap, since a column may have as many as rows."""
+    return str(category), type(category).__name__
 
 
 def _shown(category: Any) -> str:
