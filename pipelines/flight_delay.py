@@ -13,7 +13,9 @@ from sklearn.pipeline import Pipeline
 
 from pipelines._flights import (
     ARRIVAL_DELAY,
+    CATEGORIES,
     TIME_ZONE,
+    WEATHER,
     DataProblem,
     arrived,
     columns_for_trees,
@@ -23,6 +25,7 @@ from pipelines._flights import (
 )
 from podium import Interval, pipeline, step, when
 from podium.canary.plan import CanaryPlan, Phase
+from podium.checks import CategoryDrift, NullRate, Volume, check_data
 from podium.registry.policy import GatePolicy
 from podium.stages import evaluate_candidate, register_version, run_canary
 
@@ -76,7 +79,28 @@ def labelled(rows: pd.DataFrame, part: str, start: datetime, end: datetime) -> p
 @step(retries=2, timeout="10m")
 def validate(month: Interval) -> Months:
     """Read and check the data, and return what trains, judges and replays for `month`."""
-    return split(read_examples(), month)
+    parts = split(read_examples(), month)
+    check_parts(parts)
+    return parts
+
+
+def check_parts(parts: Months) -> None:
+    """Print what the data checks say of `parts`; raise DataCheckFailed where rows, categories or weather are missing.
+
+    A month has some 27,000 flights, and in 2013 no history lacks the weather before more than 0.4 % of its flights.
+    """
+    check_data(
+        parts.history,
+        [Volume(at_least=10_000), NullRate(CATEGORIES, at_most=0), NullRate(WEATHER, at_most=0.05)],
+        called="history of flight_delay",
+    )
+    # In 2013 no holdout's carriers are further than 0.025 from the history's. More is worth a look, and a reason to
+    # retrain rather than one not to.
+    check_data(
+        parts.holdout,
+        [CategoryDrift("carrier", reference=parts.history["carrier"], at_most=0.05, severity="warn")],
+        called="holdout of flight_delay",
+    )
 
 
 @step(cpu=2, memory="2GiB")

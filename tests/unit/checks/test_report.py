@@ -221,6 +221,27 @@ def test_the_public_names_are_all_there() -> None:
         _ = podium.checks.Drift  # type: ignore[attr-defined]
 
 
+def parts_of_flight_delay(rows: int, carrier: str, temp: float | None = 50.0) -> Any:
+    flights = pytest.importorskip("pipelines.flight_delay")
+    history = pd.DataFrame({"carrier": "UA", "origin": "EWR", "dest": "SFO"}, index=range(rows))
+    history = history.assign(temp=temp, wind_speed=5.0, precip=0.0, visib=10.0)
+    return flights.Months(history, history.assign(carrier=carrier), history)
+
+
+def test_the_demo_s_validate_stops_on_missing_data_and_warns_of_moved_carriers(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    flights = pytest.importorskip("pipelines.flight_delay")
+    flights.check_parts(parts_of_flight_delay(10_000, "UA"))
+    assert "warning" not in capsys.readouterr().out
+    flights.check_parts(parts_of_flight_delay(10_000, "DL"))
+    assert "warning, failed: category drift of carrier: drift 1.000 > 0.050 allowed" in capsys.readouterr().out
+    with pytest.raises(DataCheckFailed, match="9,999 rows < 10,000 required"):
+        flights.check_parts(parts_of_flight_delay(9_999, "UA"))
+    with pytest.raises(DataCheckFailed, match=r"history of flight_delay .*10,000 of 10,000 rows of temp"):
+        flights.check_parts(parts_of_flight_delay(10_000, "UA", temp=None))
+
+
 def test_real_flights_are_checked() -> None:
     flights = pytest.importorskip("pipelines._flights")
     frame = flights.read(flights.WEATHER_TABLE)
