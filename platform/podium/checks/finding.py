@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from numbers import Real
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 from podium.errors import UsageError
@@ -84,7 +85,7 @@ def settle(check: Any, default_name: str) -> None:
 
 def number(value: Any, option: str, *, above: float = -math.inf, least: float = -math.inf, most: float) -> None:
     """Raise UsageError unless `value` is a finite number in `(above, most]` and not below `least`."""
-    fits = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    fits = isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
     if not (fits and value > above and least <= value <= most):
         lower = f"more than {above:g}" if math.isfinite(above) else f"at least {least:g}"
         upper = f" and at most {most:g}" if math.isfinite(most) else ""

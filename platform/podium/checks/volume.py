@@ -41,9 +41,9 @@ class Volume:
             return
         if self.change_at_most is None:
             raise UsageError("Volume has a reference but no limit; give change_at_most=0.2 to allow a fifth.")
-        rows = self.reference if isinstance(self.reference, int) else len(self.reference)
+        rows = len(self.reference) if isinstance(self.reference, Sized) else self.reference
         number(rows, "Volume: reference", least=0, most=math.inf)
-        object.__setattr__(self, "reference", rows)
+        object.__setattr__(self, "reference", int(rows))  # of numpy's integers too, as Series.count() returns
 
     def look(self, frame: pd.DataFrame) -> Finding:
         """Return whether the rows lie within the limits."""

@@ -34,7 +34,7 @@ def test_rows_are_held_to_their_limits(check: Volume, count: int, outcome: str, 
         (100, "passed", "0.000 ≤ 0.200 allowed (100 rows, as many as the 100 of the reference)"),
     ],
 )
-@pytest.mark.parametrize("reference", [100, rows(100)], ids=["count", "frame"])
+@pytest.mark.parametrize("reference", [100, rows(100)["x"].count(), rows(100)], ids=["count", "numpy", "frame"])
 def test_a_change_is_a_share_of_the_reference(count: int, outcome: str, change: str, reference: int) -> None:
     finding = Volume(reference=reference, change_at_most=0.2).look(rows(count))
     assert (finding.outcome, finding.reason) == (outcome, f"share of change {change}")
@@ -59,6 +59,7 @@ def test_a_limit_that_fails_is_told_before_an_unknown_change() -> None:
         ({"at_least": 5, "at_most": 4}, "at_most=4"),
         ({"reference": 100}, "change_at_most=0.2 to allow"),
         ({"reference": 100, "change_at_most": float("nan")}, "change_at_most=nan"),
+        ({"reference": object(), "change_at_most": 0.1}, "reference=<object"),
         ({"reference": -1, "change_at_most": 0.1}, "reference=-1"),
         ({"severity": "fatal"}, "'fatal'; write 'stop' or 'warn'"),
         ({"name": 3}, "named 3"),
