@@ -355,8 +355,8 @@ def _explain_alerts(problem: dict[str, Any], source: str) -> str:
         known = (AlertRule if of_rule else AlertSettings).model_fields
         return f"{source}, {whole}: {rest[-1]} is no setting{_guess(rest[-1], known)} They are {_and(known)}."
     where = ", ".join([whole, *rest[:2]])
-    told = problem["msg"].removeprefix("Value error, ").rstrip(".").replace("valid tuple", "list")
-    return f"{source}, {where}: {told}. Correct or remove it."
+    told = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    return f"{source}, {where}: {told.replace('valid tuple', 'list')}. Correct or remove it."
 
 
 def _names() -> list[str]:

@@ -24,7 +24,8 @@ class AppriseChannel:
 
     def __init__(self, name: str, url: str) -> None:
         """Read the URL; ConfigurationError, naming the channel, where Apprise is missing or cannot read it."""
-        apprise = _imported(name)
+        with _heard():
+            apprise = _imported(name)
         self.scheme, self._secrets = url.partition("://")[0].lower(), _secrets(url)
         self._text = apprise.NotifyFormat.TEXT
         self._apprise = apprise.Apprise()
@@ -101,12 +102,19 @@ class _Ear(logging.Handler):
 _ear = _Ear(logging.WARNING)
 
 
+def _is_of_others(record: logging.LogRecord) -> bool:
+    """Keep what others have logged; what is logged of a message to a channel may name its address."""
+    del record
+    return _hearing.get() is None
+
+
 @contextmanager
 def _heard() -> Iterator[list[str]]:
-    """Collect what Apprise warns of in the block; nothing of it is printed."""
+    """Collect what Apprise warns of in the block; nothing of it is printed, nor of the connections it makes."""
     logger = logging.getLogger("apprise")
     logger.propagate = False
     logger.addHandler(_ear)  # once
+    logging.getLogger("urllib3.connectionpool").addFilter(_is_of_others)  # once
     heard: list[str] = []
     token = _hearing.set(heard)
     try:
