@@ -54,8 +54,8 @@ def add(connection: sa.Connection, one: Alert, now: datetime) -> None:
 
 def due(connection: sa.Connection, now: datetime) -> list[str]:
     """Return the targets that something is due for."""
-    query = sa.select(alert_delivery.c.channel).where(_PENDING, alert_delivery.c.next_try_at <= now).distinct()
-    return sorted(connection.scalars(query))
+    query = sa.select(alert_delivery.c.channel).where(_PENDING, alert_delivery.c.next_try_at <= now)
+    return sorted(set(connection.scalars(query)))  # DISTINCT would have SQLite read every delivery there ever was
 
 
 def next_due_at(connection: sa.Connection) -> datetime | None:
@@ -84,9 +84,10 @@ def take(connection: sa.Connection, target: str, rules: Rules, now: datetime) ->
     )
     if taken.rowcount != 1:
         return None
-    _fold(connection, target, lead, [each.alert_id for each in choice.folded], now)
+    _fold(connection, target, lead, choice.folded, now)
     row = connection.execute(sa.select(alert).where(alert.c.alert_id == lead)).one()
-    title, body = texts.message(row.title, row.body, row.happened_at, _folded(connection, target, lead), now)
+    folded = _folded(connection, target, lead, since=row.created_at)
+    title, body = texts.message(row.title, row.body, row.happened_at, folded, now)
     return Message(lead, target, choice.lead.tries + 1, title, body)
 
 
@@ -136,7 +137,7 @@ def _waiting(connection: sa.Connection, target: str, now: datetime) -> list[Pend
     rows = connection.execute(
         sa.select(alert_delivery, alert.c.event, alert.c.pipeline, alert.c.facts, alert.c.created_at)
         .join(alert, alert.c.alert_id == alert_delivery.c.alert_id)
-        .where(_PENDING, alert_delivery.c.channel == target)
+        .where(_PENDING, alert_delivery.c.channel == target, alert_delivery.c.ended_at.is_(None))
         .where((alert_delivery.c.next_try_at <= now) | (alert_delivery.c.tries > 0))
         .order_by(alert.c.happened_at, alert.c.alert_id)
         .limit(_LOOKED_THROUGH)
@@ -158,29 +159,33 @@ def _group(row: Any) -> tuple[str, str | None, str | None]:
     return row.event, row.pipeline, row.facts.get("step")
 
 
-def _fold(connection: sa.Connection, target: str, lead: str, folded: Sequence[str], now: datetime) -> None:
+def _fold(connection: sa.Connection, target: str, lead: str, folded: Sequence[Pending], now: datetime) -> None:
     """Withhold what a message stands for; what had been folded into that goes with it."""
-    for alert_id in folded:
-        connection.execute(
-            _of(target, alert_id).values(state="withheld", error=_told_with(lead), next_try_at=None, ended_at=now)
-        )
-        connection.execute(
-            alert_delivery.update()
-            .where(alert_delivery.c.channel == target, alert_delivery.c.error == _told_with(alert_id))
-            .where(alert_delivery.c.state == "withheld")
-            .values(error=_told_with(lead))
-        )
+    values = {"state": "withheld", "error": _told_with(lead), "next_try_at": None, "ended_at": now}
+    for each in folded:
+        connection.execute(_of(target, each.alert_id).values(values))
+        within = _is_folded(target, each.alert_id, since=each.created_at)
+        connection.execute(alert_delivery.update().where(within).values(values))
 
 
-def _folded(connection: sa.Connection, target: str, lead: str) -> list[texts.Folded]:
+def _folded(connection: sa.Connection, target: str, lead: str, since: datetime) -> list[texts.Folded]:
     rows = connection.execute(
         sa.select(alert.c.happened_at, alert.c.title)
         .join(alert_delivery, alert.c.alert_id == alert_delivery.c.alert_id)
-        .where(alert_delivery.c.channel == target, alert_delivery.c.error == _told_with(lead))
-        .where(alert_delivery.c.state == "withheld")
+        .where(_is_folded(target, lead, since))
         .order_by(alert.c.happened_at, alert.c.alert_id)
     )
     return [texts.Folded(row.happened_at, row.title) for row in rows]
+
+
+def _is_folded(target: str, lead: str, since: datetime) -> sa.ColumnElement[bool]:
+    """Return the condition of what was folded into a message, which was there `since`."""
+    return sa.and_(
+        alert_delivery.c.channel == target,
+        alert_delivery.c.ended_at >= since,
+        alert_delivery.c.state == "withheld",
+        alert_delivery.c.error == _told_with(lead),
+    )
 
 
 def _told_with(alert_id: str) -> str:
