@@ -8,9 +8,14 @@ __all__ = [
     "Cache",
     "Cancelled",
     "Interval",
+    "NewFiles",
+    "NewRows",
+    "Promoted",
     "Retry",
+    "RunEnded",
     "Schedule",
     "Snooze",
+    "Trigger",
     "__version__",
     "pipeline",
     "run_after",
@@ -26,12 +31,14 @@ if TYPE_CHECKING:
     from podium.dag.interval import Interval
     from podium.dag.options import Cache, Retry
     from podium.dag.schedule import Schedule
+    from podium.dag.triggers import NewFiles, NewRows, Promoted, RunEnded, Trigger
     from podium.execution.context import Cancelled, Snooze
 else:
     _ELSEWHERE = {
         "Interval": "podium.dag.interval",
         "wait_for_approval": "podium.dag.approvals",
         "Schedule": "podium.dag.schedule",
+        **dict.fromkeys(("NewFiles", "NewRows", "Promoted", "RunEnded", "Trigger"), "podium.dag.triggers"),
         "Snooze": "podium.execution.context",
         "Cancelled": "podium.execution.context",
     }

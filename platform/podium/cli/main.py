@@ -27,6 +27,7 @@ from podium.cli import (
     scheduler,
     schedules,
     server,
+    triggers,
     worker,
 )
 from podium.errors import PodiumError
@@ -46,6 +47,7 @@ app.add_typer(pipelines.app, name="pipelines")
 app.add_typer(runs.app, name="runs")
 run_acts.add_to(runs.app)
 app.add_typer(schedules.app, name="schedule")
+app.add_typer(triggers.app, name="triggers")
 app.add_typer(models.app, name="models")
 app.command("promote")(models.promote)
 app.command("rollback")(models.rollback)

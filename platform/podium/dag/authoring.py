@@ -21,6 +21,7 @@ from podium.dag.options import (
 from podium.dag.pipeline_options import PipelineOptions, pipeline_options
 from podium.dag.recording import StepDefinition, Trace, current_trace, refuse_handles
 from podium.dag.schedule import Schedule
+from podium.dag.triggers import Trigger
 from podium.errors import DefinitionError
 
 Parameters = ParamSpec("Parameters")
@@ -212,6 +213,7 @@ def pipeline(
     timezone: str = "UTC",
     priority: int = 0,
     deadline: str | float | None = None,
+    triggers: Sequence[Trigger] = (),
 ) -> Callable[[Callable[..., Any]], Pipeline]: ...
 
 
@@ -223,9 +225,10 @@ def pipeline(function: Callable[..., Any] | None = None, /, **options: Any) -> A
     """Make a function a pipeline that retrains `model`; `team` and `environment` own its cost.
 
     Its first parameter is the interval a run is about, as long as one `grain` in `timezone`; further ones
-    are run parameters. `schedule` is five fields of cron, or a Schedule that says more. Of several runs, that of the
-    higher `priority` gets slots first. A run that has not ended `deadline` (seconds, or text as "2h") after it was
-    asked for is stopped. A wrong or missing option raises DefinitionError.
+    are run parameters. `schedule` is five fields of cron, or a Schedule that says more; `triggers` make
+    runs when something has happened. Of several runs, that of the higher `priority` gets slots first. A run that has
+    not ended `deadline` (seconds, or text as "2h") after it was asked for is stopped. A wrong or missing option raises
+    DefinitionError.
     """
     if function is not None:
         return _define_pipeline(function, {})  # without owners: refused there

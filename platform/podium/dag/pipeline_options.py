@@ -7,6 +7,7 @@ from typing import Any
 from podium.dag.interval import GRAINS, Grain, time_zone
 from podium.dag.options import OWNER, OptionError, check_known, seconds
 from podium.dag.schedule import Timing, read_schedule
+from podium.dag.triggers import PlannedTrigger, read_triggers
 from podium.errors import InvalidInterval
 
 PRIORITY_LIMIT = 1_000
@@ -14,7 +15,7 @@ PRIORITY_LIMIT = 1_000
 
 @dataclass(frozen=True)
 class PipelineOptions:
-    """Who owns a pipeline's model, which intervals it retrains for, and when."""
+    """Who owns a pipeline's model, which intervals it retrains for, when, and upon what."""
 
     model: str
     team: str
@@ -25,6 +26,7 @@ class PipelineOptions:
     priority: int = 0
     deadline_seconds: float | None = None
     timing: Timing = field(default_factory=Timing)
+    triggers: tuple[PlannedTrigger, ...] = ()
 
 
 def pipeline_options(name: str, given: Mapping[str, Any]) -> PipelineOptions:
@@ -36,6 +38,7 @@ def pipeline_options(name: str, given: Mapping[str, Any]) -> PipelineOptions:
         "timezone": "UTC",
         "priority": 0,
         "deadline": None,
+        "triggers": (),
     }
     check_known(given, (*owners, *defaults))
     missing = [owner for owner in owners if not given.get(owner)]
@@ -65,5 +68,6 @@ def pipeline_options(name: str, given: Mapping[str, Any]) -> PipelineOptions:
     option["schedule"], timing = read_schedule(
         option["schedule"], pipeline=name, timezone=option["timezone"], grain=option["grain"]
     )
+    option["triggers"] = read_triggers(option["triggers"], pipeline=name)
     deadline_seconds = None if deadline is None else seconds("deadline", deadline)
     return PipelineOptions(**option, deadline_seconds=deadline_seconds, timing=timing)

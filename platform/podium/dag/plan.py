@@ -10,6 +10,7 @@ from podium.dag.interval import Grain
 from podium.dag.options import Resources, RetryPolicy, RunIf
 from podium.dag.references import ITEM_LIMIT, RESULT, Constant, Input, IntervalInput, ParameterInput, Reference
 from podium.dag.schedule import Ticks, Timing
+from podium.dag.triggers import PlannedTrigger
 from podium.errors import DefinitionError
 
 __all__ = [
@@ -127,6 +128,7 @@ class Plan:
     priority: int = 0
     deadline_seconds: float | None = None
     timing: Timing = field(default_factory=Timing)
+    triggers: tuple[PlannedTrigger, ...] = ()
 
     def __post_init__(self) -> None:
         by_name = {step.name: step for step in self.steps}

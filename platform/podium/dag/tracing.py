@@ -53,10 +53,11 @@ def trace_calls(
 
     options = pipeline.options
     needed = [name for name, parameter in parameters.items() if parameter.required]
-    if needed and options.schedule is not None:
+    by_itself = "a schedule" if options.schedule is not None else "triggers" if options.triggers else None
+    if needed and by_itself is not None:
         raise DefinitionError(
-            f"{label} has a schedule, and its parameter {needed[0]} has no default: nobody is there to give it. "
-            "Give it a default, or take the schedule away."
+            f"{label} has {by_itself}, and its parameter {needed[0]} has no default: nobody is there to give it. "
+            f"Give it a default, or take {by_itself.removeprefix('a ')} away."
         )
     _check_waits(recorded, options.deadline_seconds)
     plan = Plan(
@@ -76,6 +77,7 @@ def trace_calls(
         priority=options.priority,
         deadline_seconds=options.deadline_seconds,
         timing=options.timing,
+        triggers=options.triggers,
     )
     return plan, {name: call.step for name, call in recorded.calls.items()}
 

@@ -25,7 +25,7 @@ class CodeWatch:
     """Looks every two seconds whether a file was edited, by its time and size, and every minute in any case."""
 
     project: Project
-    take_up: TakeUp
+    take_up: Sequence[TakeUp]
     observe: Callable[[Fired], None]
     _seen: dict[Path, _Stamp | None] = field(default_factory=dict)
     _looks: int = _LOOKS_UNTIL_REPAIR  # the first one loads
@@ -47,8 +47,9 @@ class CodeWatch:
         payable = self._payable(list(loaded.plans.values()), problems)
         broken = [problem.file for problem in loaded.problems]
         unpriced = [plan.file for plan in loaded.plans.values() if plan not in payable]
-        for each in self.take_up(payable, [*broken, *unpriced]):
-            self.observe(each)
+        for take_up in self.take_up:
+            for each in take_up(payable, [*broken, *unpriced]):
+                self.observe(each)
         for message in sorted(problems - self._told):
             self.observe(Fired("", "problem", message))
         self._told = problems

@@ -15,6 +15,8 @@ from podium.scheduling.loop import Loop, Part
 from podium.scheduling.presence import Presence
 from podium.scheduling.scheduler import Fired, Scheduler
 from podium.scheduling.schedules import Schedules
+from podium.scheduling.trigger_watch import TriggerWatch
+from podium.scheduling.triggers import Triggers
 from podium.wiring.admission import ExecutorAdmission
 from podium.wiring.code_watch import CodeWatch
 from podium.wiring.project import Project
@@ -86,9 +88,16 @@ def _parts(project: Project, observer: Observer, presence: Presence) -> dict[str
     database, clock = project.database, project.clock
     schedules = Schedules(database, clock)
     admission = ExecutorAdmission(project.execution)
+    triggers = triggers_of(project, observer.fired)
     return {
         "presence": presence,
-        "pipelines": CodeWatch(project, schedules.take_up, observer.fired),
+        "pipelines": CodeWatch(project, (schedules.take_up, triggers.take_up), observer.fired),
         "schedules": Scheduler(database, admission, clock, observer.fired),
+        "triggers": TriggerWatch(triggers, project.settings.root),
         "care": Care(project, observer.happened),
     }
+
+
+def triggers_of(project: Project, observe: Callable[[Fired], None] = lambda _: None) -> Triggers:
+    """Return the triggers of a project."""
+    return Triggers(project.database, ExecutorAdmission(project.execution), project.clock, observe)
