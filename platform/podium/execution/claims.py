@@ -343,9 +343,11 @@ _STEP_MAY_START = sa.and_(
     sa.or_(step_run.c.state == "ready", step_run.c.not_before <= sa.bindparam("now")),
     sa.or_(step_run.c.cache_key.is_(None), ~_EQUAL_RUNS),  # else it waits for what its equal comes to
 )
+# Not the column itself: the databases would take the backfill's index, and read all its runs, for the first few.
+_OF_BACKFILL = sa.func.coalesce(run.c.backfill_id, sa.literal_column("''")) == sa.bindparam("of_backfill")
 _OPEN_RUNS = Prepared(_open_runs())
 _OPEN_RUN = Prepared(_open_runs(run.c.run_id == sa.bindparam("of_run")))
-_OPEN_RUNS_OF_BACKFILL = Prepared(_open_runs(run.c.backfill_id == sa.bindparam("of_backfill")))
+_OPEN_RUNS_OF_BACKFILL = Prepared(_open_runs(_OF_BACKFILL))
 _CANDIDATES = Prepared(_candidates())
 _TAKE = Prepared(
     step_run.update()

@@ -1,7 +1,7 @@
 """One run moved along in one transaction: steps decided about, dependents told, the rest cancelled, the run ended."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -35,6 +35,9 @@ class LedgerPort(caching.SavingsPort, Protocol):
 
     def close(self, connection: sa.Connection, run_id: str, now: datetime) -> None:
         """Take note that a run ended, all its attempts posted; one that is resumed ends again."""
+
+    def close_all(self, connection: sa.Connection, run_ids: Sequence[str], now: datetime) -> None:
+        """Take note that several runs ended, which were cancelled before they began."""
 
 
 @dataclass(frozen=True)

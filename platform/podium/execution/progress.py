@@ -9,10 +9,12 @@ import sqlalchemy as sa
 
 from podium.dag.options import duration
 from podium.dag.plan import Plan
+from podium.db.schema import run as run_table
 from podium.execution import (
     approvals,
     attempt_store,
     caching,
+    giving_up,
     outputs,
     plans,
     queries,
@@ -150,6 +152,19 @@ class Progress:
         moving = self._moving(connection, run_id, plans.load(connection, locked.plan_digest), now)
         moving.cancel_rest(reason, also_always=True)
         moving.advance()
+
+    def cancel_queued(self, connection: sa.Connection, backfill_id: str, reason: str, now: datetime) -> list[str]:
+        """Cancel what a backfill has queued and return the runs' ids; the few that had mapped steps one by one."""
+        cancelled = giving_up.cancel_queued(connection, backfill_id, reason, now)
+        self.ledger.close_all(connection, cancelled, now)
+        left = connection.scalars(
+            sa.select(run_table.c.run_id)
+            .where(run_table.c.backfill_id == backfill_id, run_table.c.state == "queued")
+            .order_by(run_table.c.run_id)
+        ).all()
+        for run_id in left:
+            self.cancel(connection, run_id, reason, now)
+        return [*cancelled, *left]
 
     def decide(
         self, connection: sa.Connection, run_id: str, plan: Plan, step: str, choice: Choice, now: datetime

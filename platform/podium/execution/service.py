@@ -1,6 +1,6 @@
 """What the faces ask of execution: start runs, take them up again, stop them, decide in them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -242,18 +242,9 @@ class ExecutionService:
         rescue(self._database, self._progress, self._clock, of_others, besides="")
         deadlines.enforce(self._database, self._progress, self._clock, of_others)
 
-    def cancel_queued(self, connection: sa.Connection, run_ids: Sequence[str], *, reason: str) -> Iterator[str]:
-        """Cancel runs that have not begun in the caller's transaction, yielding the id of each that was cancelled.
-
-        All of them are locked first. So nobody waits for one of their locks who holds that of a rollup, which the ends
-        of these runs, alike as they are, share.
-        """
-        now = self._clock.now()
-        locked = {run_id: store.lock_run(connection, run_id) for run_id in sorted(run_ids)}
-        for run_id in run_ids:
-            if locked[run_id].state == "queued":
-                self._progress.cancel(connection, run_id, reason, now)
-                yield run_id
+    def cancel_queued(self, connection: sa.Connection, backfill_id: str, *, reason: str) -> list[str]:
+        """Cancel what a backfill has queued in the caller's transaction, and return the runs' ids."""
+        return self._progress.cancel_queued(connection, backfill_id, reason, self._clock.now())
 
     def decide(self, run_id: str, step: str, *, approved: bool, reason: str, actor: Actor) -> Run:
         """Decide about a held step; Conflict if it is not held (any more), NotFound if there is no such step."""

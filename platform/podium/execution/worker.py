@@ -116,7 +116,7 @@ class Worker:
             return queries.get_run(connection, run_id)
 
     def execute_backfill(self, backfill_id: str, is_over: Callable[[], bool]) -> None:
-        """Execute what may be executed of a backfill's runs until `is_over`, asked while none of it is executed here."""
+        """Execute what may be executed of a backfill until `is_over`, asked while none of it is executed here."""
         if self.clock.monotonic() >= self._next_rescue:
             self._rescue()
 

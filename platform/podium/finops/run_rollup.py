@@ -79,6 +79,28 @@ def add(connection: sa.Connection, run_id: str, now: datetime) -> None:
     While its cost is unknown it counts as unpriced; what becomes known later is counted when the run ends again. A
     transaction may end one run only: then it holds the lock of one rollup, and two never wait for each other.
     """
+    add_all(connection, [run_id], now)
+
+
+def add_all(connection: sa.Connection, run_ids: Iterable[str], now: datetime) -> None:
+    """Count runs that ended at `now` in one transaction; they are to be alike, so that they share a rollup.
+
+    A rollup is written once: PostgreSQL keeps every version of a row until the transaction has ended.
+    """
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for run_id in run_ids:
+        row = _end_of(connection, run_id, now)
+        key = tuple(row[name] for name in KEY)
+        rows[key] = _together(rows[key], row) if key in rows else row
+    for row in rows.values():
+        if connection.dialect.name == "postgresql":
+            _ADD_ON_POSTGRESQL.run(connection, row)
+        else:
+            _add_on_sqlite(connection, row)
+
+
+def _end_of(connection: sa.Connection, run_id: str, now: datetime) -> dict[str, Any]:
+    """Note what a run cost that ended at `now`, and return what its rollup is to count."""
     of_run = {"of_run": run_id}
     ended = _Ended(*_ENDED.rows(connection, of_run)[0])
     cost = posted((amount, currency, kind) for amount, currency, kind in _ENTRIES.rows(connection, of_run))
@@ -98,13 +120,21 @@ def add(connection: sa.Connection, run_id: str, now: datetime) -> None:
         "wall_seconds": _seconds_since_it_went_on(connection, run_id, ended.started_at, now),
         "last_ended_at": now,
     }
-    if connection.dialect.name == "postgresql":
-        _ADD_ON_POSTGRESQL.run(connection, row)
-    else:
-        _add_on_sqlite(connection, row)
     counted = counted if cost.amount is None else cost.amount
     put_run_cost = _PUT_RUN_COST[connection.dialect.name]
     put_run_cost.run(connection, {"run_id": run_id, "amount": counted, "ended_at": now})
+    return row
+
+
+def _together(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """Return what a rollup is to count of two ends, both of it."""
+    return {
+        **one,
+        "ends": one["ends"] + other["ends"],
+        "amount": None if one["amount"] is None else total((one["amount"], other["amount"])),
+        "wall_seconds": one["wall_seconds"] + other["wall_seconds"],
+        "last_ended_at": max(one["last_ended_at"], other["last_ended_at"]),
+    }
 
 
 def _seconds_since_it_went_on(
@@ -121,14 +151,7 @@ def _add_on_sqlite(connection: sa.Connection, row: dict[str, Any]) -> None:
     """Add to a rollup in Python: SQLite has no decimal to add with, but its write transaction excludes every other."""
     stored = _ROLLUP.first(connection, {name: row[name] for name in KEY})
     if stored is not None:
-        found = _Sums(*stored)
-        row = {
-            **row,
-            "ends": found.ends + row["ends"],
-            "amount": None if found.amount is None else total((found.amount, row["amount"])),
-            "wall_seconds": found.wall_seconds + row["wall_seconds"],
-            "last_ended_at": max(found.last_ended_at, row["last_ended_at"]),
-        }
+        row = {**row, **_together(_Sums(*stored)._asdict(), row)}
     _PUT_ON_SQLITE.run(connection, row)
 
 

@@ -1,6 +1,6 @@
 """What people do with backfills: look what one would do, start it, cancel it, take it up again."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Protocol
@@ -32,8 +32,8 @@ class Runs(Protocol):
     def take_stock(self) -> None:
         """End what dead workers have left, before something is cancelled."""
 
-    def cancel_queued(self, connection: sa.Connection, run_ids: Sequence[str], reason: str) -> Iterator[str]:
-        """Cancel runs that have not begun in the caller's transaction, yielding the id of each."""
+    def cancel_queued(self, connection: sa.Connection, backfill_id: str, reason: str) -> None:
+        """Cancel what a backfill has queued in the caller's transaction."""
 
     def cancel(self, run_id: str, reason: str) -> None:
         """Cancel a run that goes on; it stays open while its workers end it."""
@@ -139,9 +139,9 @@ class Backfills:
                     f"to cancel. `podium backfills show {found.backfill_id}` tells how its runs ended."
                 )
             store.cancel(connection, found.backfill_id, by, reason, self._clock.now())
-            queued = [each.run_id for each in open_ if each.state == "queued"]
-            for _ in self._runs.cancel_queued(connection, queued, told):
-                faults.reach("backfill.after_cancel_run")
+            self._runs.cancel_queued(connection, found.backfill_id, told)
+            faults.reach("backfill.before_cancel")
+        faults.reach("backfill.after_cancel")
         with self._database.read() as connection:
             running = store.own_runs(connection, found, ("queued", "running"))
         for each in running:

@@ -1,6 +1,6 @@
 """Backfills of a project: connected to its executor and its ledger, and as the interface's JSON."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -63,9 +63,9 @@ class ExecutorRuns:
         """End what dead workers have left."""
         self.execution.take_stock()
 
-    def cancel_queued(self, connection: sa.Connection, run_ids: Sequence[str], reason: str) -> Iterator[str]:
-        """Cancel runs that have not begun in the caller's transaction."""
-        return self.execution.cancel_queued(connection, run_ids, reason=reason)
+    def cancel_queued(self, connection: sa.Connection, backfill_id: str, reason: str) -> None:
+        """Cancel what a backfill has queued in the caller's transaction."""
+        self.execution.cancel_queued(connection, backfill_id, reason=reason)
 
     def cancel(self, run_id: str, reason: str) -> None:
         """Cancel a run that goes on."""

@@ -1,7 +1,7 @@
 """A project opened: its settings, its database, and every service, each built when first asked for."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -54,6 +54,10 @@ class LedgerAdapter:
         """Count a run that ended among the rollups of runs, in the caller's transaction."""
         attempt_rollup.add(connection, run_id)
         run_rollup.add(connection, run_id, now)
+
+    def close_all(self, connection: sa.Connection, run_ids: Sequence[str], now: datetime) -> None:
+        """Count runs that ended before they began among the rollups of runs, in the caller's transaction."""
+        run_rollup.add_all(connection, run_ids, now)
 
 
 def usage_record(usage: AttemptUsage) -> UsageRecord:
