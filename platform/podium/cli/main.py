@@ -28,6 +28,7 @@ from podium.cli import (
     schedules,
     server,
     triggers,
+    up,
     worker,
 )
 from podium.errors import PodiumError
@@ -53,6 +54,7 @@ app.command("promote")(models.promote)
 app.command("rollback")(models.rollback)
 app.add_typer(canary.app, name="canary")
 app.add_typer(costs.app, name="costs")
+app.command("up")(up.up)
 app.command("scheduler")(scheduler.scheduler)
 app.command("worker")(worker.worker)
 app.command("server")(server.server)

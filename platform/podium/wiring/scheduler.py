@@ -1,6 +1,7 @@
 """A project's scheduler: everything that goes on by itself, in one loop."""
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from podium.execution.entities import Happening
 from podium.execution.liveness import host_name
 from podium.execution.rescuer import rescue
 from podium.execution.setbacks import Setbacks
-from podium.scheduling.loop import Loop, Part
+from podium.scheduling.loop import Loop, Part, Wait
 from podium.scheduling.presence import Presence
 from podium.scheduling.scheduler import Fired, Scheduler
 from podium.scheduling.schedules import Schedules
@@ -19,9 +20,11 @@ from podium.scheduling.trigger_watch import TriggerWatch
 from podium.scheduling.triggers import Triggers
 from podium.wiring.admission import ExecutorAdmission
 from podium.wiring.code_watch import CodeWatch
+from podium.wiring.notify import notifier
 from podium.wiring.project import Project
 
 _CARE_SECONDS = 5.0
+_END_SECONDS = 5.0
 
 
 @dataclass
@@ -54,8 +57,9 @@ class Observer:
         self.say(f"{fired.pipeline} {fired.kind}: {fired.text}".lstrip())
 
     def happened(self, happening: Happening) -> None:
-        """Take note of a run that cannot be cared for."""
-        self.say(f"run {happening.run_id} {happening.reason or happening.kind}")
+        """Take note of a run that cannot be cared for, or of a message."""
+        what = f"run {happening.run_id}" if happening.run_id else happening.kind.replace(".", " ")
+        self.say(f"{what} {happening.reason or ''}".rstrip())
 
     def failed(self, part: str, error: BaseException) -> None:
         """Take note of a part that failed; it is tried again a minute later."""
@@ -71,31 +75,54 @@ class Observer:
         self.say("the database answers again")
 
 
+class ProjectScheduler:
+    """The loops of a project: one for what must be on time, and beside it one for what may take a while."""
+
+    def __init__(self, punctual: Loop, patient: Loop) -> None:
+        self._punctual = punctual
+        self._patient = patient
+
+    def run(self, wait: Wait) -> None:
+        """Go on until `wait` says to end; what is being done beside is given a few seconds to come to its end."""
+        ended = threading.Event()
+        beside = threading.Thread(target=self._patient.run, args=(ended.wait,), name="patient", daemon=True)
+        beside.start()
+        try:
+            self._punctual.run(wait)
+        finally:
+            ended.set()
+            beside.join(_END_SECONDS)
+
+
 @contextmanager
-def scheduling(project: Project, say: Callable[[str], None]) -> Iterator[Loop]:
-    """Open the scheduler of a project; ConfigurationError where cores and memory have no price."""
+def scheduling(project: Project, say: Callable[[str], None]) -> Iterator[ProjectScheduler]:
+    """Open the scheduler of a project; nothing of it outlives the block.
+
+    ConfigurationError where cores and memory have no price, or an alert channel cannot be used.
+    """
     project.require_prices()
     observer = Observer(say)
-    presence = Presence(project.database, project.clock, host_name(), os.getpid())
-    try:
-        yield Loop(_parts(project, observer, presence), project.clock, observer)
-    finally:
-        with suppress(ServiceUnavailable):
-            presence.end()
-
-
-def _parts(project: Project, observer: Observer, presence: Presence) -> dict[str, Part]:
     database, clock = project.database, project.clock
-    schedules = Schedules(database, clock)
+    presence = Presence(database, clock, host_name(), os.getpid())
+    schedules, triggers = Schedules(database, clock), triggers_of(project, observer.fired)
+    alerts = notifier(project, observer.happened)
     admission = ExecutorAdmission(project.execution)
-    triggers = triggers_of(project, observer.fired)
-    return {
+    punctual: dict[str, Part] = {
         "presence": presence,
-        "pipelines": CodeWatch(project, (schedules.take_up, triggers.take_up), observer.fired),
         "schedules": Scheduler(database, admission, clock, observer.fired),
         "triggers": TriggerWatch(triggers, project.settings.root),
+    }
+    patient: dict[str, Part] = {
+        "pipelines": CodeWatch(project, (schedules.take_up, triggers.take_up), observer.fired),
+        "alerts": alerts,
         "care": Care(project, observer.happened),
     }
+    try:
+        yield ProjectScheduler(Loop(punctual, clock, observer), Loop(patient, clock, observer))
+    finally:
+        alerts.close()
+        with suppress(ServiceUnavailable):
+            presence.end()
 
 
 def triggers_of(project: Project, observe: Callable[[Fired], None] = lambda _: None) -> Triggers:
