@@ -17,6 +17,7 @@ from podium.db import migrate
 from podium.db.engine import Database
 from podium.faults import FaultRaised
 from podium.notify import outbox
+from podium.notify.documents import alert_documents
 from podium.notify.entities import Alert, Message, Subject
 from podium.notify.loop import Notifier
 from podium.notify.rules import Limit, Rules
@@ -141,6 +142,8 @@ def test_a_sender_that_was_slower_than_its_lease_does_not_undo_what_the_next_one
     assert second is not None
     with database.write() as connection:
         outbox.failed(connection, first, "too slow", clock.now())
+        (delivery,) = alert_documents(connection, 1)[0]["deliveries"]
+        assert (delivery["tries"], delivery["error"]) == (2, None)  # still the second's
         assert outbox.take(connection, "oncall", ON_EVERYTHING, clock.now()) is None
         outbox.sent(connection, second, clock.now())
         outbox.failed(connection, first, "still too slow", clock.now())

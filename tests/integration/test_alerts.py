@@ -122,6 +122,7 @@ class TestWhatIsTold:
         models = World(world.database, MemoryRegistry(), world.clock)
         first, second = models.champions(2)
         models.rollback()
+        assert not models.promote(models.candidate(champion=first), expect=second).applied  # and that is no news
         world.notifier.advance()
         told = dict(world.channel.taken)
         assert set(told) == {
@@ -607,6 +608,8 @@ class TestHasNotRun:
     def test_a_schedule_that_is_paused_or_gone_is_left_alone(
         self, world: AlertingWorld, change: dict[str, object]
     ) -> None:
+        self.at(world, 6)
+        self.acts(world, world.fails().run_id, "run")
         with world.database.write() as connection:
             connection.execute(sa.update(schedule).values(next_tick_at=None, next_due_at=None, **change))
         assert self.at(world, 30) == []
