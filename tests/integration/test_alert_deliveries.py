@@ -135,6 +135,8 @@ def test_a_sender_that_was_slower_than_its_lease_does_not_undo_what_the_next_one
     with database.write() as connection:
         outbox.add(connection, an_alert(1, "p", clock.now()), clock.now())
         first = outbox.take(connection, "oncall", ON_EVERYTHING, clock.now())
+    with database.write() as connection:
+        outbox.add(connection, an_alert(2, "q", clock.now() + HOUR), clock.now())
     clock.advance(60)
     with database.write() as connection:
         second = outbox.take(connection, "oncall", ON_EVERYTHING, clock.now())
@@ -142,9 +144,21 @@ def test_a_sender_that_was_slower_than_its_lease_does_not_undo_what_the_next_one
     assert second is not None
     with database.write() as connection:
         outbox.failed(connection, first, "too slow", clock.now())
-        (delivery,) = alert_documents(connection, 1)[0]["deliveries"]
-        assert (delivery["tries"], delivery["error"]) == (2, None)  # still the second's
+        (ours,) = [each["deliveries"] for each in alert_documents(connection, 2) if "<1>" in each["title"]]
+        assert (ours[0]["tries"], ours[0]["error"]) == (2, None)  # still the second's
+        assert outbox.due(connection, clock.now()) == ["oncall"]  # and the channel does not rest
         assert outbox.take(connection, "oncall", ON_EVERYTHING, clock.now()) is None
         outbox.sent(connection, second, clock.now())
         outbox.failed(connection, first, "still too slow", clock.now())
-        assert outbox.next_due_at(connection) is None
+        assert [each["title"] for each in alert_documents(connection, 2, "sent")] == ["failure <1>"]
+
+
+def test_who_comes_while_another_takes_a_message_waits_for_nothing(database: Database, clock: FakeClock) -> None:
+    if database.is_sqlite:
+        pytest.skip("SQLite has one writer at a time")
+    with database.write() as connection:
+        outbox.add(connection, an_alert(1, "p", clock.now()), clock.now())
+    with database.write() as first, database.write() as second:
+        assert outbox.take(first, "oncall", ON_EVERYTHING, clock.now()) is not None
+        second.exec_driver_sql("SET LOCAL lock_timeout = '1s'")
+        assert outbox.take(second, "oncall", ON_EVERYTHING, clock.now()) is None

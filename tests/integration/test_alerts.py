@@ -181,6 +181,11 @@ class TestWhatIsTold:
 
 
 class TestRepetitions:
+    @pytest.fixture
+    def database(self, tmp_path: Path) -> Iterator[Database]:
+        """SQLite alone: what it takes of the database is tried on both in test_alert_deliveries."""
+        yield from on_sqlite(tmp_path)
+
     def test_a_failure_that_repeats_is_told_at_once_and_then_counted(self, world: AlertingWorld) -> None:
         for number, interval in enumerate(days(9)):
             world.fails(interval=interval)
@@ -526,8 +531,8 @@ class TestFaults:
         assert len(world.channel.taken) == 1
 
 
-class TestHasNotRun:
-    """Schedules whose last tick has no run that succeeded within six hours."""
+class Schedules:
+    """A schedule that is due at six, and who is told if no run of it has succeeded by noon."""
 
     RULES = Rules((Rule(("not_run",), ("oncall",), within=timedelta(hours=6)),))
     DUE = datetime(2026, 11, 21, 6, tzinfo=UTC)
@@ -558,6 +563,8 @@ class TestHasNotRun:
         world.notifier.advance()
         return world.channel.titles
 
+
+class TestHasNotRun(Schedules):
     def test_a_tick_whose_run_failed_is_told_when_its_time_is_over_and_once(self, world: AlertingWorld) -> None:
         self.at(world, 6)
         failed = world.fails()
@@ -581,6 +588,36 @@ class TestHasNotRun:
         assert world.hand.run(good).state == "succeeded"
         assert self.at(world, 12) == []
 
+    def test_a_tick_that_was_missed_is_told_unless_something_ran_since(self, world: AlertingWorld) -> None:
+        self.at(world, 7)
+        self.acts(world, None, "missed")
+        other = world.hand.start(ONE_STEP)
+        assert self.at(world, 12) == ["not_run: flow, due 2026-11-21 06:00 UTC"]
+        world.hand.end(world.hand.claim(other)[0])
+        later = self.DUE + timedelta(hours=1)
+        self.acts(world, None, "missed", later)
+        assert len(self.at(world, 13)) == 1
+
+    def test_two_rules_tell_of_one_tick_each_in_its_time(self, world: AlertingWorld) -> None:
+        sooner, later = timedelta(hours=1), timedelta(hours=2)
+        rules = Rules(
+            (Rule(("not_run",), ("oncall",), within=sooner), Rule(("not_run",), ("boss", "oncall"), within=later))
+        )
+        boss = Recorder()
+        world.notifier = world.another(rules, boss=boss)
+        assert len(self.at(world, 7)) == 1
+        assert boss.taken == []
+        assert len(self.at(world, 8)) == 1
+        assert len(boss.taken) == 1
+        assert len(world.alerts()) == 1
+
+
+class TestHasNotRunForOtherReasons(Schedules):
+    @pytest.fixture
+    def database(self, tmp_path: Path) -> Iterator[Database]:
+        """SQLite alone: the queries are those of the tests above."""
+        yield from on_sqlite(tmp_path)
+
     def test_a_run_that_still_runs_is_told(self, world: AlertingWorld) -> None:
         self.at(world, 6)
         slow = world.hand.start(ONE_STEP)
@@ -592,18 +629,8 @@ class TestHasNotRun:
         self.at(world, 12)
         assert "no scheduler has acted on it; is `podium scheduler` running?" in world.channel.taken[0][1]
 
-    def test_a_tick_that_was_missed_is_told_unless_something_ran_since(self, world: AlertingWorld) -> None:
-        self.at(world, 7)
-        self.acts(world, None, "missed")
-        other = world.hand.start(ONE_STEP)
-        assert self.at(world, 12) == ["not_run: flow, due 2026-11-21 06:00 UTC"]
-        world.hand.end(world.hand.claim(other)[0])
-        later = self.DUE + timedelta(hours=1)
-        self.acts(world, None, "missed", later)
-        assert len(self.at(world, 13)) == 1
-
     @pytest.mark.parametrize(
-        "change", [{"paused_at": DUE, "paused_by": "a", "paused_reason": "b"}, {"removed_at": DUE}]
+        "change", [{"paused_at": Schedules.DUE, "paused_by": "a", "paused_reason": "b"}, {"removed_at": Schedules.DUE}]
     )
     def test_a_schedule_that_is_paused_or_gone_is_left_alone(
         self, world: AlertingWorld, change: dict[str, object]
@@ -619,19 +646,6 @@ class TestHasNotRun:
             connection.execute(sa.delete(alert_cursor))
         assert self.at(world, 30) == []
         assert self.at(world, 40) == []
-
-    def test_two_rules_tell_of_one_tick_each_in_its_time(self, world: AlertingWorld) -> None:
-        sooner, later = timedelta(hours=1), timedelta(hours=2)
-        rules = Rules(
-            (Rule(("not_run",), ("oncall",), within=sooner), Rule(("not_run",), ("boss", "oncall"), within=later))
-        )
-        boss = Recorder()
-        world.notifier = world.another(rules, boss=boss)
-        assert len(self.at(world, 7)) == 1
-        assert boss.taken == []
-        assert len(self.at(world, 8)) == 1
-        assert len(boss.taken) == 1
-        assert len(world.alerts()) == 1
 
 
 def test_nothing_that_runs_waits_for_alerts(world: AlertingWorld) -> None:
