@@ -5,14 +5,17 @@ appended to a file.
 """
 
 import sys
+import tempfile
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from podium.clock import Clock, FakeClock
 from podium.dag.interval import Interval
 from podium.dag.plan import Plan, Reference, Resources, StepNode
+from podium.db import migrate
 from podium.db.engine import Database
 from podium.execution.entities import Run
 from podium.notify.documents import alert_documents
@@ -114,6 +117,22 @@ class AlertingWorld:
             for delivery in each["deliveries"]:
                 found[delivery["state"]] = found.get(delivery["state"], 0) + 1
         return found
+
+
+@cache
+def empty_sqlite() -> bytes:
+    """A migrated SQLite database without a row, as a file: to copy it is faster than to migrate another."""
+    with tempfile.TemporaryDirectory() as folder:
+        made = Database(f"sqlite:///{folder}/podium.db", Path(folder))
+        migrate.ensure(made)
+        made.close()
+        return (Path(folder) / "podium.db").read_bytes()
+
+
+def fresh_sqlite(folder: Path) -> Database:
+    """A fresh SQLite database in a folder."""
+    (folder / "podium.db").write_bytes(empty_sqlite())
+    return Database(f"sqlite:///{folder / 'podium.db'}", folder / "locks")
 
 
 def named_plan(pipeline: str, *steps: StepNode) -> Plan:

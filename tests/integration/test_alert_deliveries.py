@@ -2,7 +2,6 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 
 from podium import faults
 from podium.clock import FakeClock
-from podium.db import migrate
 from podium.db.engine import Database
 from podium.faults import FaultRaised
 from podium.notify import outbox
@@ -21,7 +19,7 @@ from podium.notify.documents import alert_documents
 from podium.notify.entities import Alert, Message, Subject
 from podium.notify.loop import Notifier
 from podium.notify.rules import Limit, Rules
-from tests.alerting_world import ON_EVERYTHING, Recorder
+from tests.alerting_world import ON_EVERYTHING, Recorder, fresh_sqlite
 
 POINTS = ["alert.before_collect", "alert.before_send", "alert.after_send"]
 STEPS = st.one_of(
@@ -38,22 +36,11 @@ def an_alert(number: int, pipeline: str, at: datetime) -> Alert:
     return Alert(f"event:{number}", "run_failed", subject, f"failure <{number}>", "body", at, ("oncall",))
 
 
-@pytest.fixture(scope="module")
-def empty() -> Iterator[bytes]:
-    """A migrated SQLite database, as a file."""
-    with tempfile.TemporaryDirectory() as folder:
-        made = Database(f"sqlite:///{folder}/podium.db", Path(folder))
-        migrate.ensure(made)
-        made.close()
-        yield (Path(folder) / "podium.db").read_bytes()
-
-
 @given(steps=st.lists(STEPS, min_size=4, max_size=11), limit=st.sampled_from([None, 1, 3]))
 @settings(max_examples=60)
-def test_everything_is_told(empty: bytes, steps: list[tuple[str, object]], limit: int | None) -> None:
+def test_everything_is_told(steps: list[tuple[str, object]], limit: int | None) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "podium.db").write_bytes(empty)
-        database = Database(f"sqlite:///{folder}/podium.db", Path(folder))
+        database = fresh_sqlite(Path(folder))
         rules = ON_EVERYTHING if limit is None else replace(ON_EVERYTHING, limits={"oncall": (Limit(limit, HOUR),)})
         _play(database, rules, steps)
         database.close()

@@ -14,7 +14,6 @@ import pytest
 import sqlalchemy as sa
 
 from podium import faults
-from podium.db import migrate
 from podium.db.engine import Database
 from podium.db.schema import alert, alert_cursor, alert_delivery, event, plan, run, schedule, schedule_tick
 from podium.errors import ServiceUnavailable
@@ -31,6 +30,7 @@ from tests.alerting_world import (
     ONE_STEP,
     AlertingWorld,
     Recorder,
+    fresh_sqlite,
     limited,
     named_plan,
 )
@@ -49,8 +49,7 @@ def world(database: Database, tmp_path: Path) -> AlertingWorld:
 
 def on_sqlite(folder: Path) -> Iterator[Database]:
     """A fresh SQLite database."""
-    made = Database(f"sqlite:///{folder / 'podium.db'}", folder / "locks")
-    migrate.ensure(made)
+    made = fresh_sqlite(folder)
     yield made
     made.close()
 
