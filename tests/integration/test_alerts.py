@@ -497,6 +497,7 @@ class TestFaults:
                 with pytest.raises(ServiceUnavailable):
                     world.notifier.advance()
                 world.clock.advance(5)
+            world.notifier.close()
         world.notifier.advance()
         assert len(world.channel.taken) == 1
         assert world.states() == {"sent": 1}

@@ -20,7 +20,7 @@ def list_alerts(
     *,
     as_json: Json = False,
 ) -> None:
-    """List alerts, the newest first, and what became of each at every channel.
+    """List alerts, the newest first, and what became of them.
 
     Example: podium alerts list --state given_up
     """
@@ -45,7 +45,9 @@ def send_test(
     *,
     as_json: Json = False,
 ) -> None:
-    """Send a test message to channels now; exits 1 if one does not take it.
+    """Send a test message to channels now.
+
+    Exits 1 if one of them does not take it.
 
     Example: podium alerts test oncall
     """

@@ -1,7 +1,7 @@
 """The notifier: one call looks for what is new, tells it, and says when to call again."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 
 from podium import faults
@@ -58,8 +58,12 @@ class Notifier:
         return self._pause()
 
     def close(self) -> None:
-        """Wait a moment for channels that have not answered, and note what they do; the rest is sent again later."""
-        self._sender.close()
+        """Wait a moment for channels that have not answered, and note what they do; it raises nothing.
+
+        What cannot be noted is sent again by whoever comes next.
+        """
+        with suppress(ServiceUnavailable):
+            self._sender.close()
 
     @contextmanager
     def _contained(self, what: str) -> Iterator[None]:

@@ -73,7 +73,7 @@ class Sender:
                 self._left_behind[target] = sending.flight
             else:
                 continue
-            del self._sending[target]
+            self._sending.pop(target, None)  # `close` may come while a call hangs in another thread
 
     def close(self) -> None:
         """Wait a moment for the channels that have not answered, and note those that do."""
