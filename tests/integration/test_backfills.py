@@ -27,6 +27,7 @@ from podium.execution.news import News
 from podium.execution.setbacks import Setbacks
 from podium.execution.situations import waits_of_run
 from podium.faults import FaultRaised
+from podium.finops.reports import report
 from podium.scheduling.backfill_entities import Backfill, BackfillRequest
 from podium.scheduling.backfill_plan import intervals_of
 from podium.scheduling.backfills import Backfills
@@ -569,6 +570,12 @@ class TestWhatItCost:
         assert len(amounts) == 4
         assert Decimal(document["cost_usd"]) == sum(amounts, Decimal(0))
         assert (document["state"], document["counts"]["failed"], document["estimate"]) == ("failed", 1, None)
+        with plain.hand.database.read() as connection:
+            rows = report(connection, ("backfill",)).document()["rows"]
+        assert {each["backfill"]: each["amount"] for each in rows} == {
+            found.backfill_id: document["cost_usd"],
+            "none": document["cost_usd"],  # of two runs as well
+        }
 
     def test_what_has_no_price_makes_it_unknown(self, plain: World) -> None:
         found = plain.start(days=1)

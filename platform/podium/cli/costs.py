@@ -7,7 +7,7 @@ import typer
 
 from podium.cli.options import Json
 
-_KEYS = "team, model, environment, kind, resource, sku, outcome, day, run, step"
+_KEYS = "team, model, environment, kind, resource, sku, outcome, day, run, step, backfill"
 
 app = typer.Typer(help="Costs: reports and reconciliation.\n\nExample: podium costs report", no_args_is_help=True)
 

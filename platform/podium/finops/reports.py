@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from podium.db.schema import cost_rollup, ledger_entry
+from podium.db.schema import cost_rollup, ledger_entry, run
 from podium.errors import UsageError
 from podium.finops.days import midnight
 from podium.finops.savings import Saved, saved_between, saved_document
@@ -16,8 +16,11 @@ from podium.finops.usage import UNATTRIBUTED
 
 _ROLLUP_KEYS = ("team", "model", "environment", "kind", "resource", "sku", "outcome", "day")
 _LEDGER_KEYS = {"run": "run_id", "step": "step", "day": "charge_start"}
-GROUP_KEYS = (*_ROLLUP_KEYS, "run", "step")
+GROUP_KEYS = (*_ROLLUP_KEYS, "run", "step", "backfill")
 """What a report can be grouped by."""
+
+NO_BACKFILL = "none"
+"""The backfill of what no backfill asked for."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def report(
 ) -> Report:
     """Return the cost of charges that start in `[start, end)`, UTC days, grouped `by` some of GROUP_KEYS.
 
-    Reads the rollups; only groups by run or step read the ledger. Raises UsageError for an unknown or
+    Reads the rollups; only groups by run, step or backfill read the ledger. Raises UsageError for an unknown or
     repeated key, an empty period, and costs in more than one currency.
     """
     unknown = [key for key in by if key not in GROUP_KEYS]
@@ -95,8 +98,11 @@ def _of_rollups(by: Sequence[str], start: date | None, end: date | None) -> sa.S
 
 def _of_ledger(by: Sequence[str], start: date | None, end: date | None) -> sa.Select[Any]:
     columns = ledger_entry.c
-    keys = [columns[_LEDGER_KEYS.get(key, key)] for key in by]
+    of_backfill = sa.func.coalesce(run.c.backfill_id, NO_BACKFILL)
+    keys = [of_backfill if key == "backfill" else columns[_LEDGER_KEYS.get(key, key)] for key in by]
     query = sa.select(columns.amount, columns.currency, columns.kind, sa.literal(1), *keys)
+    if "backfill" in by:
+        query = query.select_from(ledger_entry.outerjoin(run, run.c.run_id == columns.run_id))
     if start is not None:
         query = query.where(columns.charge_start >= midnight(start))
     return query if end is None else query.where(columns.charge_start < midnight(end))
