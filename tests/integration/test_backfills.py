@@ -18,7 +18,7 @@ from podium.db import migrate
 from podium.db.engine import Database, Session
 from podium.db.schema import backfill, ledger_entry, run
 from podium.errors import Conflict, NotFound, Refused, UsageError
-from podium.execution import queries, store
+from podium.execution import claims, queries, run_limits, store
 from podium.execution.bookkeeping import Bookkeeper
 from podium.execution.claiming import Claimer
 from podium.execution.claims import Limits
@@ -96,9 +96,9 @@ class World:
     def do(self, of: Run, *states: str) -> None:
         """End a run's steps one after the other, in these states; the last is that of all that are left."""
         given = list(states or ("succeeded",))
-        while claims := self.hand.claim(of, limit=1):
+        while claimed := self.hand.claim(of, limit=1):
             state: Any = given.pop(0) if len(given) > 1 else given[0]
-            self.hand.end(claims[0], state)
+            self.hand.end(claimed[0], state)
 
 
 @pytest.fixture
@@ -329,6 +329,11 @@ class TestTurns:
         plain.start(replace(ONE, pipeline="another"), days=3, max_parallel=2)
         claimer = OneClaimer(plain.hand, name="one")
         assert claimer.claim() == ["2 a"]
+        with plain.hand.database.read() as connection:
+            found = claims.open_runs(connection, plain.hand.clock.now(), 256)
+            rooms = run_limits.rooms(connection, found)
+        assert [each.pipeline for each in found] == ["another"] * 3
+        assert [each.run_id for each in run_limits.within(found, rooms)] == [each.run_id for each in found[:2]]
         assert claimer.claim() == ["2 a", "3 a"]
 
     def test_one_that_waits_for_its_place_says_so(self, plain: World) -> None:
