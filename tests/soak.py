@@ -1,8 +1,8 @@
 """The crash tests at their full counts: `python -m tests.soak` kills runs until the counts are met, and keeps score.
 
-So it does with simulated canaries, which are held against what Podium promises of their verdicts, and with the series
-of ten thousand finished runs. Everything random follows from one seed, which is printed and recorded; a failure prints
-the command that repeats it.
+So it does with simulated canaries, which are held against what Podium promises of their verdicts, with the series of
+ten thousand finished runs, and with ten simulated minutes of two schedulers at fifty ticks a second. Everything random
+follows from one seed, which is printed and recorded; a failure prints the command that repeats it.
 Writes benchmarks/soak.json; exits 1 if anything went wrong.
 """
 
@@ -32,7 +32,7 @@ import sqlalchemy as sa
 
 from podium.db import migrate
 from podium.db.engine import Database
-from tests import canary_bars, series_at_scale
+from tests import canary_bars, series_at_scale, ticks_at_scale
 from tests.canary_bars import Shares
 from tests.crash import ways
 from tests.crash.projects import CrashProject, Template
@@ -41,6 +41,7 @@ from tests.postgresql_on_tcp import TcpServer, tcp_server
 
 ROOT = Path(__file__).parent.parent
 RUNS = 10_000
+TICK_SECONDS, TICKS_PER_SECOND = 600, 50
 
 _TRIES = 20  # a random moment may come after the end of its run; then another run gets another moment
 
@@ -207,6 +208,25 @@ def play_series(
     return {"runs": RUNS, "seconds": seconds}, failures
 
 
+def play_ticks(
+    databases: Iterable[str], folder: Path, server: Server, seed: int
+) -> tuple[dict[str, Any], list[Failure]]:
+    """Let two schedulers act on each database; return what is written down of that, and what was wrong."""
+    seconds, failures = {}, []
+    for name in databases:
+        began = time.monotonic()
+        database = Database(server.new_database() if name == "postgresql" else f"sqlite:///{folder}/ticks.db", folder)
+        migrate.ensure(database)
+        problems = ticks_at_scale.problems(database, folder, seconds=TICK_SECONDS, per_second=TICKS_PER_SECOND)
+        database.close()
+        seconds[name] = round(time.monotonic() - began, 1)
+        _say(f"ticks/{name}: {'FAILED' if problems else 'ok'}")
+        if problems:
+            failures.append(failure_of(f"ticks/{name}", problems, seed))
+            _tell(failures[-1])
+    return {"ticks": TICK_SECONDS * TICKS_PER_SECOND, "schedulers": 2, "seconds": seconds}, failures
+
+
 def record(
     seed: int, played: Sequence[Scenario], failures: Sequence[Failure], seconds: float, **sections: dict[str, Any]
 ) -> dict[str, Any]:
@@ -259,7 +279,8 @@ def main() -> int:
     chosen = [each for each in ways.scenarios_of(asked.moments, asked.repeats) if _chosen(asked.only, each.name)]
     simulated = [name for name in canary_bars.SCENARIOS if _chosen(asked.only, f"canaries/{name}")]
     scraped = [name for name in ways.DATABASES if _chosen(asked.only, f"series/{name}")]
-    if not (chosen or simulated or scraped):
+    ticking = [name for name in ways.DATABASES if _chosen(asked.only, f"ticks/{name}")]
+    if not (chosen or simulated or scraped or ticking):
         _say(f"nothing is called {asked.only!r}")
         return 1
     canaries, failures = play_canaries(simulated, asked.canaries, asked.seed)
@@ -270,10 +291,14 @@ def main() -> int:
     ):
         series, found = play_series(scraped, Path(folder), server, asked.seed)
         failures += found
+        ticks, found = play_ticks(ticking, Path(folder), server, asked.seed)
+        failures += found
         soak = Soak(Path(folder), server, mortal, asked.seed, asked.months)
         soak.prepare(chosen)
         failures += play(soak, chosen)
-    document = record(asked.seed, chosen, failures, time.monotonic() - began, canaries=canaries, series=series)
+    document = record(
+        asked.seed, chosen, failures, time.monotonic() - began, canaries=canaries, series=series, ticks=ticks
+    )
     if not asked.only:
         asked.output.parent.mkdir(parents=True, exist_ok=True)
         asked.output.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
@@ -298,8 +323,8 @@ def _arguments() -> argparse.Namespace:
         "--only",
         default="",
         metavar="NAME",
-        help="play this alone, as `canary.after_look/sqlite/1`, `canary.after_look`, `canaries` or `series/sqlite`, "
-        "and record nothing",
+        help="play this alone, as `canary.after_look/sqlite/1`, `canary.after_look`, `canaries`, `series/sqlite` or "
+        "`ticks`, and record nothing",
     )
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "soak.json", help="the record")
     return parser.parse_args()

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,12 +15,13 @@ from hypothesis import strategies as st
 from podium.dag.interval import Interval
 from podium.dag.schedule import Missed, Ticks, Timing
 from podium.db.engine import Database
-from podium.db.schema import run, schedule, schedule_tick
+from podium.db.schema import run, schedule_tick
 from podium.errors import Conflict, NotFound, UsageError
 from podium.execution.entities import Actor
 from podium.scheduling import documents, store
 from podium.scheduling.missed import LATE, decide
-from podium.scheduling.scheduler import CAUGHT_UP_PER_MINUTE, Scheduler
+from podium.scheduling.scheduler import CAUGHT_UP_PER_MINUTE
+from tests import ticks_at_scale
 from tests.execution_world import check_books
 from tests.scheduling_world import START, SchedulingWorld, scheduled
 
@@ -315,64 +315,8 @@ def test_a_problem_that_is_remedied_is_forgotten_and_its_tick_is_late(world: Sch
 # --- several at once --------------------------------------------------------------------------------------------------
 
 
-def simulate(world: SchedulingWorld, *, seconds: int, per_second: int, step_seconds: float) -> int:
-    """Let two schedulers act on so many ticks a second in threads, by one clock; return how many were due."""
-    timings = [{"delay_seconds": float(number % per_second)} for number in range(per_second**2)]
-    pipelines = [scheduled(f"p{n}", f"every {per_second}s", timing=timing) for n, timing in enumerate(timings)]
-    world.take_up(*pipelines)
-    schedulers = [world.scheduler, world.new_scheduler()]
-    gate = threading.Barrier(len(schedulers) + 1)
-    ended = threading.Event()
-    errors: list[BaseException] = []
-
-    def act(scheduler: Scheduler) -> None:
-        try:
-            while not ended.is_set():
-                gate.wait(60)
-                scheduler.advance()
-                gate.wait(60)
-        except threading.BrokenBarrierError:
-            pass
-        except BaseException as error:  # noqa: BLE001 - told by the test
-            errors.append(error)
-            gate.abort()
-
-    threads = [threading.Thread(target=act, args=(each,)) for each in schedulers]
-    for thread in threads:
-        thread.start()
-    for _ in range(int(seconds / step_seconds)):
-        world.clock.advance(step_seconds)
-        gate.wait(60)
-        gate.wait(60)
-    ended.set()
-    gate.abort()
-    for thread in threads:
-        thread.join()
-    assert errors == []
-    due = [each.ticks.due(START - timedelta(seconds=per_second), world.clock.now()) for each in pipelines if each.ticks]
-    return sum(tick.due_at > START for ticks in due for tick in ticks)
-
-
-def tick_counts(database: Database) -> tuple[int, int, int]:
-    """How many ticks there were, how many runs are named by them, and how many runs there are."""
-    with database.read() as connection:
-        ticks = connection.scalar(sa.select(sa.func.count()).select_from(schedule_tick))
-        named = connection.scalar(sa.select(sa.func.count(schedule_tick.c.run_id.distinct())))
-        runs = connection.scalar(sa.select(sa.func.count()).select_from(run))
-    return ticks or 0, named or 0, runs or 0
-
-
-def test_two_schedulers_make_one_run_of_each_tick(world: SchedulingWorld) -> None:
-    due = simulate(world, seconds=12, per_second=7, step_seconds=0.5)
-    ticks, named, runs = tick_counts(world.database)
-    assert ticks == due == 12 * 7
-    assert named == runs
-    with world.database.read() as connection:
-        fates = set(connection.scalars(sa.select(schedule_tick.c.fate)))
-        behind = connection.scalar(sa.select(sa.func.min(schedule.c.next_due_at, type_=schedule.c.next_due_at.type)))
-    assert fates <= {"run", "joined"}
-    assert behind is not None
-    assert behind > world.clock.now()
+def test_two_schedulers_make_one_run_of_each_tick(database: Database, tmp_path: Path) -> None:
+    assert ticks_at_scale.problems(database, tmp_path, seconds=6, per_second=20) == []
 
 
 KILLED = """
