@@ -9,11 +9,11 @@ def up(
     host: Annotated[str, typer.Option(help="Address the server listens on; 0.0.0.0 for every one.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the server; 0 takes any free one.")] = 8080,
 ) -> None:
-    """Run scheduler, worker and server side by side, each in a process of its own, and show what they say.
+    """Run everything of a project on this machine.
 
-    A part that ends by itself is started again, after a pause that doubles while it goes on failing; one that its
-    configuration keeps from starting ends all. SIGTERM ends all of them with exit code 0, Ctrl-C with 130: what runs
-    is claimable again.
+    Scheduler, worker and server are processes of their own, and what they say is shown line by line. A part that ends
+    by itself is started again, after a pause that doubles while it goes on failing; one that its configuration keeps
+    from starting ends all. SIGTERM ends all of them with exit code 0, Ctrl-C with 130: what runs is claimable again.
 
     Example: podium up --port 8080
     """
