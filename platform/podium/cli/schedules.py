@@ -19,7 +19,9 @@ Pipeline = Annotated[str, typer.Argument(metavar="PIPELINE", help="The pipeline'
 
 @app.command("list")
 def list_(*, as_json: Json = False) -> None:
-    """List schedules: when each fires next, what became of its last tick, and who paused it.
+    """List schedules: when each fires next, and what it did last.
+
+    One that is paused says by whom and why.
 
     Example: podium schedule list
     """
@@ -53,9 +55,9 @@ def preview(
     *,
     as_json: Json = False,
 ) -> None:
-    """Show when a pipeline's schedule fires next, about which interval, and what changes of the clocks do to it.
+    """Show when a schedule fires next, and about which interval.
 
-    It is read from the pipeline as it is now, also before a scheduler has taken it up.
+    A note says what changes of the clocks do to a fire. It is read from the pipeline as it is now, also before a scheduler has taken it up.
 
     Example: podium schedule preview flight_delay --count 12 --from 2026-03-01
     """
@@ -93,7 +95,7 @@ def show(
     *,
     as_json: Json = False,
 ) -> None:
-    """Show what became of a schedule's ticks: their runs, and which were missed.
+    """Show what became of a schedule's ticks.
 
     Example: podium schedule show flight_delay
     """
@@ -117,7 +119,9 @@ def show(
 
 @app.command()
 def pause(pipeline: Pipeline, reason: Reason) -> None:
-    """Pause a schedule: nothing fires until it is resumed, and nothing of that time counts as missed.
+    """Pause a schedule: nothing fires until it is resumed.
+
+    Nothing of that time counts as missed.
 
     Example: podium schedule pause flight_delay --reason "the source is being migrated"
     """

@@ -16,7 +16,7 @@ TriggerId = Annotated[str, typer.Argument(metavar="TRIGGER", help="The trigger, 
 
 @app.command("list")
 def list_(*, as_json: Json = False) -> None:
-    """List triggers: how each stands, when it looks next, and the run it made last.
+    """List triggers: how each stands, and the run it made last.
 
     Example: podium triggers list
     """
@@ -45,7 +45,7 @@ def list_(*, as_json: Json = False) -> None:
 
 @app.command()
 def show(trigger: TriggerId, *, as_json: Json = False) -> None:
-    """Show a trigger: what each of its sources showed at the last look, and what it waits for.
+    """Show what a trigger's sources showed, and what it waits for.
 
     Example: podium triggers show flight_delay.new_month
     """
@@ -88,7 +88,9 @@ def show(trigger: TriggerId, *, as_json: Json = False) -> None:
 
 @app.command()
 def fire(trigger: TriggerId, reason: Reason) -> None:
-    """Make the run that a trigger would make now, whatever its sources show.
+    """Make the run that a trigger would make now.
+
+    Whatever its sources show: what they have shown is used up.
 
     Example: podium triggers fire flight_delay.new_month --reason "the file was replaced by hand"
     """
