@@ -57,7 +57,8 @@ def preview(
 ) -> None:
     """Show when a schedule fires next, and about which interval.
 
-    A note says what changes of the clocks do to a fire. It is read from the pipeline as it is now, also before a scheduler has taken it up.
+    A note says what changes of the clocks do to a fire. It is read from the pipeline as it is now, also before a
+    scheduler has taken it up.
 
     Example: podium schedule preview flight_delay --count 12 --from 2026-03-01
     """
