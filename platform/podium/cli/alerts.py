@@ -41,7 +41,7 @@ def list_alerts(
 
 @app.command("test")
 def send_test(
-    channels: Annotated[list[str] | None, typer.Argument(metavar="CHANNEL…", help="Which; all without any.")] = None,
+    channels: Annotated[list[str] | None, typer.Argument(metavar="CHANNEL", help="Which; all without any.")] = None,
     *,
     as_json: Json = False,
 ) -> None:
