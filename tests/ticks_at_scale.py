@@ -32,7 +32,7 @@ def problems(database: Database, folder: Path, *, seconds: int, per_second: int)
     errors = _go_by_one_clock([world.scheduler, world.new_scheduler()], world, steps=2 * (seconds + 1))
     with database.read() as connection:
         by_fate = sa.select(schedule_tick.c.fate, sa.func.count()).group_by(schedule_tick.c.fate)
-        fates: dict[str, int] = dict(connection.execute(by_fate).tuples().all())
+        fates = {row[0]: row[1] for row in connection.execute(by_fate)}
         named = connection.scalar(sa.select(sa.func.count(schedule_tick.c.run_id.distinct())))
         runs = connection.scalar(sa.select(sa.func.count()).select_from(run))
         late = connection.scalar(sa.select(sa.func.count()).select_from(schedule_tick).where(schedule_tick.c.late))

@@ -276,6 +276,17 @@ def test_a_schedule_that_was_fired_ahead_of_time_is_set_right_by_pause_and_resum
     assert tick.due_at > START + timedelta(days=300), "what was decided about is not decided about again"
 
 
+def test_a_tick_that_a_new_tz_database_moved_fires_at_its_new_time(world: SchedulingWorld) -> None:
+    world.take_up(scheduled())
+    before = START + timedelta(minutes=40)  # as if the clocks of its zone had stood otherwise when it was taken up
+    with world.database.write() as connection:
+        store.change(connection, "flow", next_tick_at=before, next_due_at=before)
+    world.advance(minutes=45)
+    assert world.runs() == []
+    world.advance(minutes=15)
+    assert world.ticks() == [("21T01:00", "run", None)]
+
+
 # --- what is in the way -----------------------------------------------------------------------------------------------
 
 

@@ -28,9 +28,12 @@ CAUGHT_UP_PER_MINUTE = 600
 """So many late ticks of all schedules together become runs within a minute; those that are not late do not count."""
 
 _BATCH = 20
+_AT_ONCE = 50
+"""So many late ticks become runs in one transaction: workers wait for its end."""
 _PUT_OFF_SECONDS = 60.0
 _REMEMBERED = 10_000
 _MINUTE = timedelta(minutes=1)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True)
@@ -123,16 +126,19 @@ class Scheduler:
         return [each for each in found if each.pipeline not in self._put_off]
 
     def _budget(self, connection: sa.Connection, now: datetime) -> int:
-        """Return how many late ticks may become runs now, over all schedulers; 0 where another one catches up."""
+        """Return how many late ticks may become runs in this transaction; 0 where another scheduler catches up."""
         if not try_lock(connection, "catch-up"):
             return 0
-        return CAUGHT_UP_PER_MINUTE - store.caught_up_since(connection, now - _MINUTE)
+        return min(_AT_ONCE, CAUGHT_UP_PER_MINUTE - store.caught_up_since(connection, now - _MINUTE))
 
     def _fire(self, connection: sa.Connection, found: DueSchedule, now: datetime, budget: int | None) -> list[Fired]:
         """Decide about the due ticks of one schedule, whose row this transaction holds; [] if somebody else did."""
         plan, ticks = self._plan(connection, found.plan_digest)
         timing = plan.timing
         decision = decide(ticks, found.next_tick_at, now, timing.missed, timing.missed_limit)
+        if decision.last is None:  # the clocks of its zone are changed by other rules now: a new tz database
+            store.move_on(connection, found, ticks.after(found.next_tick_at - _MICROSECOND))
+            return []
         run = decision.run
         if budget is not None and sum(tick.due_at <= now - LATE for tick in run) > budget:
             run = run[:budget]  # in order: what is not late waits for what is
