@@ -38,6 +38,7 @@ from podium.finops.prices import import_book
 from podium.finops.reconciliation import reconcile
 from podium.ids import digest_bytes
 from podium.registry.store import run_outcome
+from podium.scheduling import inspection as schedules
 from podium.wiring.documents import run_document
 from podium.wiring.plans import load_plans, validator
 from podium.wiring.project import LedgerAdapter, Project, open_project
@@ -282,7 +283,11 @@ def everything(database: Database) -> dict[str, list[Any]]:
 def check_books(database: Database) -> None:
     """Every ended attempt has exactly one entry per resource, the books agree, and so does all that is on record."""
     with database.read() as connection:
-        found = [*inspection.violations(connection), *audit.violations(connection)]
+        found = [
+            *inspection.violations(connection),
+            *audit.violations(connection),
+            *schedules.violations(connection),
+        ]
         broken = [str(each) for each in found if each.severity == "broken"]
         assert broken == [], broken
         columns = attempt.c.attempt_id, attempt.c.reserved_gpu

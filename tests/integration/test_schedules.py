@@ -18,7 +18,7 @@ from podium.db.engine import Database
 from podium.db.schema import run, schedule_tick
 from podium.errors import Conflict, NotFound, UsageError
 from podium.execution.entities import Actor
-from podium.scheduling import documents, store
+from podium.scheduling import documents, inspection, store
 from podium.scheduling.missed import LATE, decide
 from podium.scheduling.scheduler import CAUGHT_UP_PER_MINUTE
 from tests import ticks_at_scale
@@ -321,6 +321,32 @@ def test_a_problem_that_is_remedied_is_forgotten_and_its_tick_is_late(world: Sch
     with world.database.read() as connection:
         assert store.get(connection, "flow").problem is None
         assert connection.scalar(sa.select(schedule_tick.c.late)) is True
+
+
+def test_the_check_of_the_database_finds_ticks_and_backfills_that_somebody_changed(world: SchedulingWorld) -> None:
+    world.take_up(scheduled())
+    world.advance(hours=1)
+    world.end_runs()
+    world.advance(hours=1)
+    check_books(world.database)
+
+    def found(*changes: str) -> list[str]:
+        with world.database.write() as connection:
+            for each in changes:
+                connection.exec_driver_sql(each)
+            return sorted(str(each).partition(".")[0] for each in inspection.violations(connection))
+
+    first, second = sorted(world.fired, key=lambda each: each.text)[0].run_id, world.fired[-1].run_id
+    (twice,) = found(f"UPDATE schedule_tick SET run_id = '{first}' WHERE run_id = '{second}'")[:1]  # noqa: S608
+    assert twice == f"run {first}: it was made for 2 ticks at once"
+    lost = found("DELETE FROM schedule_tick")
+    assert f"run {second}: it was made by the schedule of flow, for no tick" in lost
+    world.advance(hours=1)
+    with world.database.read() as connection:
+        tick_at = connection.scalar(sa.select(schedule_tick.c.tick_at))
+    with world.database.write() as connection:
+        store.change(connection, "flow", next_tick_at=tick_at, next_due_at=tick_at)
+    assert found()[-1] == ("the schedule of flow: its next tick, 2026-11-21 03:00:00 UTC, was decided about already")
 
 
 # --- several at once --------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Invariant = Literal["attempts", "transactions", "recovery", "writers", "waiting", "unknowns", "money"]
+Invariant = Literal["attempts", "transactions", "recovery", "writers", "waiting", "unknowns", "money", "ticks", "backfills"]
 """Which promise is broken; docs/operations.md says in a sentence what each of them promises."""
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from podium.db.violations import Violation
 from podium.execution import inspection
 from podium.finops import audit
+from podium.scheduling import inspection as schedules
 from podium.wiring.project import Project
 
 
@@ -16,5 +17,6 @@ def violations(project: Project, *, deep: bool = False) -> Iterator[Violation]:
     with project.database.read() as connection:
         yield from inspection.violations(connection)
         yield from audit.violations(connection)
+        yield from schedules.violations(connection)
         yield from inspection.artifact_violations(connection, project.artifacts, deep=deep)
     yield from inspection.left_behind(project.database, project.clock.now())
