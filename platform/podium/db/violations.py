@@ -3,7 +3,9 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Invariant = Literal["attempts", "transactions", "recovery", "writers", "waiting", "unknowns", "money", "ticks", "backfills"]
+Invariant = Literal[
+    "attempts", "transactions", "recovery", "writers", "waiting", "unknowns", "ticks", "backfills", "money"
+]
 """Which promise is broken; docs/operations.md says in a sentence what each of them promises."""
 
 
