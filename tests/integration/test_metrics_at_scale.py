@@ -5,13 +5,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from benchmarks.bench_scrape import exporter_of, fill
+from benchmarks.bench_scrape import START, exporter_of, fill
 from podium.db import migrate
 from podium.db.engine import Database
+from podium.notify import outbox
+from podium.notify.entities import Alert, Subject
 from tests import series_at_scale
 
 MANY = 2_000  # `make soak` plays ten thousand, as the bar has it
-GROWING = ("run", "step_run", "attempt", "event", "ledger_entry", "output", "run_cost")
+GROWING = (
+    *("run", "step_run", "attempt", "event", "ledger_entry", "output", "run_cost"),
+    *("schedule_tick", "alert", "alert_delivery"),
+)
 
 
 def test_thousands_of_runs_leave_the_series_as_they_are(database: Database) -> None:
@@ -22,6 +27,9 @@ def test_no_scrape_reads_a_table_that_grows_with_runs_from_end_to_end(tmp_path: 
     database = Database(f"sqlite:///{tmp_path / 'podium.db'}", tmp_path)
     migrate.ensure(database)
     fill(database, series_at_scale.FEW)
+    failure = Alert("one", "run_failed", Subject("flight_delay"), "failure", "body", START, ("oncall",))
+    with database.write() as connection:
+        outbox.add(connection, failure, START)
     statements: list[tuple[str, Any]] = []
 
     @sa.event.listens_for(database.engine, "before_cursor_execute")

@@ -1,6 +1,7 @@
 """One scrape: every collector reads the same state of the database, and one that fails stops no other."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4 as CONTENT_TYP
 from podium.clock import Clock
 from podium.db.engine import Database
 from podium.execution.tally import Owner, owners
-from podium.exporter import attempts, books, costs, models, runs
+from podium.exporter import alerts, attempts, books, costs, models, runs, schedules
 from podium.exporter.books import BooksWatch
 from podium.exporter.failures import Failures
 
@@ -20,9 +21,9 @@ __all__ = ["CONTENT_TYPE", "Exporter", "known_collectors"]
 
 Read = TypeVar("Read")
 Collect = Callable[[sa.Connection, Sequence[Owner]], Iterator[Metric]]
+CollectNow = Callable[[sa.Connection, datetime], Iterator[Metric]]
 
 _OWNERS = "owners"
-_WORKERS = "workers"
 _COLLECTORS: dict[str, Collect] = {
     "costs": costs.collect_costs,
     "version_costs": costs.collect_version_costs,
@@ -32,11 +33,17 @@ _COLLECTORS: dict[str, Collect] = {
     "promotions": models.collect_promotions,
     "canaries": models.collect_canaries,
 }
+_COLLECTORS_BY_TIME: dict[str, CollectNow] = {
+    "workers": attempts.collect_workers,
+    "schedules": schedules.collect_schedules,
+    "triggers": schedules.collect_triggers,
+    "alerts": alerts.collect_alerts,
+}
 
 
 def known_collectors() -> tuple[str, ...]:
     """Return the names that failures are counted under."""
-    return (_OWNERS, *_COLLECTORS, _WORKERS, books.COLLECTOR)
+    return (_OWNERS, *_COLLECTORS, *_COLLECTORS_BY_TIME, books.COLLECTOR)
 
 
 class Exporter:
@@ -63,8 +70,9 @@ class Exporter:
                 for name, collect in _COLLECTORS.items()
                 for family in self._read(connection, name, partial(collect, connection, known))
             ]
-            workers = partial(attempts.collect_workers, connection, self._clock.now())
-            families.extend(self._read(connection, _WORKERS, workers))
+            now = self._clock.now()
+            for name, collect_now in _COLLECTORS_BY_TIME.items():
+                families.extend(self._read(connection, name, partial(collect_now, connection, now)))
         yield from families
         yield from self._watch.families()
         yield self._failures.family()

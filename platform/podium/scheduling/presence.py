@@ -53,7 +53,13 @@ class Presence:
 
 def is_any_alive(connection: sa.Connection, now: datetime) -> bool:
     """Tell whether a scheduler gave a sign of life lately."""
-    query = sa.select(scheduler.c.scheduler_id).where(
-        scheduler.c.ended_at.is_(None), scheduler.c.heartbeat_at > now - SILENT
-    )
-    return connection.execute(query.limit(1)).first() is not None
+    return connection.execute(sa.select(scheduler.c.scheduler_id).where(_is_alive(now)).limit(1)).first() is not None
+
+
+def count_alive(connection: sa.Connection, now: datetime) -> int:
+    """Return how many schedulers gave a sign of life lately."""
+    return connection.execute(sa.select(sa.func.count()).select_from(scheduler).where(_is_alive(now))).scalar_one()
+
+
+def _is_alive(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(scheduler.c.ended_at.is_(None), scheduler.c.heartbeat_at > now - SILENT)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from podium.dag.plan import Plan
 from podium.scheduling import trigger_store
 from podium.scheduling.documents import instant
-from podium.scheduling.trigger_rules import SourceState
+from podium.scheduling.trigger_rules import state_of
 
 
 def trigger_documents(connection: sa.Connection) -> list[dict[str, Any]]:
@@ -28,7 +28,7 @@ def _trigger(connection: sa.Connection, row: sa.Row[Any]) -> dict[str, Any]:
         "pipeline": row.pipeline,
         "needs": trigger.needs,
         "debounce_seconds": trigger.debounce_seconds,
-        "state": _state(row, sources),
+        "state": state_of(row.problem, row.fires_at, (each.result for each in sources)),
         "news_since": instant(row.news_since),
         "fires_at": instant(row.fires_at),
         "fired_at": instant(row.fired_at),
@@ -50,14 +50,3 @@ def _trigger(connection: sa.Connection, row: sa.Row[Any]) -> dict[str, Any]:
             for planned, state in zip(trigger.sources, sources, strict=True)
         ],
     }
-
-
-def _state(row: sa.Row[Any], sources: list[SourceState]) -> str:
-    """Return in a word how a trigger stands: what is unknown outweighs that nothing is known to be new."""
-    if row.problem is not None:
-        return "blocked"
-    if row.fires_at is not None:
-        return "fires"
-    if any(each.result == "unknown" for each in sources):
-        return "unknown"
-    return "waits"

@@ -1,9 +1,9 @@
 """When a trigger fires, by what its sources showed; pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from podium.dag.interval import Interval, time_zone
 from podium.dag.plan import Plan
@@ -12,6 +12,8 @@ from podium.dag.triggers import PlannedTrigger
 from podium.errors import InvalidInterval
 
 Result = Literal["news", "nothing", "unknown"]
+TriggerState = Literal["waits", "fires", "unknown", "blocked"]
+TRIGGER_STATES: tuple[TriggerState, ...] = get_args(TriggerState)
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,18 @@ def standing(trigger: PlannedTrigger, sources: Sequence[SourceState]) -> Standin
         return Standing(None, None)
     since = max(changes) if trigger.needs == "all" else min(changes)
     return Standing(since, max(changes) + timedelta(seconds=trigger.debounce_seconds))
+
+
+def state_of(problem: str | None, fires_at: datetime | None, results: Iterable[Result | None]) -> TriggerState:
+    """Return in a word how a trigger stands, by the `results` of its sources' last looks.
+
+    What is unknown outweighs that nothing is known to be new.
+    """
+    if problem is not None:
+        return "blocked"
+    if fires_at is not None:
+        return "fires"
+    return "unknown" if "unknown" in results else "waits"
 
 
 def interval_of(plan: Plan, sources: Sequence[SourceState], now: datetime) -> Interval:
