@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from dashboards.evaluation import View
 from podium.clock import FakeClock
+from podium.dag.triggers import RunEnded, Trigger, read_triggers
 from podium.db import migrate
 from podium.db.engine import Database
 from tests.promotion_world import World
@@ -75,7 +76,7 @@ def _six_days(platform: ScrapedPlatform) -> None:
     platform.work(second, "judge", minutes=4)
 
     day(to="1 20:00")  # a training that breaks
-    platform.retrain(FLIGHTS, train_minutes=20, fails=True)
+    platform.alert(platform.retrain(FLIGHTS, train_minutes=20, fails=True), "mail", "oncall")
 
     day(to="2 06:10")  # nobody can look while this one goes on
     platform.reachable = False
@@ -111,6 +112,12 @@ def _six_days(platform: ScrapedPlatform) -> None:
     platform.work(unclear, "train", minutes=3)
     platform.judge(unclear, "arrival_delay", "insufficient")
     platform.work(unclear, "judge", minutes=1)
+
+    day(to="5 01:00")  # what goes on by itself: one schedule is paused, and on the other nobody acts
+    after_flights = read_triggers([Trigger("flights", any_of=[RunEnded("flight_delay")])], pipeline="arrival_delay")
+    hourly = replace(ARRIVALS, schedule="0 * * * *", triggers=after_flights)
+    platform.take_up(replace(FLIGHTS, schedule="0 6 * * *"), hourly)
+    platform.schedules.pause("arrival_delay", reason="its source is being rebuilt", actor="tester")
 
     day(to="5 02:00")
     platform.failures.count("canaries", RuntimeError("one scrape lacked the canaries"))

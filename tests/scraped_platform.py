@@ -23,6 +23,7 @@ from podium.execution import queries
 from podium.execution.claims import Claim
 from podium.execution.entities import AttemptEnd, AttemptEndState, AttemptError, AttemptUsage, Run
 from podium.execution.meter import Usage
+from podium.execution.plans import store as store_plan
 from podium.execution.progress import Progress
 from podium.execution.service import ExecutionService
 from podium.exporter.books import BooksWatch
@@ -31,9 +32,15 @@ from podium.exporter.scrape import Exporter, known_collectors
 from podium.finops.book import parse_book
 from podium.finops.ledger import Ledger
 from podium.finops.prices import import_book
+from podium.notify import outbox
+from podium.notify.entities import Alert, Subject
 from podium.registry import versions
 from podium.registry.memory_registry import MemoryRegistry
 from podium.registry.promotion import PromotionService
+from podium.scheduling.presence import Presence
+from podium.scheduling.schedules import Schedules
+from podium.scheduling.triggers import Triggers
+from podium.wiring.admission import ExecutorAdmission
 from podium.wiring.project import LedgerAdapter, run_outcome
 from tests.execution_world import HandWorker, json_artifact, node, plan_of
 from tests.promotion_world import World, evidence
@@ -113,6 +120,9 @@ class ScrapedPlatform(HandWorker):
         self._days = itertools.count()
         self.worker("w")
         self._live(slots=4)
+        self.schedules = Schedules(self.database, self.clock)
+        self.triggers = Triggers(self.database, ExecutorAdmission(self.service), self.clock, lambda _: None)
+        self.presence = Presence(self.database, self.clock, "elsewhere", 1)
 
     def advance(self, *, to: str | None = None, minutes: float = 0.0) -> None:
         """Let time pass, so many minutes or until `day hh:mm` (days from 0), and be scraped meanwhile."""
@@ -239,6 +249,21 @@ class ScrapedPlatform(HandWorker):
             rows = connection.execute(sa.select(ledger_entry).where(ledger_entry.c.run_id == run.run_id)).all()
             self.ledger.reverse(connection, max(rows, key=lambda row: row.amount).entry_id, "it was the shared pool")
 
+    def take_up(self, *plans: Plan) -> None:
+        """Take up what these plans say of schedules and triggers; the scheduler is alive, and acts on none of them."""
+        with self.database.write() as connection:
+            for each in plans:
+                store_plan(connection, each, self.clock.now())
+        assert self.schedules.take_up(plans)
+        self.triggers.take_up(plans)
+
+    def alert(self, run: Run, *channels: str) -> None:
+        """Put an alert about a run into the outbox, which nobody sends."""
+        subject = Subject(run.pipeline, run.pipeline)
+        failure = Alert(f"run:{run.run_id}", "run_failed", subject, "failure", "body", self.clock.now(), channels)
+        with self.database.write() as connection:
+            outbox.add(connection, failure, self.clock.now())
+
     def write(self, path: Path) -> None:
         """Write what was scraped, in the format that `promtool tsdb create-blocks-from openmetrics` reads."""
         path.write_text("".join(f"{line}\n" for line in (*self.samples, "# EOF")))
@@ -254,6 +279,7 @@ class ScrapedPlatform(HandWorker):
 
     def _scrape(self) -> None:
         self._live()
+        self.presence.advance()
         at = f"{self.clock.now().timestamp():.0f}"
         self.samples.append(f"up{{{TARGET}}} {self.reachable:d} {at}")
         if not self.reachable:

@@ -7,6 +7,7 @@ from dashboards.definition.panels import (
     ENDS,
     GATE_VERDICTS,
     MOVES,
+    PIPELINE,
     RED_ABOVE_ZERO,
     Dashboard,
     Panel,
@@ -15,8 +16,8 @@ from dashboards.definition.panels import (
     Threshold,
     Variable,
 )
+from dashboards.definition.schedules import SCHEDULES
 
-PIPELINE = 'pipeline=~"$pipeline"'
 MODEL = 'model=~"$model"'
 BROKEN = 'outcome=~"failed|cancelled"'
 WHOLE = 'outcome!~"failed|cancelled"'
@@ -350,11 +351,12 @@ _EVIDENCE = Panel(
 OPERATIONS = Dashboard(
     uid="operations",
     title="Podium: is it working?",
-    description="Runs, the wait for workers, verdicts of the gate, promotions, and canaries.",
+    description="Runs, the wait for workers, schedules, verdicts of the gate, promotions, and canaries.",
     variables=(Variable("pipeline", _ENDED), Variable("model", "podium_gate_verdicts_total")),
     sections=(
         Section("Now", (_UP, _OPEN_RUNS, _OPEN_STEPS, _OLDEST_READY, _SCRAPE_ERRORS)),
         Section("Workers", (_WORKERS, _SLOTS, _ATTEMPTS, _LATENCY, _SLOWEST)),
+        SCHEDULES,
         Section("Runs", (_ENDS, _OUTCOMES, _SUCCESS, _LAST_SUCCESS)),
         Section("Models", (_DURATION, _VERDICTS, _PROMOTIONS, _CHAMPIONS, _CHAMPION_AGE)),
         Section("Canaries", (_CANARIES_OPEN, _CANARIES_ENDED, _EXPOSURES, _ERROR_RATE, _EVIDENCE)),

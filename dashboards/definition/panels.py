@@ -120,6 +120,9 @@ def laid_out(dashboard: Dashboard) -> Iterator[tuple[Section | Panel, Place]]:
 
 PAGE_WIDTH = 24
 
+PIPELINE = 'pipeline=~"$pipeline"'
+"""What narrows a query to the pipelines that are chosen on the page."""
+
 RED_ABOVE_ZERO = (Threshold(0, "green"), Threshold(1e-18, "red"))
 """For what must be 0: an amount has 18 decimals, so nothing wrong is smaller."""
 

@@ -293,6 +293,11 @@ OPERATION_VALUES: dict[str, dict[str, float]] = {
     "Promotions and rollbacks": {"promote": 3, "rollback": 1, "refused or void": 0},
     "Champions": {"arrival_delay 1": 1, "flight_delay 1": 1},
     "Open canaries, by phase": {"pending": 0, "shadowing": 0, "ramping": 1},
+    "Schedulers": {"schedulers": 1},
+    "Schedules, by state": {"active": 1, "paused": 1},
+    "Overdue schedules": {"flight_delay": 36_000},
+    "Triggers, by state": {"waits": 1, "fires": 0, "unknown": 0, "blocked": 0},
+    "Deliveries of alerts": {"pending": 2, "sent": 0, "withheld": 0, "given_up": 0},
     "Canaries that ended, by verdict": {"promoted": 1, "rolled_back": 1, "inconclusive": 0, "aborted": 0, "invalid": 0},
 }
 
@@ -397,9 +402,9 @@ def test_every_alert_is_asked_of_prometheus(prometheus: Prometheus, history: His
         for rule in group["rules"]
         if prometheus.ask(rule["expr"], history.end)
     }
-    # At the end of the history a step waits, and entries lack their price. A run has been running for hours without an
-    # entry, which is a ticket after six of them; the rest is calm.
-    assert holds == {"PodiumStepWaiting", "PodiumUnpricedEntries", "PodiumLedgerStale"}
+    # At the end of the history a step waits, a tick was due at 6:00, and entries lack their price. A run has been
+    # running for hours without an entry, which is a ticket after six of them; the rest is calm.
+    assert holds == {"PodiumStepWaiting", "PodiumScheduleOverdue", "PodiumUnpricedEntries", "PodiumLedgerStale"}
 
 
 def test_the_pictures_are_drawn(prometheus: Prometheus, history: History, tmp_path: Path) -> None:
