@@ -79,7 +79,7 @@ def test_the_password_and_user_of_every_service_can_be_set_from_outside() -> Non
     changed = compose_file.services(environment=dict.fromkeys(compose_file.variables(), "chosen"))
     said = json.dumps([[each.command, dict(each.environment)] for each in changed.values()])
     assert "for-a-laptop-only" not in said
-    assert said.count("podium:chosen@postgres:5432") == 4
+    assert said.count("podium:chosen@postgres:5432") == 5
 
 
 def test_whoever_is_waited_for_as_healthy_has_a_healthcheck_and_whoever_listens_too() -> None:
@@ -204,6 +204,8 @@ def test_a_run_walks_through_the_processes_of_the_file(tmp_path: Path) -> None:
             float(total)
         )
         assert abs(prometheus_sum(deployment, "sum(podium_cost_usd_total)") - float(total)) < 1e-9
+        assert prometheus_sum(deployment, "podium_scheduler_up") == 1, deployment.log("scheduler")
+        assert prometheus_sum(deployment, 'podium_schedule_state{pipeline="digits", state="active"}') == 1
         groups = json.loads(get(deployment, "prometheus", "/api/v1/rules"))["data"]["groups"]
         rules = ROOT / "dashboards" / "prometheus" / "rules"
         written = [yaml.safe_load((rules / name).read_text()) for name in ("recording.yml", "alerts.yml")]
@@ -211,6 +213,7 @@ def test_a_run_walks_through_the_processes_of_the_file(tmp_path: Path) -> None:
 
         # In the image that folder belongs to root: whoever wrote there now would have failed there.
         assert everything_in(deployment.translation.app) == in_the_image
+        assert deployment.stop("scheduler") == 0, deployment.log("scheduler")
         assert deployment.stop("worker") == 0, deployment.log("worker")
         assert deployment.stop("server") == 0, deployment.log("server")
 
