@@ -63,6 +63,24 @@ CANARY_POINTS = (
 # No run comes to these: tests/integration/test_collection_command.py kills `podium gc` there.
 COLLECTION_POINTS = ("gc.before_delete", "gc.after_delete")
 
+# Nor to these: what goes on beside runs dies there in tests/integration/test_schedules.py, test_triggers.py,
+# test_alerts.py and test_backfills.py.
+BESIDE_RUNS = (
+    "tick.before_commit",
+    "tick.after_commit",
+    "trigger.before_commit",
+    "trigger.after_commit",
+    "alert.before_collect",
+    "alert.after_collect",
+    "alert.before_send",
+    "alert.after_send",
+    "backfill.before_admit",
+    "backfill.after_admit",
+    "backfill.before_cancel",
+    "backfill.after_cancel",
+    "backfill.after_cancel_run",
+)
+
 
 class Crashes:
     """One project's story: what had ended at each kill, and what did not go as it must."""

@@ -140,9 +140,8 @@ def test_a_sender_that_was_slower_than_its_lease_does_not_undo_what_the_next_one
         assert [each["title"] for each in alert_documents(connection, 2, "sent")] == ["failure <1>"]
 
 
+@pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)  # SQLite has one writer at a time
 def test_who_comes_while_another_takes_a_message_waits_for_nothing(database: Database, clock: FakeClock) -> None:
-    if database.is_sqlite:
-        pytest.skip("SQLite has one writer at a time")
     with database.write() as connection:
         outbox.add(connection, an_alert(1, "p", clock.now()), clock.now())
     with database.write() as first, database.write() as second:

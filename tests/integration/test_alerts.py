@@ -393,10 +393,9 @@ class TestTwoAtOnce:
         assert errors == []
         assert sorted(world.channel.titles) == [f"run_failed: p{number:02d} 2026-11-02" for number in range(12)]
 
+    @pytest.mark.parametrize("new_database", ["postgresql"], indirect=True)  # SQLite has one writer at a time
     def test_an_event_that_commits_after_a_later_one_is_told(self, world: AlertingWorld) -> None:
         """Numbers are drawn in one order and become visible in another."""
-        if world.database.is_sqlite:
-            pytest.skip("SQLite has one writer at a time")
         early, late = world.hand.start(named_plan("early")), world.hand.start(named_plan("late"))
         with world.database.write() as slow:
             store.record(slow, early.run_id, "run.failed", world.clock.now(), reason="slow")
