@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from podium.dag.interval import Interval
 from podium.dag.schedule import Missed, Ticks, Timing
 from podium.db.engine import Database
-from podium.db.schema import run, schedule_tick
+from podium.db.schema import run, schedule_tick, scheduler
 from podium.errors import Conflict, NotFound, UsageError
 from podium.execution.entities import Actor
-from podium.scheduling import documents, inspection, store
+from podium.scheduling import documents, inspection, presence, store
 from podium.scheduling.missed import LATE, decide
+from podium.scheduling.presence import Presence
 from podium.scheduling.scheduler import CAUGHT_UP_PER_MINUTE
 from tests import ticks_at_scale
 from tests.execution_world import check_books
@@ -432,3 +433,32 @@ def test_a_person_who_runs_the_interval_first_and_a_tick_do_not_get_in_each_othe
     assert world.runs() == ["11-21T00"]
     with world.database.read() as connection:
         assert connection.scalar(sa.select(schedule_tick.c.run_id)) == mine.run_id
+
+
+def test_a_scheduler_is_alive_by_its_signs_and_forgotten_after_a_week(world: SchedulingWorld) -> None:
+    def alive() -> bool:
+        with world.database.read() as connection:
+            return documents.is_any_scheduler_alive(connection, world.clock.now())
+
+    def rows() -> int:
+        with world.database.read() as connection:
+            return connection.scalar(sa.select(sa.func.count()).select_from(scheduler)) or 0
+
+    killed = Presence(world.database, world.clock, "host", 1)
+    assert not alive()
+    pause = killed.advance()
+    world.clock.advance(pause)
+    killed.advance()
+    world.clock.advance(presence.SILENT.total_seconds() - 1)
+    assert alive()
+    world.clock.advance(2)
+    assert not alive()
+    other = Presence(world.database, world.clock, "host", 2)
+    other.advance()
+    assert alive()
+    other.end()
+    assert not alive()
+    assert rows() == 2
+    world.clock.advance(8 * 86_400)
+    Presence(world.database, world.clock, "host", 3).advance()
+    assert rows() == 1

@@ -14,6 +14,7 @@ SILENT = timedelta(seconds=45)
 """A scheduler that gave no sign for so long is taken for dead."""
 
 _SIGN_SECONDS = 15.0
+_FORGOTTEN = timedelta(days=7)
 
 
 @dataclass
@@ -27,12 +28,16 @@ class Presence:
     scheduler_id: str = ""
 
     def advance(self) -> float:
-        """Give a sign of life, the first of which makes the row; return after how many seconds the next is due."""
+        """Give a sign of life, the first of which makes the row; return after how many seconds the next is due.
+
+        With the row those of schedulers that have been silent for a week are removed.
+        """
         now = self.clock.now()
         with self.database.write() as connection:
             if self.scheduler_id:
                 self._change(connection, heartbeat_at=now)
             else:
+                connection.execute(scheduler.delete().where(scheduler.c.heartbeat_at < now - _FORGOTTEN))
                 made = ids.new_id(now)
                 of_process = {"host": self.host, "process_id": self.process_id}
                 connection.execute(
