@@ -81,14 +81,30 @@ class ProjectScheduler:
     def __init__(self, punctual: Loop, patient: Loop) -> None:
         self._punctual = punctual
         self._patient = patient
+        self._error: BaseException | None = None
 
     def run(self, wait: Wait) -> None:
-        """Go on until `wait` says to end; what is being done beside is given a few seconds to come to its end."""
+        """Go on until `wait` says to end; what is being done beside is given a few seconds to come to its end.
+
+        What ends one loop, as a log that cannot be written, ends both: none of them is missed unnoticed.
+        """
         ended = threading.Event()
-        beside = threading.Thread(target=self._patient.run, args=(ended.wait,), name="patient", daemon=True)
+
+        def go_on_beside() -> None:
+            try:
+                self._patient.run(ended.wait)
+            except BaseException as error:  # noqa: BLE001 - raised by the other loop
+                self._error = error
+
+        def wait_for_both(seconds: float) -> bool:
+            if self._error is not None:
+                raise self._error
+            return wait(seconds)
+
+        beside = threading.Thread(target=go_on_beside, name="patient", daemon=True)
         beside.start()
         try:
-            self._punctual.run(wait)
+            self._punctual.run(wait_for_both)
         finally:
             ended.set()
             beside.join(_END_SECONDS)
