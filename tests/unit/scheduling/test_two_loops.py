@@ -14,9 +14,11 @@ class Mute:
     """An observer that cannot be told anything."""
 
     def failed(self, part: str, error: BaseException) -> None:
+        del part, error
         raise OSError("no space left on device")
 
     def away(self, error: ServiceUnavailable) -> None:
+        del error
         raise OSError("no space left on device")
 
     def back(self) -> None:
