@@ -176,7 +176,7 @@ def _print_list(found: list[dict[str, Any]]) -> None:
             Column("fires next"),
             Column("last tick"),
             Column("became", wraps=True),
-            Column("missed", spare=True),
+            Column("if missed", spare=True),
         ],
         [
             (
@@ -206,7 +206,6 @@ def _next(each: dict[str, Any]) -> str:
 
 
 def _fate(tick: dict[str, Any] | None) -> str:
-
     if tick is None:
         return "–"
     if tick["run_id"] is None:

@@ -54,7 +54,7 @@ class CodeWatch:
             self.observe(Fired("", "problem", message))
         self._told = problems
         modules = {root / file for plan in loaded.plans.values() for file in plan.modules}
-        # Stamped before the files were read: what changes meanwhile is seen at the next look.
+        # Pipeline files as they were before they were read: what changed in them meanwhile is seen at the next look.
         self._seen = {**self._stamps(modules - before.keys()), **before}
 
     def _payable(self, plans: list[Plan], problems: set[str]) -> list[Plan]:
