@@ -110,10 +110,14 @@ def open_run(connection: sa.Connection, run_id: str, now: datetime) -> OpenRun |
 
 
 def open_runs_of_backfill(connection: sa.Connection, backfill_id: str, now: datetime, limit: int) -> list[OpenRun]:
-    """Return up to `limit` runs of a backfill of which something may start now, in its order, within its limit."""
-    rows = _OPEN_RUNS_OF_BACKFILL.rows(connection, {"of_backfill": backfill_id, "now": now, "count": limit})
+    """Return up to `limit` runs of a backfill of which something may start now, in its order, within its limit.
+
+    Those that go on come first: runs that are taken up again may be queued before them, as many as you like.
+    """
+    asked = {"of_backfill": backfill_id, "now": now, "count": limit}
+    rows = [*_RUNNING_OF_BACKFILL.rows(connection, asked), *_QUEUED_OF_BACKFILL.rows(connection, asked)]
     found = [OpenRun(*row) for row in rows]
-    return run_limits.within(found, run_limits.rooms(connection, found))
+    return run_limits.within(found, run_limits.rooms(connection, found))[:limit]
 
 
 def candidates(
@@ -154,7 +158,8 @@ def lock(
         return None
     if locked.state == "queued":
         limits = limits or Limits()
-        if not run_limits.may_begin(connection, plan, limits.pipelines, limits.models, locked.backfill_id):
+        of_run = plan.pipeline, locked.model, locked.backfill_id
+        if not run_limits.may_begin(connection, *of_run, limits.pipelines, limits.models):
             return None
     return locked
 
@@ -347,7 +352,8 @@ _STEP_MAY_START = sa.and_(
 _OF_BACKFILL = sa.func.coalesce(run.c.backfill_id, sa.literal_column("''")) == sa.bindparam("of_backfill")
 _OPEN_RUNS = Prepared(_open_runs())
 _OPEN_RUN = Prepared(_open_runs(run.c.run_id == sa.bindparam("of_run")))
-_OPEN_RUNS_OF_BACKFILL = Prepared(_open_runs(_OF_BACKFILL))
+_RUNNING_OF_BACKFILL = Prepared(_open_runs(_OF_BACKFILL, run.c.state == "running"))
+_QUEUED_OF_BACKFILL = Prepared(_open_runs(_OF_BACKFILL, run.c.state == "queued"))
 _CANDIDATES = Prepared(_candidates())
 _TAKE = Prepared(
     step_run.update()

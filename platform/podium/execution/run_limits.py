@@ -8,7 +8,6 @@ from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 
-from podium.dag.plan import Plan
 from podium.db.engine import try_lock
 from podium.db.prepared import Prepared
 from podium.db.schema import backfill, run
@@ -35,18 +34,20 @@ Seen = TypeVar("Seen", bound=SeenRun)
 
 def may_begin(
     connection: sa.Connection,
-    plan: Plan,
+    pipeline: str,
+    model: str,
+    backfill_id: str | None,
     pipelines: Mapping[str, int],
     models: Mapping[str, int],
-    backfill_id: str | None,
 ) -> bool:
-    """Tell whether another run of the plan's pipeline and model, and of a backfill, may go on, and keep it so.
+    """Tell whether another run of a pipeline and a model, and of a backfill, may go on, and keep it so.
 
-    On PostgreSQL until the transaction ends; False, too, while another transaction begins one of them.
+    The model is the one in the run's row: what its plan says may have changed since, and runs are counted by rows. On
+    PostgreSQL until the transaction ends; False, too, while another transaction begins one of them.
     """
     for kind, name, limit, column in (
-        ("model", plan.model, models.get(plan.model), run.c.model),
-        ("pipeline", plan.pipeline, pipelines.get(plan.pipeline), run.c.pipeline),
+        ("model", model, models.get(model), run.c.model),
+        ("pipeline", pipeline, pipelines.get(pipeline), run.c.pipeline),
     ):
         if limit is None:
             continue
@@ -54,7 +55,7 @@ def may_begin(
             return False
     if backfill_id is None:
         return True
-    return try_lock(connection, f"backfill:{backfill_id}") and room(connection, backfill_id, plan.model) > 0
+    return try_lock(connection, f"backfill:{backfill_id}") and room(connection, backfill_id, model) > 0
 
 
 def full(

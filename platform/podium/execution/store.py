@@ -138,6 +138,7 @@ class LockedRun(NamedTuple):
     plan_digest: str
     cancel_reason: str | None  # of one that is to be cancelled, or was
     backfill_id: str | None
+    model: str  # as it was asked for, whatever its plan says by now
 
 
 def lock_run(connection: sa.Connection, run_id: str) -> LockedRun:
@@ -314,6 +315,7 @@ _LOCKED = sa.select(
     run.c.plan_digest,
     sa.case((run.c.cancel_requested_at.is_not(None), run.c.reason)).label("reason"),
     run.c.backfill_id,
+    run.c.model,
 ).where(run.c.run_id == sa.bindparam("of_run"))
 _LOCK_RUN = Prepared(_LOCKED.with_for_update(key_share=True))
 _TRY_LOCK_RUN = Prepared(_LOCKED.with_for_update(key_share=True, skip_locked=True))

@@ -67,7 +67,8 @@ def slot_configuration(project: Project) -> dict[str, Any]:
         "home": str(options.home),
         "artifacts": options.artifact_location,
         "trusted_types": list(options.trusted_types),
-        "settings": options.model_dump(mode="json", exclude={"database_url"}),
+        # Not what a slot has no use for: secrets of the database, and of alert channels.
+        "settings": options.model_dump(mode="json", exclude={"database_url", "alerts"}),
         "services": f"{slot_services.__module__}:{slot_services.__qualname__}",
     }
 
