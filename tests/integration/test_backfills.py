@@ -456,6 +456,24 @@ class TestCancel:
         assert world.backfills.find(found.backfill_id).cancelled_reason == "first"
         check_books(world.hand.database)
 
+    def test_a_run_that_ends_by_itself_meanwhile_does_not_keep_the_others_open(
+        self, plain: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found = plain.start(days=3, max_parallel=3)
+        begun = {day: plain.hand.claim(plain.run_of(found, day))[0] for day in (2, 3, 4)}
+        cancel = ExecutorRuns.cancel
+
+        def late(runs: ExecutorRuns, run_id: str, reason: str) -> None:
+            plain.hand.end(begun[2])  # None after the first time
+            plain.hand.end(begun[3], "failed")
+            cancel(runs, run_id, reason)
+
+        monkeypatch.setattr(ExecutorRuns, "cancel", late)
+        plain.backfills.cancel(found.backfill_id, by="me", reason="enough")
+        plain.hand.end(begun[4], "cancelled")
+        assert plain.told(found) == ["2 run succeeded", "3 run failed", "4 run cancelled"]
+        check_books(plain.hand.database)
+
     def test_one_that_has_ended_has_nothing_to_cancel(self, plain: World) -> None:
         found = plain.start(days=1)
         plain.do(plain.run_of(found, 2))

@@ -36,7 +36,7 @@ class Runs(Protocol):
         """Cancel what a backfill has queued in the caller's transaction."""
 
     def cancel(self, run_id: str, reason: str) -> None:
-        """Cancel a run that goes on; it stays open while its workers end it."""
+        """Cancel a run that goes on; it stays open while its workers end it. One that has ended stays as it is."""
 
     def resume(self, run_id: str, plan: Plan, reason: str) -> None:
         """Take up a run that failed or was cancelled; Refused or Conflict where it cannot go on."""

@@ -1,6 +1,7 @@
 """Backfills of a project: connected to its executor and its ledger, and as the interface's JSON."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,6 +11,7 @@ import sqlalchemy as sa
 
 from podium.dag.interval import Interval
 from podium.dag.plan import Plan
+from podium.errors import UsageError
 from podium.execution import approvals, plans
 from podium.execution.entities import Actor
 from podium.execution.service import ExecutionService
@@ -68,8 +70,9 @@ class ExecutorRuns:
         self.execution.cancel_queued(connection, backfill_id, reason=reason)
 
     def cancel(self, run_id: str, reason: str) -> None:
-        """Cancel a run that goes on."""
-        self.execution.cancel(run_id, reason=reason)
+        """Cancel a run that goes on; one that has ended stays as it is."""
+        with suppress(UsageError):  # it ended by itself since somebody looked, and the others are to be cancelled still
+            self.execution.cancel(run_id, reason=reason)
 
     def resume(self, run_id: str, plan: Plan, reason: str) -> None:
         """Take up a run again."""
