@@ -546,6 +546,30 @@ class TestResume:
         assert world.document(found)["state"] == "succeeded"
         assert world.backfills.resume(found.backfill_id, ONE, reason="again").taken_over == 0
 
+    def test_what_an_older_run_of_somebody_else_has_filled_in_since_is_left_to_it(self, plain: World) -> None:
+        theirs = {day: plain.person(ONE, day) for day in (2, 3, 4)}
+        for each in theirs.values():
+            plain.do(each, "failed")
+        found = plain.start(days=3)
+        for day in (2, 3, 4):
+            plain.do(plain.run_of(found, day), "failed")
+        plain.hand.clock.advance(1)
+        for day in (2, 3):
+            plain.hand.service.resume(theirs[day].run_id, ONE, reason="by hand")
+        plain.do(theirs[2])
+        resumed = plain.backfills.resume(found.backfill_id, ONE, reason="now")
+        assert (len(resumed.run_ids), resumed.taken_over) == (1, 2)
+        assert plain.told(found) == ["2 keep succeeded", "3 join running", "4 run queued"]
+        assert plain.run_of(found, 2).run_id == theirs[2].run_id
+
+    def test_what_succeeded_before_its_own_run_failed_does_not_stand_for_it(self, plain: World) -> None:
+        plain.do(plain.person(ONE, 2))
+        found = plain.start(days=1, reprocess=True)
+        plain.hand.clock.advance(1)
+        plain.do(plain.run_of(found, 2), "failed")
+        assert len(plain.backfills.resume(found.backfill_id, ONE, reason="now").run_ids) == 1
+        assert plain.told(found) == ["2 rerun queued"]
+
     def test_a_run_that_cannot_go_on_does_not_keep_the_others_from_it(self, plain: World) -> None:
         found = plain.start(CHAIN, days=2)
         plain.do(plain.run_of(found, 2), "succeeded", "failed")

@@ -36,6 +36,7 @@ class KnownRun:
     parameters: Mapping[str, Any]
     state: str
     outcome: str | None
+    ended_at: datetime | None = None
 
     @property
     def is_open(self) -> bool:

@@ -150,14 +150,23 @@ def own_runs(connection: sa.Connection, found: Backfill, states: Collection[str]
 def known_runs(connection: sa.Connection, pipeline: str, span: Interval) -> dict[Interval, list[KnownRun]]:
     """Return the runs of a pipeline for intervals within a span, those of each interval the newest first."""
     query = (
-        sa.select(run.c.run_id, run.c.interval_start, run.c.interval_end, run.c.parameters, run.c.state, run.c.outcome)
+        sa.select(
+            run.c.run_id,
+            run.c.interval_start,
+            run.c.interval_end,
+            run.c.parameters,
+            run.c.state,
+            run.c.outcome,
+            run.c.ended_at,
+        )
         .where(run.c.pipeline == pipeline, run.c.interval_start >= span.start, run.c.interval_end <= span.end)
         .order_by(run.c.interval_start, run.c.created_at.desc(), run.c.run_id.desc())
     )
     found: dict[Interval, list[KnownRun]] = {}
     for row in connection.execute(query):
         interval = Interval(row.interval_start, row.interval_end)
-        found.setdefault(interval, []).append(KnownRun(row.run_id, interval, row.parameters, row.state, row.outcome))
+        known = KnownRun(row.run_id, interval, row.parameters, row.state, row.outcome, row.ended_at)
+        found.setdefault(interval, []).append(known)
     return found
 
 

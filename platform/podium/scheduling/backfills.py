@@ -200,11 +200,18 @@ def _decide(asked: BackfillRequest, known: Mapping[Interval, Sequence[KnownRun]]
     return decide(asked.intervals, known, asked.parameters, failed_only=asked.failed_only, reprocess=asked.reprocess)
 
 
-def _filled_in_by(runs: Sequence[KnownRun], found: Backfill, own: str) -> KnownRun | None:
-    """Return the run of somebody else that stands for an interval by now: an open one, or a newer success."""
+def _filled_in_by(runs: Sequence[KnownRun], found: Backfill, run_id: str) -> KnownRun | None:
+    """Return the run that has filled in an interval since one of its runs ended, or is about to; None if there is none.
+
+    That is an open one, whatever its parameters, or one with the same parameters that succeeded later. It may have been
+    made earlier: one that failed before the other was made may have been resumed after it.
+    """
+    (ended_at,) = (each.ended_at for each in runs if each.run_id == run_id)
     for each in runs:
-        if each.run_id == own:
-            return None
-        if each.is_open or (each.state == "succeeded" and each.parameters == dict(found.parameters)):
+        if each.is_open and each.run_id != run_id:
+            return each
+    for each in runs:
+        is_meant = each.state == "succeeded" and each.parameters == dict(found.parameters)
+        if is_meant and each.ended_at is not None and ended_at is not None and each.ended_at > ended_at:
             return each
     return None
