@@ -570,6 +570,40 @@ class TestResume:
         assert len(plain.backfills.resume(found.backfill_id, ONE, reason="now").run_ids) == 1
         assert plain.told(found) == ["2 rerun queued"]
 
+    def test_where_a_joined_run_did_not_succeed_it_makes_one_of_its_own(self, plain: World) -> None:
+        theirs = {day: plain.person(ONE, day) for day in (2, 3, 4)}
+        found = plain.start(days=3, max_parallel=1, reason="the source was repaired")
+        assert plain.told(found) == ["2 join queued", "3 join queued", "4 join queued"]
+        for each in theirs.values():
+            plain.do(each, "failed")
+        assert plain.document(found)["state"] == "failed"
+        plain.do(plain.person(ONE, 4, again=True))
+        resumed = plain.backfills.resume(found.backfill_id, ONE, reason="now")
+        assert (len(resumed.run_ids), resumed.taken_over) == (2, 1)
+        assert plain.told(found) == ["2 run queued", "3 run queued", "4 keep succeeded"]
+        made = plain.run_of(found, 2)
+        with plain.hand.database.read() as connection:
+            (row,) = queries.run_rows(connection, [made.run_id]).values()
+        assert (row.trigger, row.backfill_id, row.actor) == ("backfill", found.backfill_id, "tester")
+        assert row.cause == f"backfill {found.backfill_id} of 2026-11-02..2026-11-05: the source was repaired"
+        assert plain.backfills.resume(found.backfill_id, ONE, reason="again").run_ids == ()
+        assert OneClaimer(plain.hand, name="one").claim() == ["2 a"]  # within the limit, in their order
+        check_books(plain.hand.database)
+
+    def test_it_makes_another_where_it_had_made_one_before_it_left_the_interval_to_somebody(self, plain: World) -> None:
+        found = plain.start(days=1)
+        first = plain.run_of(found, 2)
+        plain.do(first, "failed")
+        theirs = plain.person(ONE, 2, again=True)
+        assert plain.backfills.resume(found.backfill_id, ONE, reason="now").taken_over == 1
+        plain.hand.service.cancel(theirs.run_id, reason="enough")
+        (made,) = plain.backfills.resume(found.backfill_id, ONE, reason="now").run_ids
+        assert made != first.run_id
+        assert plain.told(found) == ["2 run queued"]
+        with plain.hand.database.read() as connection:
+            (row,) = queries.run_rows(connection, [made]).values()
+        assert row.idempotency_key == f"backfill:{found.backfill_id}:2026-11-02T00:00:00Z:1"
+
     def test_a_run_that_cannot_go_on_does_not_keep_the_others_from_it(self, plain: World) -> None:
         found = plain.start(CHAIN, days=2)
         plain.do(plain.run_of(found, 2), "succeeded", "failed")

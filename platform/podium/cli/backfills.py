@@ -195,8 +195,9 @@ def resume(
 ) -> None:
     """Take up again what failed, was cancelled or is still open.
 
-    What they finished is kept; the rest is done with today's code, if on_code_change allows it. Intervals that others
-    have filled in since are left as they are.
+    What they finished is kept; the rest is done with today's code, if on_code_change allows it. Where a run of somebody
+    else that it joined did not succeed, it makes one of its own. Intervals that others have filled in since are left as
+    they are.
 
     Example: podium backfills resume 0j9x3k
     """

@@ -188,8 +188,8 @@ def go_on(connection: sa.Connection, backfill_id: str) -> None:
     )
 
 
-def take_over(connection: sa.Connection, backfill_id: str, start: datetime, action: Action, run_id: str) -> None:
-    """Let the run of somebody else stand for an interval."""
+def stand_for(connection: sa.Connection, backfill_id: str, start: datetime, action: Action, run_id: str) -> None:
+    """Let another run than before stand for an interval."""
     connection.execute(
         backfill_interval.update()
         .where(backfill_interval.c.backfill_id == backfill_id, backfill_interval.c.interval_start == start)

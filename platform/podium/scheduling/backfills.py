@@ -1,5 +1,6 @@
 """What people do with backfills: look what one would do, start it, cancel it, take it up again."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -10,8 +11,10 @@ import sqlalchemy as sa
 from podium import faults, ids
 from podium.clock import Clock
 from podium.dag.interval import Interval
+from podium.dag.parameters import bind_parameters
 from podium.dag.plan import Plan
 from podium.db.engine import Database
+from podium.db.schema.execution import RUN_STATES
 from podium.errors import Conflict, PodiumError, Refused, UsageError
 from podium.scheduling import backfill_store as store
 from podium.scheduling.backfill_entities import Backfill, BackfillRequest, Preview, Resumed
@@ -25,9 +28,18 @@ class Runs(Protocol):
         """Store a plan, so that runs may name it."""
 
     def admit(
-        self, connection: sa.Connection, asked: BackfillRequest, interval: Interval, backfill_id: str, place: int
+        self,
+        connection: sa.Connection,
+        asked: BackfillRequest,
+        interval: Interval,
+        backfill_id: str,
+        place: int,
+        made_before: int = 0,
     ) -> tuple[str, bool]:
-        """Make a backfilled run in the caller's transaction; return its id, or that of an open run and False."""
+        """Make a backfilled run in the caller's transaction; return its id, or that of an open run and False.
+
+        `made_before` is how many the backfill has made of the interval: the same number is the same run.
+        """
 
     def take_stock(self) -> None:
         """End what dead workers have left, before something is cancelled."""
@@ -152,8 +164,9 @@ class Backfills:
     def resume(self, backfill_id: str, plan: Plan, *, reason: str) -> Resumed:
         """Take up again the runs of a backfill that failed or were cancelled; what they finished is kept.
 
-        An interval that somebody else has filled in since, or is about to, is left to that run. Each run is taken up in
-        a transaction of its own: asked again, this goes on with what is left. Raises why, where none could go on.
+        Where it joined or kept a run of somebody else that did not succeed in the end, it makes one of its own. An
+        interval that somebody else has filled in since, or is about to, is left to that run. Each run is taken up in a
+        transaction of its own: asked again, this goes on with what is left. Raises why, where none could go on.
         """
         found = self.find(backfill_id)
         resumed: list[str] = []
@@ -161,20 +174,28 @@ class Backfills:
         taken_over = 0
         with self._database.lock(f"backfill-{found.pipeline}"):
             with self._database.read() as connection:
-                stands = {each.run_id for each in store.intervals(connection, found)}  # for its interval
-                ended = store.own_runs(connection, found, ("failed", "cancelled"))
-                goes_on = bool(store.own_runs(connection, found, ("queued", "running")))
+                filled = store.intervals(connection, found)
+                own = {each.run_id: each for each in store.own_runs(connection, found, RUN_STATES)}
+                goes_on = any(each.state in ("queued", "running") for each in own.values())
                 known = store.known_runs(connection, found.pipeline, found.range)
-            for each in filter(lambda each: each.run_id in stands, ended):
+            made = Counter(each.interval for each in own.values())
+            for place, each in enumerate(filled):
+                is_own = each.run_id in own
+                if each.state not in (("failed", "cancelled") if is_own else ("failed", "cancelled", "refused")):
+                    continue
                 other = _filled_in_by(known[each.interval], found, each.run_id)
                 try:
-                    if other is None:
-                        self._runs.resume(each.run_id, plan, reason)
-                        resumed.append(each.run_id)
-                    else:
+                    if other is not None:
                         self._take_over(found, other)
                         taken_over += 1
-                except (Refused, Conflict) as error:
+                    elif is_own:
+                        self._runs.resume(each.run_id, plan, reason)
+                        resumed.append(each.run_id)
+                    elif (run_id := self._make_own(found, plan, each.interval, place, made[each.interval])) is not None:
+                        resumed.append(run_id)
+                    else:
+                        taken_over += 1
+                except (Refused, Conflict, UsageError) as error:
                     not_resumed[each.run_id] = error
             if resumed or taken_over or goes_on:
                 with self._database.write() as connection:
@@ -186,7 +207,16 @@ class Backfills:
     def _take_over(self, found: Backfill, other: KnownRun) -> None:
         action: Action = "join" if other.is_open else "keep"
         with self._database.write() as connection:
-            store.take_over(connection, found.backfill_id, other.interval.start, action, other.run_id)
+            store.stand_for(connection, found.backfill_id, other.interval.start, action, other.run_id)
+
+    def _make_own(self, found: Backfill, plan: Plan, interval: Interval, place: int, made_before: int) -> str | None:
+        """Make a run for an interval whose run is somebody else's; None if another was open by then, and is joined."""
+        asked = _asked_again(found, plan)
+        with self._database.write() as connection:
+            self._runs.store_plan(connection, plan)
+            run_id, made = self._runs.admit(connection, asked, interval, found.backfill_id, place, made_before)
+            store.stand_for(connection, found.backfill_id, interval.start, "run" if made else "join", run_id)
+        return run_id if made else None
 
 
 def _check(asked: BackfillRequest) -> None:
@@ -194,6 +224,21 @@ def _check(asked: BackfillRequest) -> None:
         raise UsageError(f"--max-parallel {asked.max_parallel} lets nothing begin; give at least 1.")
     if asked.failed_only and asked.reprocess:
         raise UsageError("--failed-only leaves out what succeeded, and --reprocess makes it again; give one of them.")
+
+
+def _asked_again(found: Backfill, plan: Plan) -> BackfillRequest:
+    """Return what was asked for once, by whom and why, for today's plan; UsageError if that has other parameters."""
+    return BackfillRequest(
+        plan=plan,
+        intervals=(found.range,),
+        parameters=bind_parameters(plan, {}, before=found.parameters),
+        actor=found.actor,
+        actor_verified=found.actor_verified,
+        order=found.order,
+        max_parallel=found.max_parallel,
+        uses_cache=found.uses_cache,
+        reason=found.reason,
+    )
 
 
 def _decide(asked: BackfillRequest, known: Mapping[Interval, Sequence[KnownRun]]) -> list[Planned]:

@@ -42,10 +42,16 @@ class ExecutorRuns:
         plans.store(connection, plan, self.now())
 
     def admit(
-        self, connection: sa.Connection, asked: BackfillRequest, interval: Interval, backfill_id: str, place: int
+        self,
+        connection: sa.Connection,
+        asked: BackfillRequest,
+        interval: Interval,
+        backfill_id: str,
+        place: int,
+        made_before: int = 0,
     ) -> tuple[str, bool]:
         """Make a backfilled run in the caller's transaction."""
-        start = interval.to_document()["start"]
+        key = f"backfill:{backfill_id}:{interval.to_document()['start']}"
         why = f": {asked.reason}" if asked.reason else ""
         return self.execution.admit(
             connection,
@@ -53,7 +59,7 @@ class ExecutorRuns:
             interval,
             parameters=asked.parameters,
             trigger="backfill",
-            idempotency_key=f"backfill:{backfill_id}:{start}",
+            idempotency_key=f"{key}:{made_before}" if made_before else key,
             actor=Actor(asked.actor, asked.actor_verified),
             cause=f"backfill {backfill_id} of {asked.range.name}{why}",
             backfill_id=backfill_id,
