@@ -502,6 +502,47 @@ class TestCancel:
         check_books(plain.hand.database)
 
 
+class TestStateOfOneThatWasCancelled:
+    def test_it_has_succeeded_once_all_its_runs_have(self, plain: World) -> None:
+        found = plain.start(days=2, max_parallel=2)
+        begun = [plain.hand.claim(plain.run_of(found, day))[0] for day in (2, 3)]
+        plain.backfills.cancel(found.backfill_id, by="me", reason="enough")
+        assert plain.document(found)["state"] == "cancelled"  # it is being ended
+        for each in begun:
+            plain.hand.end(each)  # it was done before its worker noticed
+        assert plain.told(found) == ["2 run succeeded", "3 run succeeded"]
+        assert plain.document(found)["state"] == "succeeded"
+
+    def test_it_runs_while_a_run_of_its_own_is_taken_up_again_and_not_for_what_it_joined(self, plain: World) -> None:
+        plain.person(ONE, 4)
+        found = plain.start(days=3)
+        plain.backfills.cancel(found.backfill_id, by="me", reason="enough")
+        assert plain.told(found) == ["2 run cancelled", "3 run cancelled", "4 join queued"]
+        assert plain.document(found)["state"] == "cancelled"
+        made = plain.run_of(found, 2)
+        plain.hand.service.resume(made.run_id, ONE, reason="this one after all")
+        assert plain.document(found)["state"] == "running"
+        plain.do(made)
+        assert plain.document(found)["state"] == "cancelled"
+        plain.hand.service.resume(plain.run_of(found, 3).run_id, ONE, reason="and this one")
+        plain.do(plain.run_of(found, 3))
+        plain.do(plain.run_of(found, 4))
+        assert plain.document(found)["state"] == "succeeded"
+
+    def test_it_runs_where_the_cancel_died_before_it_asked_what_runs(
+        self, plain: World, armed: Callable[[str], None]
+    ) -> None:
+        found = plain.start(CHAIN, days=2, max_parallel=1)
+        plain.hand.claim(plain.run_of(found, 2))
+        armed("backfill.after_cancel")
+        with pytest.raises(FaultRaised):
+            plain.backfills.cancel(found.backfill_id, by="me", reason="enough")
+        armed("")
+        assert plain.document(found)["state"] == "running"
+        plain.backfills.cancel(found.backfill_id, by="me", reason="enough")
+        assert plain.document(found)["state"] == "cancelled"
+
+
 class TestResume:
     def test_it_takes_up_what_failed_and_what_was_cancelled_within_the_limit_and_keeps_what_is_done(
         self, world: World

@@ -100,16 +100,17 @@ class Standing:
         """How many there are."""
         return self.open + self.succeeded + self.failed + self.cancelled + self.refused
 
-    def state_of(self, backfill: Backfill) -> BackfillState:
+    def state_of(self, backfill: Backfill, *, goes_on: bool) -> BackfillState:
         """Return the state of a backfill whose intervals stand like this.
 
-        It is derived and not written down, so it is never behind: a run that is resumed on its own counts at once.
+        `goes_on` is whether a run that it made is open and not asked to end. It is derived and not written down, so it
+        is never behind: a run that is resumed on its own counts at once, of a cancelled backfill too.
         """
+        if self.succeeded == self.total:
+            return "succeeded"
         if backfill.cancelled_at is not None:
-            return "cancelled"
-        if self.open:
-            return "running"
-        return "succeeded" if self.succeeded == self.total else "failed"
+            return "running" if goes_on else "cancelled"
+        return "running" if self.open else "failed"
 
 
 @dataclass(frozen=True)

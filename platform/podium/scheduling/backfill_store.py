@@ -120,6 +120,21 @@ def standings(connection: sa.Connection, backfill_ids: Collection[str]) -> dict[
     return {backfill_id: Standing(**found) for backfill_id, found in counts.items()}
 
 
+def going_on(connection: sa.Connection, backfill_ids: Collection[str]) -> set[str]:
+    """Return the backfills of which a run that they made is open, stands for its interval and is not asked to end."""
+    query = (
+        sa.select(backfill_interval.c.backfill_id)
+        .join(run, run.c.run_id == backfill_interval.c.run_id)
+        .where(
+            backfill_interval.c.backfill_id.in_(backfill_ids),
+            run.c.backfill_id == backfill_interval.c.backfill_id,
+            run.c.state.in_(("queued", "running")),
+            run.c.cancel_requested_at.is_(None),
+        )
+    )
+    return set(connection.scalars(query.distinct()))
+
+
 @dataclass(frozen=True)
 class OwnRun:
     """A run that a backfill made."""

@@ -135,9 +135,17 @@ def backfill_documents(
     connection: sa.Connection, backfills: Backfills, found: Sequence[Backfill]
 ) -> list[dict[str, Any]]:
     """Return backfills without their intervals, in the order given."""
-    standings = store.standings(connection, [each.backfill_id for each in found])
+    backfill_ids = [each.backfill_id for each in found]
+    standings = store.standings(connection, backfill_ids)
+    going_on = store.going_on(connection, backfill_ids)
     return [
-        _backfill(each, standings[each.backfill_id], backfills.bill(connection, each.backfill_id)) for each in found
+        _backfill(
+            each,
+            standings[each.backfill_id],
+            backfills.bill(connection, each.backfill_id),
+            goes_on=each.backfill_id in going_on,
+        )
+        for each in found
     ]
 
 
@@ -168,14 +176,14 @@ def preview_document(asked: BackfillRequest, preview: Preview) -> dict[str, Any]
     }
 
 
-def _backfill(found: Backfill, standing: Standing, bill: Bill) -> dict[str, Any]:
+def _backfill(found: Backfill, standing: Standing, bill: Bill, *, goes_on: bool) -> dict[str, Any]:
     return {
         "backfill_id": found.backfill_id,
         "pipeline": found.pipeline,
         "from": _instant(found.range.start),
         "to": _instant(found.range.end),
         "range": found.range.name,
-        "state": standing.state_of(found),
+        "state": standing.state_of(found, goes_on=goes_on),
         "counts": _counts(standing),
         "parameters": dict(found.parameters),
         "order": found.order,
