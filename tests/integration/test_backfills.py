@@ -659,6 +659,36 @@ class TestResume:
         with pytest.raises(Conflict, match="removed what its steps made"):
             plain.backfills.resume(found.backfill_id, CHAIN, reason="now")
 
+    def test_nor_does_one_that_cannot_be_made_as_the_pipeline_has_other_parameters_today(self, plain: World) -> None:
+        joined = plain.person(ONE, 2)
+        found = plain.start(days=2, parameters={"depth": 3})
+        plain.do(joined, "failed")
+        plain.do(plain.run_of(found, 3), "failed")
+        resumed = plain.backfills.resume(found.backfill_id, ONE, reason="now")
+        assert resumed.run_ids == (plain.run_of(found, 3).run_id,)
+        assert "has no parameter 'depth'" in resumed.not_resumed[joined.run_id]
+        assert plain.told(found) == ["2 join failed", "3 run queued"]
+
+    def test_nor_does_one_that_has_succeeded_since_somebody_looked(
+        self, plain: World, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        found = plain.start(days=2)
+        first = plain.run_of(found, 2)
+        for day in (2, 3):
+            plain.do(plain.run_of(found, day), "failed")
+        resume = ExecutorRuns.resume
+
+        def late(runs: ExecutorRuns, run_id: str, plan: Plan, reason: str) -> None:
+            if run_id == first.run_id:
+                plain.hand.service.resume(run_id, plan, reason="by hand")
+                plain.do(first)
+            resume(runs, run_id, plan, reason)
+
+        monkeypatch.setattr(ExecutorRuns, "resume", late)
+        resumed = plain.backfills.resume(found.backfill_id, ONE, reason="now")
+        assert resumed.run_ids == (plain.run_of(found, 3).run_id,)
+        assert plain.told(found) == ["2 run succeeded", "3 run queued"]
+
     def test_where_none_can_go_on_it_says_why_and_stays_as_it_was(self, plain: World) -> None:
         found = plain.start(CHAIN, days=2)
         plain.backfills.cancel(found.backfill_id, by="me", reason="later")
