@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from podium.dag.interval import Interval
+from podium.dag.options import OptionError
 from podium.dag.plan import Plan
 from podium.dag.triggers import (
     FilesSource,
@@ -294,6 +295,7 @@ def test_a_watermark_that_moves_makes_a_run_and_its_url_may_be_a_variable(
         ("SELECT 1, 2", "answers with rows; it must be one value"),
         ("SELECT x FROM numbers", "no such column: x"),
         ("SELECT x'00'", "is no time, number or text"),
+        ("SELECT 'a' || char(0)", "is no time, number or text"),
         ("SELECT 9e999", "is no time, number or text"),
     ],
 )
@@ -381,6 +383,72 @@ def test_a_plan_of_another_version_is_told_and_the_other_triggers_go_on(world: T
     world.look(minutes=5)
     assert len(world.causes("b")) == 1
     assert [each.pipeline for each in world.fired if each.kind == "problem"] == ["a.new"]
+
+
+def test_a_folder_that_is_away_is_unknown_and_its_return_is_no_news(world: TriggerWorld) -> None:
+    world.file("a.csv")
+    world.take_up(triggered(FILES))
+    world.look()
+    (world.folder / "data").rename(world.folder / "away")
+    world.look(minutes=5)
+    told = world.told()["sources"][0]
+    assert told["result"] == "unknown"
+    assert "cannot be listed: FileNotFoundError" in told["detail"]
+    (world.folder / "away").rename(world.folder / "data")
+    world.look(minutes=5)
+    assert world.told()["sources"][0]["result"] == "nothing"
+    assert world.causes() == []
+
+
+def test_a_folder_without_a_matching_file_has_none(tmp_path: Path) -> None:
+    assert look_at_files(FilesSource("*.csv", 60.0), tmp_path, []).is_news is False
+    assert look_at_files(FilesSource("none.csv", 60.0), tmp_path, []).is_news is False
+
+
+def test_a_file_whose_name_is_no_text_is_news_like_any_other(world: TriggerWorld) -> None:
+    world.take_up(triggered(FILES))
+    world.look()
+    os.close(os.open(os.fsencode(world.folder / "data") + b"/\xff.csv", os.O_CREAT))
+    world.look(minutes=5)
+    assert world.causes() == ["trigger new: files data/*.csv: 1 new of 1 file: \\udcff.csv"]
+
+
+def test_looks_that_hang_keep_no_others_from_theirs_and_the_loop_from_no_rest(world: TriggerWorld) -> None:
+    hanging: list[Future[Found]] = []
+
+    def start(look: Callable[[], Found]) -> "Future[Found]":
+        if len(hanging) < 16:
+            hanging.append(Future())
+            return hanging[-1]
+        return at_once(look)
+
+    world.watch.start = start
+    world.take_up(*(triggered(FILES, pipeline=f"p{number:02}") for number in range(17)))
+    assert world.look() == 0.05
+    assert world.told("p16.new")["sources"][0]["result"] is None
+    world.look(seconds=LOOK_SECONDS + 1)
+    assert world.watch.advance() == 1.0
+    assert world.told("p16.new")["sources"][0]["result"] == "nothing"
+    assert world.told("p00.new")["sources"][0]["result"] == "unknown"
+    world.take_up(*(triggered(NewFiles("data/*.json"), pipeline=f"p{number:02}") for number in range(17)))
+    world.look()
+    assert world.told("p00.new")["sources"][0]["result"] == "nothing"
+
+
+def test_what_is_wrong_with_one_trigger_is_told_and_the_others_go_on(world: TriggerWorld) -> None:
+    world.take_up(triggered(RunEnded("ingest"), pipeline="a"), triggered(RunEnded("ingest"), pipeline="b"))
+    world.look()
+    with world.database.write() as connection:
+        connection.execute(
+            trigger_source.update().where(trigger_source.c.trigger_id == "a.new").values(used=[], seen=[])
+        )
+    ended(world, 2)
+    for _ in range(30):
+        world.look(seconds=1)
+    assert len(world.runs("b")) == 1
+    problems = [each for each in world.fired if each.kind == "problem"]
+    assert [each.pipeline for each in problems] == ["a.new"]
+    assert "TypeError" in (world.told("a.new")["problem"] or "")
 
 
 # --- what Podium has on record ----------------------------------------------------------------------------------------
@@ -505,6 +573,32 @@ def test_a_promotion_makes_a_run_and_a_rollback_none(world: TriggerWorld) -> Non
     assert world.runs() == ["11-20T23"]
 
 
+def test_of_all_what_ended_before_the_others_had_news_is_no_news_of_the_next_time(world: TriggerWorld) -> None:
+    world.take_up(triggered(RunEnded("ingest"), FILES, needs="all"))
+    world.look()
+    for hour in (1, 2, 3):
+        ended(world, hour)
+        world.look(seconds=1)
+    world.file("a.csv")
+    world.look(minutes=5)
+    assert world.runs() == ["11-20T03"]
+    world.end_runs()
+    world.look(seconds=1)
+    assert [each["has_news"] for each in world.told()["sources"]] == [False, False]
+
+
+def test_news_that_wait_are_written_down_once(world: TriggerWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.take_up(triggered(RunEnded("ingest"), FILES, needs="all"))
+    world.look()
+    ended(world, 1)
+    world.look(seconds=1)
+    recorded: list[str] = []
+    monkeypatch.setattr(Triggers, "_record", lambda *given: recorded.append(given[1].trigger_id))
+    for _ in range(20):
+        world.look(seconds=1)
+    assert recorded == []
+
+
 # --- edits, hands, crashes --------------------------------------------------------------------------------------------
 
 
@@ -529,6 +623,49 @@ def test_a_trigger_that_looks_at_something_else_begins_anew_and_a_longer_debounc
         assert trigger_documents(connection) == []
     with pytest.raises(NotFound, match=r"There is no trigger 'flow\.new'"):
         world.told()
+
+
+def test_news_of_a_source_that_stays_survive_another_pace_and_another_source(world: TriggerWorld) -> None:
+    world.take_up(triggered(FILES))
+    world.look()
+    world.file("a.csv")
+    world.take_up(triggered(NewFiles("data/*.csv", every="1m"), NewFiles("data/*.json", every="1m")))
+    world.look()
+    assert world.causes() == ["trigger new: files data/*.csv: 1 new of 1 file: a.csv"]
+
+
+def test_code_that_is_edited_during_a_look_does_not_drop_it(world: TriggerWorld) -> None:
+    waiting: list[tuple[Callable[[], Found], Future[Found]]] = []
+
+    def start(look: Callable[[], Found]) -> "Future[Found]":
+        waiting.append((look, Future()))
+        return waiting[-1][1]
+
+    world.take_up(triggered(FILES))
+    world.look()
+    world.file("a.csv")
+    world.watch.start = start
+    world.look(minutes=5)
+    world.take_up(replace(triggered(FILES), description="another text"))
+    look, future = waiting[0]
+    future.set_result(look())
+    world.look(seconds=1)
+    assert len(world.causes()) == 1
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        NewRows(ROWS, url="postgresql://ada:hidden@host/db"),
+        NewRows(ROWS, url="postgresql://host/db?password=hidden"),
+        NewFiles("ftp://ada:hidden@host/*.csv"),
+        NewRows(ROWS, url="hidden"),
+    ],
+)
+def test_a_password_is_refused_where_it_would_be_kept_and_not_repeated(source: Source) -> None:
+    with pytest.raises(OptionError) as raised:
+        triggered(source)
+    assert "hidden" not in str(raised.value)
 
 
 def test_a_person_may_fire_a_trigger_and_what_it_had_seen_is_used_up(world: TriggerWorld) -> None:

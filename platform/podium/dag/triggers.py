@@ -12,6 +12,7 @@ ENDED: tuple[Ended, ...] = ("succeeded", "failed", "cancelled")
 OUTCOMES = ("promoted", "rejected", "rolled_back", "inconclusive", "none")
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}", re.ASCII)
+_PASSWORD = re.compile(r"://[^/@]*:[^/@]+@|password=", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _OWN_RECORDS_SECONDS = 30.0
 """How often it is written down that Podium's own records show nothing new; they are looked at every second."""
@@ -176,12 +177,22 @@ def _source(source: Any, trigger: str, pipeline: str) -> PlannedSource:
     match source:
         case NewFiles():
             _require_text(trigger, "pattern", source.pattern, "data/*.csv")
+            if _PASSWORD.search(source.pattern):
+                raise OptionError(
+                    f"the pattern of trigger {trigger} holds a password, which would be kept and shown with the plan; "
+                    "give it to the scheduler by the store's own configuration, its environment variables for instance."
+                )
             return FilesSource(source.pattern, seconds("every", source.every))
         case NewRows():
             _require_text(trigger, "query", source.query, "SELECT max(updated_at) FROM flights")
             _require_text(trigger, "url", source.url, "$WAREHOUSE_URL")
             if not _VARIABLE.fullmatch(source.url) and "://" not in source.url:
-                raise OptionError(f"url={source.url!r} of trigger {trigger} is neither a URL nor a variable as $NAME.")
+                raise OptionError(f"the url of trigger {trigger} is neither a URL nor a variable as $WAREHOUSE_URL.")
+            if _PASSWORD.search(source.url):
+                raise OptionError(
+                    f"the url of trigger {trigger} holds a password, which would be kept and shown with the plan; put "
+                    "the URL into an environment variable of the scheduler, and write url='$WAREHOUSE_URL'."
+                )
             return RowsSource(source.query, source.url, seconds("every", source.every))
         case RunEnded():
             if source.state not in ENDED:

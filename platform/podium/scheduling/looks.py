@@ -37,11 +37,14 @@ class Found:
 def look_at_files(source: FilesSource, root: Path, used: Any) -> Found:
     """Return the files that match now; those are news that were not there, or were other ones, when it fired last."""
     from fsspec.core import url_to_fs
+    from fsspec.implementations.local import LocalFileSystem
 
     pattern = source.pattern if "://" in source.pattern else str(root / source.pattern)
     try:
         files, path = url_to_fs(pattern, use_listings_cache=False)
         listed = files.glob(path, detail=True)
+        if not listed and isinstance(files, LocalFileSystem):
+            _require_folder(path)  # a disk that is not mounted has no files either
     except Exception as error:  # each store's library has errors of its own
         raise SourceUnknown(f"{source.pattern} cannot be listed: {_told(error)}") from error
     found = {name: _fingerprint(name, told) for name, told in listed.items() if told.get("type") != "directory"}
@@ -92,6 +95,8 @@ def _url(text: str) -> str:
 def _plain(value: Any, source: RowsSource) -> str | int | float | None:
     """Return a watermark as JSON has it; SourceUnknown for one that cannot be compared."""
     match value:
+        case str() if "\0" in value:
+            pass
         case None | str() | bool() | int():
             return value
         case float() if math.isfinite(value):
@@ -109,14 +114,28 @@ def _fingerprint(name: str, told: dict[str, Any]) -> str:
     return hashlib.sha256(repr((name, marks)).encode()).hexdigest()[:_DIGITS]
 
 
+def _require_folder(path: str) -> None:
+    """Raise OSError unless the deepest folder that a pattern names can be read."""
+    folder = Path(path).parent
+    while any(mark in str(folder) for mark in "*?["):
+        folder = folder.parent
+    with os.scandir(folder):
+        pass
+
+
 def _files(count: int) -> str:
     return "1 file" if count == 1 else f"{count:,} files"
 
 
 def _listed(names: Sequence[str]) -> str:
     more = len(names) - _NAMED
-    shown = ", ".join(name.rpartition("/")[2] for name in names[:_NAMED])
+    # A name on disk need not be text.
+    shown = ", ".join(_text(name.rpartition("/")[2]) for name in names[:_NAMED])
     return f"{shown} and {more:,} more" if more > 0 else shown
+
+
+def _text(name: str) -> str:
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _told(error: BaseException) -> str:

@@ -1,6 +1,6 @@
 """Triggers and what they looked at: their only SQL."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -53,13 +53,33 @@ def change(connection: sa.Connection, trigger_id: str, **values: Any) -> None:
     connection.execute(trigger_state.update().where(trigger_state.c.trigger_id == trigger_id).values(**values))
 
 
-def replace_sources(connection: sa.Connection, trigger_id: str, described: Sequence[str], now: datetime) -> None:
-    """Let a trigger look at these from now on, each of them anew."""
+def replace_sources(
+    connection: sa.Connection,
+    trigger_id: str,
+    described: Sequence[str],
+    now: datetime,
+    kept: Mapping[int, SourceState] | None = None,
+) -> None:
+    """Let a trigger look at these from now on: each of them anew, but for those of which is `kept` what was known."""
     connection.execute(trigger_source.delete().where(trigger_source.c.trigger_id == trigger_id))
-    rows = [
-        {"trigger_id": trigger_id, "position": position, "described": text, "failures": 0, "next_look_at": now}
-        for position, text in enumerate(described)
-    ]
+    rows = []
+    for position, text in enumerate(described):
+        known = (kept or {}).get(position)
+        rows.append(
+            {
+                "trigger_id": trigger_id,
+                "position": position,
+                "described": text,
+                "seen": known and known.seen,
+                "used": known and known.used,
+                "changed_at": known and known.changed_at,
+                "looked_at": known and known.looked_at,
+                "result": known and known.result,
+                "detail": known and known.detail,
+                "failures": 0 if known is None else known.failures,
+                "next_look_at": now,
+            }
+        )
     connection.execute(trigger_source.insert(), rows)
 
 
@@ -71,13 +91,15 @@ def sources(connection: sa.Connection, trigger_id: str) -> list[SourceState]:
 
 
 class Look(NamedTuple):
-    """A look at a source: what it is compared with, and when it is due."""
+    """A look at a source: what it is compared with, and when it is due; `problem` is what is in its trigger's way."""
 
     trigger_id: str
     position: int
     plan_digest: str
     used: Any
+    seen: Any
     next_look_at: datetime
+    problem: str | None
 
 
 def looks(connection: sa.Connection) -> list[Look]:
@@ -88,7 +110,9 @@ def looks(connection: sa.Connection) -> list[Look]:
             trigger_source.c.position,
             trigger_state.c.plan_digest,
             trigger_source.c.used,
+            trigger_source.c.seen,
             trigger_source.c.next_look_at,
+            trigger_state.c.problem,
         )
         .join(trigger_state, trigger_state.c.trigger_id == trigger_source.c.trigger_id)
         .where(trigger_state.c.removed_at.is_(None))

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from podium.dag.plan import Plan
 from podium.dag.triggers import FilesSource, PlannedSource, PlannedTrigger, RowsSource
-from podium.errors import DefinitionError
+from podium.errors import DefinitionError, ServiceUnavailable
 from podium.scheduling import store, trigger_store
 from podium.scheduling.looks import Found, SourceUnknown, look_at_files, look_at_rows
 from podium.scheduling.scheduler import POLL_SECONDS, Fired
@@ -34,6 +34,7 @@ class _Looking:
     """A look outside that goes on."""
 
     look: Look
+    source: PlannedSource
     since: float
     future: "Future[Found]"
     is_overdue: bool = False
@@ -62,7 +63,7 @@ class TriggerWatch:
     triggers: Triggers
     root: Path
     start: Start = in_a_thread
-    _looking: dict[tuple[str, int], _Looking] = field(default_factory=dict)
+    _looking: dict[tuple[str, PlannedSource], _Looking] = field(default_factory=dict)
     _plans: dict[str, Plan | None] = field(default_factory=dict)
 
     def advance(self) -> float:
@@ -70,39 +71,52 @@ class TriggerWatch:
         clock, database = self.triggers.clock, self.triggers.database
         self._take_in()
         now = clock.now()
-        inside: list[tuple[Look, Found]] = []
+        inside: list[tuple[Look, PlannedSource, Found | Exception]] = []
         outside: list[tuple[Look, PlannedSource]] = []
         with database.read() as connection:
             looks = trigger_store.looks(connection)
             for look in looks:
+                is_due = look.next_look_at <= now
                 trigger = self._trigger(connection, look)
-                if trigger is None:
+                if trigger is None or (look.problem is not None and not is_due):
                     continue
                 source = trigger.sources[look.position]
-                found = self.triggers.look_inside(connection, look, trigger)
-                if found is None and look.next_look_at <= now:
+                found = self._look_inside(connection, look, trigger)
+                if found is None and is_due:
                     outside.append((look, source))
-                elif found is not None and (found.is_news or look.next_look_at <= now):
-                    inside.append((look, found))
-        for look, found in inside:
-            self.triggers.record(look, found)
+                elif found is not None and (is_due or _is_more(found, look)):
+                    inside.append((look, source, found))
+        for look, source, found in inside:
+            if isinstance(found, Found):
+                self.triggers.record(look, source, found)
+            else:
+                self.triggers.tell_problem(look.trigger_id, found)
         for look, source in outside:
             self._begin(look, source)
         self._take_in()
         self.triggers.fire_due()
         return self._pause(looks)
 
+    def _look_inside(self, connection: sa.Connection, look: Look, trigger: PlannedTrigger) -> Found | Exception | None:
+        """Look at what Podium has on record; what is wrong with one trigger is returned, and the others go on."""
+        try:
+            return self.triggers.look_inside(connection, look, trigger)
+        except (ServiceUnavailable, sa.exc.SQLAlchemyError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is
+            return error
+
     def _begin(self, look: Look, source: PlannedSource) -> None:
         """Look outside, unless that goes on already, or another scheduler does it; if that dies, it is due again."""
-        key = look.trigger_id, look.position
-        if key in self._looking or len(self._looking) >= _AT_ONCE:
+        key = look.trigger_id, source
+        if key in self._looking or len(self._awaited) >= _AT_ONCE:
             return
         clock, database = self.triggers.clock, self.triggers.database
         with database.write() as connection:
             taken = trigger_store.take_look(connection, look, clock.now() + timedelta(seconds=2 * LOOK_SECONDS))
         if taken:
             future = self.start(lambda: _look_outside(source, self.root, look.used))
-            self._looking[key] = _Looking(look, clock.monotonic(), future)
+            self._looking[key] = _Looking(look, source, clock.monotonic(), future)
 
     def _take_in(self) -> None:
         """Keep what looks found that have come to their end; of one that takes too long, that nothing is known."""
@@ -111,16 +125,23 @@ class TriggerWatch:
                 del self._looking[key]
                 error = each.future.exception()
                 if not each.is_overdue:
-                    self.triggers.record(each.look, error if isinstance(error, SourceUnknown) else each.future.result())
+                    found = error if isinstance(error, SourceUnknown) else each.future.result()
+                    self.triggers.record(each.look, each.source, found)
             elif not each.is_overdue and self.triggers.clock.monotonic() - each.since > LOOK_SECONDS:
                 each.is_overdue = True  # its thread cannot be ended: until it ends by itself, nobody here looks again
-                self.triggers.record(each.look, SourceUnknown(f"there was no answer within {LOOK_SECONDS:g} s"))
+                silent = SourceUnknown(f"there was no answer within {LOOK_SECONDS:g} s")
+                self.triggers.record(each.look, each.source, silent)
+
+    @property
+    def _awaited(self) -> list[_Looking]:
+        """The looks whose answer counts; those that hang are left to themselves."""
+        return [each for each in self._looking.values() if not each.is_overdue]
 
     def _pause(self, looks: Sequence[Look]) -> float:
         """Return after how many seconds to come back."""
         if not looks:
             return POLL_SECONDS
-        if self._looking:
+        if self._awaited:
             return _SOON_SECONDS
         now = self.triggers.clock.now()
         with self.triggers.database.read() as connection:
@@ -138,6 +159,11 @@ class TriggerWatch:
                 self.triggers.observe(Fired(look.trigger_id, "problem", str(error)))
         plan = self._plans[look.plan_digest]
         return None if plan is None else trigger_store.trigger_of(plan, look.trigger_id)
+
+
+def _is_more(found: Found | Exception, look: Look) -> bool:
+    """Tell whether a look has news that is not written down yet, or went wrong."""
+    return not isinstance(found, Found) or (found.is_news and found.seen != look.seen)
 
 
 def _look_outside(source: PlannedSource, root: Path, used: Any) -> Found:

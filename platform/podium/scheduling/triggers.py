@@ -12,15 +12,15 @@ from podium import faults
 from podium.clock import Clock
 from podium.dag.parameters import bind_parameters
 from podium.dag.plan import Plan
-from podium.dag.triggers import PlannedTrigger, PromotionSource, RunSource
+from podium.dag.triggers import PlannedSource, PlannedTrigger, PromotionSource, RunSource
 from podium.db.engine import Database
-from podium.errors import Conflict, PodiumError, ServiceUnavailable
+from podium.errors import Conflict, NotFound, PodiumError, ServiceUnavailable
 from podium.scheduling import store, trigger_store
 from podium.scheduling.admission import Admission, RunRequest
 from podium.scheduling.inner_looks import look_at_promotions, look_at_runs
 from podium.scheduling.looks import Found, SourceUnknown
 from podium.scheduling.scheduler import Fired
-from podium.scheduling.trigger_rules import cause_of, interval_of, standing
+from podium.scheduling.trigger_rules import SourceState, cause_of, interval_of, standing
 from podium.scheduling.trigger_store import Look
 
 _BUSY = timedelta(seconds=2)
@@ -70,31 +70,37 @@ class Triggers:
         """Look at what Podium has on record itself; None if the source is something outside."""
         source = trigger.sources[look.position]
         if isinstance(source, RunSource):
-            all_ = trigger.debounce_seconds > 0
+            # What ended before the others had news is no news of the next time.
+            all_ = trigger.debounce_seconds > 0 or trigger.needs == "all"
             return look_at_runs(connection, source, look.used, self.clock.now(), all_=all_)
         if isinstance(source, PromotionSource):
             return look_at_promotions(connection, source, look.used)
         return None
 
-    def record(self, look: Look, found: Found | SourceUnknown) -> None:
+    def record(self, look: Look, source: PlannedSource, found: Found | SourceUnknown) -> None:
         """Keep what a look found, and fire if that is all that was waited for; what comes too late is dropped."""
         with self._contained(look.trigger_id):
-            self._record(look, found)
+            self._record(look, source, found)
 
-    def _record(self, look: Look, found: Found | SourceUnknown) -> None:
+    def tell_problem(self, trigger_id: str, error: Exception) -> None:
+        """Keep and tell what is in the way of one trigger; it is tried again a minute later."""
+        with self._contained(trigger_id):
+            raise error
+
+    def _record(self, look: Look, source: PlannedSource, found: Found | SourceUnknown) -> None:
         now = self.clock.now()
         fired: list[Fired] = []
         with self.database.write() as connection:
             row = trigger_store.lock(connection, look.trigger_id)
-            if row is None or row.removed_at is not None or row.plan_digest != look.plan_digest:
+            if row is None or row.removed_at is not None:
                 return
             plan = store.plan_of(connection, row.plan_digest)
+            if trigger_store.trigger_of(plan, look.trigger_id).sources[look.position : look.position + 1] != (source,):
+                return  # it looks at something else by now
             state = trigger_store.sources(connection, look.trigger_id)[look.position]
             if state.used != look.used:
                 return  # it fired meanwhile
-            every = timedelta(
-                seconds=trigger_store.trigger_of(plan, look.trigger_id).sources[look.position].every_seconds
-            )
+            every = timedelta(seconds=source.every_seconds)
             values: dict[str, Any] = {"looked_at": now, "detail": str(found)}
             if isinstance(found, SourceUnknown):
                 back_off = min(every.total_seconds() * 2 ** min(state.failures, 10), _LONGEST_BACK_OFF_SECONDS)
@@ -164,12 +170,15 @@ class Triggers:
         What they have shown is used up. Raises Conflict while a run of the interval is open.
         """
         with self.database.write() as connection:
-            row = trigger_store.get(connection, trigger_id)
-            locked = trigger_store.lock(connection, trigger_id)
-            firings = row.firings if locked is None else locked.firings
+            trigger_store.get(connection, trigger_id)
+            row = trigger_store.lock(connection, trigger_id)
+            if row is None or row.removed_at is not None:
+                raise NotFound(
+                    f"The trigger {trigger_id} was removed just now; `podium triggers list` shows those left."
+                )
             plan = store.plan_of(connection, row.plan_digest)
             cause = f"trigger {trigger_id.partition('.')[2]}, fired by {actor}: {reason}"
-            run_id, created = self._admit(connection, trigger_id, plan, firings, cause, self.clock.now(), actor)
+            run_id, created = self._admit(connection, trigger_id, plan, row.firings, cause, self.clock.now(), actor)
             if not created:
                 raise Conflict(
                     f"The trigger {trigger_id} cannot fire: run {run_id} of the same interval is open, and may have "
@@ -250,9 +259,24 @@ class Triggers:
         if row.definition == definition and row.removed_at is None:
             return None
         if row.definition["sources"] != definition["sources"] or row.removed_at is not None:
-            trigger_store.replace_sources(connection, trigger_id, described, now)
+            kept = {} if row.removed_at is not None else self._kept(connection, trigger_id, row.definition, definition)
+            trigger_store.replace_sources(connection, trigger_id, described, now, kept)
             trigger_store.change(connection, trigger_id, news_since=None, fires_at=None, problem=None, seen_at=now)
         return Fired(trigger_id, "changed", f"looks at {', '.join(described)}")
+
+    @staticmethod
+    def _kept(
+        connection: sa.Connection, trigger_id: str, before: Mapping[str, Any], after: Mapping[str, Any]
+    ) -> dict[int, SourceState]:
+        """Return what is known of the sources that stay, by their new positions, however often they are looked at."""
+        left = list(zip(map(_looked_at, before["sources"]), trigger_store.sources(connection, trigger_id), strict=True))
+        kept = {}
+        for position, source in enumerate(map(_looked_at, after["sources"])):
+            found = next((each for each in left if each[0] == source), None)
+            if found is not None:
+                left.remove(found)
+                kept[position] = found[1]
+        return kept
 
     def _remove(self, connection: sa.Connection, trigger_id: str, now: datetime) -> Fired | None:
         row = trigger_store.lock(connection, trigger_id)
@@ -268,3 +292,7 @@ def _definition(trigger: PlannedTrigger) -> Mapping[str, Any]:
         "debounce_seconds": trigger.debounce_seconds,
         "sources": [dict(vars(each)) for each in trigger.sources],
     }
+
+
+def _looked_at(source: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in source.items() if name != "every_seconds"}
