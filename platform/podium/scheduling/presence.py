@@ -34,9 +34,7 @@ class Presence:
         """
         now = self.clock.now()
         with self.database.write() as connection:
-            if self.scheduler_id:
-                self._change(connection, heartbeat_at=now)
-            else:
+            if not (self.scheduler_id and self._change(connection, heartbeat_at=now)):
                 connection.execute(scheduler.delete().where(scheduler.c.heartbeat_at < now - _FORGOTTEN))
                 made = ids.new_id(now)
                 of_process = {"host": self.host, "process_id": self.process_id}
@@ -52,8 +50,10 @@ class Presence:
             with self.database.write() as connection:
                 self._change(connection, ended_at=self.clock.now())
 
-    def _change(self, connection: sa.Connection, **values: datetime) -> None:
-        connection.execute(scheduler.update().where(scheduler.c.scheduler_id == self.scheduler_id).values(**values))
+    def _change(self, connection: sa.Connection, **values: datetime) -> bool:
+        """Change the row; False if it was forgotten while this process stood still."""
+        own = scheduler.update().where(scheduler.c.scheduler_id == self.scheduler_id)
+        return connection.execute(own.values(**values)).rowcount == 1
 
 
 def is_any_alive(connection: sa.Connection, now: datetime) -> bool:
@@ -67,4 +67,6 @@ def count_alive(connection: sa.Connection, now: datetime) -> int:
 
 
 def _is_alive(now: datetime) -> sa.ColumnElement[bool]:
-    return sa.and_(scheduler.c.ended_at.is_(None), scheduler.c.heartbeat_at > now - SILENT)
+    # A sign from far ahead was given before the clock was set back, by one that may have died since.
+    is_recent = scheduler.c.heartbeat_at.between(now - SILENT, now + SILENT)
+    return sa.and_(scheduler.c.ended_at.is_(None), is_recent)
