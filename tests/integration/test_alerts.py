@@ -20,7 +20,7 @@ from podium.errors import ServiceUnavailable
 from podium.execution import store
 from podium.execution.entities import Actor
 from podium.faults import FaultRaised
-from podium.notify import collection, outbox
+from podium.notify import collection, happenings, not_run, outbox, texts
 from podium.notify.loop import Notifier
 from podium.notify.rules import Rule, Rules
 from podium.registry.memory_registry import MemoryRegistry
@@ -518,6 +518,76 @@ class TestFaults:
         assert [notice.kind for notice in world.notices] == ["alerts.failed", "alert.sent"]
         assert "KeyError" in world.notices[0].reason
 
+    @pytest.mark.parametrize(
+        ("document", "interval"),
+        [
+            ('{"timezone": "Mars/Olympus"}', "2026-11-02 UTC"),
+            ('{"timezone": "America"}', "2026-11-02 UTC"),  # a folder of zones
+            ('{"timezone": 7, "steps": 3}', "2026-11-02 UTC"),
+            ('["no", "plan"]', "2026-11-02"),
+            ("{", "2026-11-02"),
+        ],
+    )
+    def test_a_plan_that_cannot_be_read_hides_no_alert(
+        self, world: AlertingWorld, document: str, interval: str
+    ) -> None:
+        started = world.hand.start(replace(ASKED, pipeline="asking"))
+        world.hand.end(world.hand.claim(started)[0])
+        odd = world.fails()
+        with world.database.write() as connection:
+            connection.execute(sa.text("UPDATE plan SET document = :document"), {"document": document})
+            connection.execute(sa.text("UPDATE run SET parameters = '{'"))
+        World(world.database, MemoryRegistry(), world.clock).champions(1)
+        world.fails(named_plan("other"))
+        world.notifier.advance()
+        assert sorted(world.channel.titles) == [
+            f"held: asking {interval} waits for approval of asked",
+            "promotion: flight_delay version 1",
+            f"run_failed: flow {interval}",
+            "run_failed: other 2026-11-02",
+        ]
+        assert f"podium runs show {odd.run_id}" in dict(world.channel.taken)[f"run_failed: flow {interval}"]
+        assert {notice.kind for notice in world.notices} == {"alert.sent"}
+
+    def test_what_no_alert_can_be_made_of_is_said_once_and_everything_else_is_told(
+        self, world: AlertingWorld, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        first_failure, moved = happenings._failure, texts.moved
+        odd = world.fails()
+        World(world.database, MemoryRegistry(), world.clock).champions(2)
+        world.fails(named_plan("other"))
+
+        def failure(connection: sa.Connection, run_id: str) -> texts.Failure | None:
+            if run_id == odd.run_id:
+                raise ValueError("no number")
+            return first_failure(connection, run_id)
+
+        def of_second(
+            model: str, action: str, versions: tuple[str | None, str | None], actor: str, reason: str, at: datetime
+        ) -> tuple[str, str]:
+            if versions[0] is None:
+                raise ValueError("no version")
+            return moved(model, action, versions, actor, reason, at)
+
+        monkeypatch.setattr(happenings, "_failure", failure)
+        monkeypatch.setattr(texts, "moved", of_second)
+        for _ in range(4):
+            world.notifier.advance()
+            world.clock.advance(11 * MINUTE)
+        assert sorted(world.channel.titles) == ["promotion: flight_delay version 1 → 2", "run_failed: other 2026-11-02"]
+        said = {notice.reason: notice.run_id for notice in world.notices if notice.kind == "alerts.failed"}
+        assert said == {
+            f"No run_failed alert for run {odd.run_id} of flow: ValueError: no number; "
+            f"see `podium runs show {odd.run_id}`": odd.run_id,
+            "No alert for entry 1 of the history of flight_delay: ValueError: no version; "
+            "see `podium models history flight_delay`": "",
+        }
+        assert len(world.notices) == 4
+        with world.database.read() as connection:
+            newest = connection.scalar(sa.select(sa.func.max(event.c.event_id)))
+            position = sa.select(alert_cursor.c.position).where(alert_cursor.c.source == "events")
+            assert connection.scalar(position) == newest
+
     def test_an_alert_and_how_far_was_read_commit_together(self, world: AlertingWorld) -> None:
         world.fails()
         with suppress(RuntimeError), world.database.write() as connection:
@@ -547,13 +617,22 @@ class Schedules:
             connection.execute(sa.insert(schedule).values(**row, **due))
         return made
 
-    def acts(self, world: AlertingWorld, run_id: str | None, fate: str, due: datetime = DUE) -> None:
-        """What a scheduler writes at a tick."""
+    def acts(
+        self,
+        world: AlertingWorld,
+        run_id: str | None,
+        fate: str,
+        due: datetime = DUE,
+        last: datetime | None = None,
+        decided: datetime | None = None,
+    ) -> None:
+        """What a scheduler writes at a tick, or of those that were missed until `last`."""
         with world.database.write() as connection:
-            until = due if fate == "missed" else None
-            row = {"pipeline": "flow", "tick_at": due, "due_at": due, "decided_at": due, "fate": fate, "late": False}
-            connection.execute(sa.insert(schedule_tick).values(**row, run_id=run_id, until=until))
-            after = due + timedelta(days=1)
+            until = (last or due) if fate == "missed" else None
+            row = {"pipeline": "flow", "tick_at": due, "due_at": due, "fate": fate, "late": False}
+            values = {**row, "decided_at": decided or due, "run_id": run_id, "until": until}
+            connection.execute(sa.insert(schedule_tick).values(values))
+            after = (last or due) + timedelta(days=1)
             connection.execute(sa.update(schedule).values(next_tick_at=after, next_due_at=after))
 
     def at(self, world: AlertingWorld, hour: float) -> list[str]:
@@ -639,6 +718,27 @@ class TestHasNotRunForOtherReasons(Schedules):
         with world.database.write() as connection:
             connection.execute(sa.update(schedule).values(next_tick_at=None, next_due_at=None, **change))
         assert self.at(world, 30) == []
+
+    def test_a_plan_that_cannot_be_read_hides_no_schedule(self, world: AlertingWorld) -> None:
+        with world.database.write() as connection:
+            connection.execute(sa.text("UPDATE plan SET document = '{'"))
+        assert self.at(world, 12) == ["not_run: flow, due 2026-11-21 06:00 UTC"]
+
+    def test_a_schedule_that_no_alert_can_be_made_of_is_said_once_and_hides_nothing(
+        self, world: AlertingWorld, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def broken(*arguments: object) -> None:
+            raise ValueError("no time")
+
+        monkeypatch.setattr(not_run, "_last_due", broken)
+        world.rules = Rules((*self.RULES.rules, *ON_EVERYTHING.rules))
+        world.notifier = world.another()
+        world.fails()
+        for hour in (12, 13):
+            assert self.at(world, hour) == ["run_failed: flow 2026-11-02"]
+        assert [notice.reason for notice in world.notices if notice.kind == "alerts.failed"] == [
+            "No not_run alert for the schedule of flow: ValueError: no time; see `podium schedule list`"
+        ]
 
     def test_what_was_over_before_anybody_looked_is_not_told(self, world: AlertingWorld) -> None:
         with world.database.write() as connection:

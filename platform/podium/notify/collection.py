@@ -9,6 +9,8 @@ sees to it that it is told once. The history of champions needs none of this: ea
 after the other under a lock.
 
 The first look ever tells nothing: what was before is not news.
+
+Something on record that no alert can be made of is returned besides, and passed over: the cursors move on.
 """
 
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from podium import ids
 from podium.db.engine import insert_unless_present
 from podium.db.schema import alert_cursor
 from podium.notify import happenings, not_run, outbox
-from podium.notify.entities import Alert
+from podium.notify.entities import Alert, Untold
 from podium.notify.rules import Rules
 
 SETTLED_AFTER = timedelta(minutes=10)
@@ -43,10 +45,11 @@ class Cursor:
 
 @dataclass(frozen=True)
 class Found:
-    """New alerts, and the cursors to move; both may be empty."""
+    """New alerts, the cursors to move, and what no alert could be made of; each may be empty."""
 
     alerts: tuple[Alert, ...] = ()
     cursors: tuple[Cursor, ...] = ()
+    untold: tuple[Untold, ...] = ()
 
 
 def look(connection: sa.Connection, rules: Rules, now: datetime, *, schedules: bool = True) -> Found:
@@ -58,7 +61,7 @@ def look(connection: sa.Connection, rules: Rules, now: datetime, *, schedules: b
         positions = {_EVENTS: newest, _NEWEST: newest, _STARTED: 0}
         positions |= {_source(model): number for model, number in moves.items()}
         return Found(cursors=tuple(Cursor(source, position, now) for source, position in positions.items()))
-    alerts = list(happenings.of_events(connection, rules, cursors[_EVENTS].position))
+    found: list[Alert | Untold] = list(happenings.of_events(connection, rules, cursors[_EVENTS].position))
     moved = []
     if now - cursors[_NEWEST].read_at >= SETTLED_AFTER and newest > cursors[_EVENTS].position:
         moved = [Cursor(_EVENTS, cursors[_NEWEST].position, now), Cursor(_NEWEST, newest, now)]
@@ -66,11 +69,12 @@ def look(connection: sa.Connection, rules: Rules, now: datetime, *, schedules: b
         source = _source(model)
         position = cursors[source].position if source in cursors else 0
         if number > position:
-            alerts += happenings.of_history(connection, rules, model, position)
+            found += happenings.of_history(connection, rules, model, position)
             moved.append(Cursor(source, number, now))
     if schedules:
-        alerts += not_run.overdue(connection, rules, started.read_at, now)
-    return Found(tuple(alerts), tuple(moved))
+        found += not_run.overdue(connection, rules, started.read_at, now)
+    alerts = tuple(each for each in found if isinstance(each, Alert))
+    return Found(alerts, tuple(moved), tuple(each for each in found if isinstance(each, Untold)))
 
 
 def keep(connection: sa.Connection, found: Found, now: datetime) -> None:

@@ -36,6 +36,22 @@ class Alert:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Untold:
+    """Something on record that no alert can be made of, told once per `key`; `fact` is why not."""
+
+    key: str
+    what: str
+    remedy: str
+    run_id: str = ""
+    fact: str = ""
+
+    @property
+    def why(self) -> str:
+        """The whole of it in a line."""
+        return f"{self.what}: {self.fact}; {self.remedy}"
+
+
 Group = tuple[str, str | None, str | None]
 """Event, pipeline and step: what of these three alike is told again only after a while."""
 
@@ -80,7 +96,7 @@ class Message:
 class Notice:
     """What became of a message, for an observer: `alert.sent`, `alert.failed`, `alert.given_up`; or `alerts.failed`.
 
-    The last is of the alerts themselves: they could not be looked for.
+    The last is of the alerts themselves: they could not be looked for, or none could be made of something on record.
     """
 
     kind: str

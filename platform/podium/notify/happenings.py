@@ -3,21 +3,24 @@
 It reads the tables `event`, `run`, `step_run`, `attempt`, `plan`, `promotion_history` and
 `model_version`, which others write in transactions of their own, and writes none of them: whatever becomes of alerts,
 no run waits for them.
+
+What is odd on record hides nothing else: an alert is made with what is known, and where none can be, that is yielded.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 
-from podium.dag.interval import Interval
+from podium.dag.interval import Interval, time_zone
 from podium.db.schema import alert, attempt, event, model_version, plan, promotion_history, run, step_run
 from podium.db.schema.columns import is_in
 from podium.db.schema.execution import TOLD
+from podium.errors import InvalidInterval
 from podium.notify import texts
-from podium.notify.entities import Alert, Subject
+from podium.notify.containment import contained
+from podium.notify.entities import Alert, Subject, Untold
 from podium.notify.rules import Rules
 from podium.settings import AlertEvent
 
@@ -28,9 +31,21 @@ _EVENTS: Mapping[str, AlertEvent] = {
 }
 _MOVES: Mapping[str, AlertEvent] = {"promote": "promotion", "rollback": "rollback"}
 _AT_ONCE = 500  # keys in a list of a statement
+_OF_RUN = (  # none that holds a document: one that cannot be read would hide every row read with it
+    run.c.run_id,
+    run.c.pipeline,
+    run.c.model,
+    run.c.team,
+    run.c.environment,
+    run.c.plan_digest,
+    run.c.interval_start,
+    run.c.interval_end,
+    run.c.cancel_requested_at,
+    run.c.deadline_at,
+)
 
 
-def of_events(connection: sa.Connection, rules: Rules, after: int) -> Iterator[Alert]:
+def of_events(connection: sa.Connection, rules: Rules, after: int) -> Iterator[Alert | Untold]:
     """Yield what the rules tell of the events behind the one numbered `after`, but for what has its alert."""
     rows = connection.execute(
         sa.select(
@@ -39,7 +54,7 @@ def of_events(connection: sa.Connection, rules: Rules, after: int) -> Iterator[A
             event.c.step,
             event.c.reason.label("event_reason"),
             event.c.at,
-            run,
+            *_OF_RUN,
         )
         .join(run, run.c.run_id == event.c.run_id)
         .where(
@@ -51,43 +66,30 @@ def of_events(connection: sa.Connection, rules: Rules, after: int) -> Iterator[A
     ).all()
     known = _known(connection, (f"event:{row.event_id}" for row in rows))
     for row in rows:
-        kind, subject = _EVENTS[row.kind], _subject(row)
+        kind, subject, key = _EVENTS[row.kind], _subject(row), f"event:{row.event_id}"
         targets = _targets(rules, kind, subject, row)
-        if targets and f"event:{row.event_id}" not in known:
-            yield _of_event(connection, kind, subject, targets, row)
+        if targets and key not in known:
+            what = f"No {kind} alert for run {row.run_id} of {row.pipeline}"
+            untold = Untold(key, what, f"see `podium runs show {row.run_id}`", row.run_id)
+            yield contained(untold, _of_event, connection, kind, subject, targets, row)
 
 
-def of_history(connection: sa.Connection, rules: Rules, model: str, after: int) -> Iterator[Alert]:
+def of_history(connection: sa.Connection, rules: Rules, model: str, after: int) -> Iterator[Alert | Untold]:
     """Yield what the rules tell of the moves of a model's champion behind the one numbered `after`."""
-    moves = sa.select(promotion_history).where(
+    columns = [promotion_history.c[name] for name in ("id", "at", "action", "from_version", "to_version", "actor")]
+    moves = sa.select(*columns, promotion_history.c.reason).where(
         promotion_history.c.model == model,
         promotion_history.c.id > after,
         promotion_history.c.state == "applied",
         promotion_history.c.action.in_(list(_MOVES)),
     )
-    for row in connection.execute(moves.order_by(promotion_history.c.id)):
-        kind, made = _MOVES[row.action], _made(connection, model, row.to_version)
-        subject = Subject(model=model) if made is None else _subject(made)
-        targets = rules.targets(kind, subject)
-        if targets:
-            versions = (row.from_version, row.to_version)
-            title, body = texts.moved(model, kind, versions, row.actor, row.reason, row.at)
-            yield Alert(
-                key=f"history:{model}:{row.id}",
-                event=kind,
-                subject=subject,
-                title=title,
-                body=body,
-                happened_at=row.at,
-                targets=targets,
-                run_id=None if made is None else made.run_id,
-                facts={
-                    "from_version": row.from_version,
-                    "to_version": row.to_version,
-                    "actor": row.actor,
-                    "reason": row.reason,
-                },
-            )
+    for row in connection.execute(moves.order_by(promotion_history.c.id)).all():
+        key = f"history:{model}:{row.id}"
+        what = f"No alert for entry {row.id} of the history of {model}"
+        untold = Untold(key, what, f"see `podium models history {model}`")
+        found = contained(untold, _of_move, connection, rules, model, key, row)
+        if found is not None:
+            yield found
 
 
 def newest_event(connection: sa.Connection) -> int:
@@ -105,10 +107,55 @@ def newest_moves(connection: sa.Connection) -> dict[str, int]:
 
 def run_facts(connection: sa.Connection, row: Any) -> tuple[texts.RunFacts, Mapping[str, Any]]:
     """Return how a run is called, and the document of its plan; `row` has the columns of `run`."""
-    document = connection.scalar(sa.select(plan.c.document).where(plan.c.digest == row.plan_digest)) or {}
-    zone = ZoneInfo(document.get("timezone", "UTC"))
-    interval = Interval(row.interval_start.astimezone(zone), row.interval_end.astimezone(zone))
-    return texts.RunFacts(row.run_id, row.pipeline, interval.name), document
+    document = plan_document(connection, row.plan_digest)
+    interval = _interval(row.interval_start, row.interval_end, document.get("timezone", "UTC"))
+    return texts.RunFacts(row.run_id, row.pipeline, interval), document
+
+
+def plan_document(connection: sa.Connection, digest: str) -> Mapping[str, Any]:
+    """Return the document of a plan; an empty one where it is gone or cannot be read."""
+    try:
+        document = connection.scalar(sa.select(plan.c.document).where(plan.c.digest == digest))
+    except ValueError:  # no JSON
+        return {}
+    return document if isinstance(document, Mapping) else {}
+
+
+def _interval(start: datetime, end: datetime, zone: object) -> str:
+    """Return an interval's name in a zone; in UTC, and with that word, where this host does not know the zone."""
+    try:
+        known = time_zone(zone) if isinstance(zone, str) else None
+    except InvalidInterval:
+        known = None
+    shown = known or UTC
+    name = Interval(start.astimezone(shown), end.astimezone(shown)).name
+    return name if known else f"{name} UTC"
+
+
+def _of_move(connection: sa.Connection, rules: Rules, model: str, key: str, row: Any) -> Alert | None:
+    """Return the alert for an entry of a model's history; None where no rule tells of it."""
+    kind, made = _MOVES[row.action], _made(connection, model, row.to_version)
+    subject = Subject(model=model) if made is None else _subject(made)
+    targets = rules.targets(kind, subject)
+    if not targets:
+        return None
+    title, body = texts.moved(model, kind, (row.from_version, row.to_version), row.actor, row.reason, row.at)
+    return Alert(
+        key=key,
+        event=kind,
+        subject=subject,
+        title=title,
+        body=body,
+        happened_at=row.at,
+        targets=targets,
+        run_id=None if made is None else made.run_id,
+        facts={
+            "from_version": row.from_version,
+            "to_version": row.to_version,
+            "actor": row.actor,
+            "reason": row.reason,
+        },
+    )
 
 
 def _targets(rules: Rules, kind: AlertEvent, subject: Subject, row: Any) -> tuple[str, ...]:
@@ -171,14 +218,17 @@ def _decision(
     decide_by = connection.scalar(
         sa.select(step_run.c.decide_by).where(step_run.c.run_id == run_id, step_run.c.name == step)
     )
-    node: Mapping[str, Any] = next((each for each in document.get("steps", ()) if each.get("name") == step), {})
+    steps = document.get("steps")
+    nodes = [each for each in steps if isinstance(each, Mapping)] if isinstance(steps, list) else []
+    node: Mapping[str, Any] = next((each for each in nodes if each.get("name") == step), {})
     return decide_by, node.get("default", "reject")  # a plan leaves out what is said by default
 
 
 def _made(connection: sa.Connection, model: str, version: str | None) -> Any:
     """Return the run that made a version; None for one that none on record did."""
     return connection.execute(
-        sa.select(run)
+        sa.select(*_OF_RUN)
+        .select_from(run)
         .join(model_version, model_version.c.run_id == run.c.run_id)
         .where(model_version.c.model == model, model_version.c.version == version)
     ).first()

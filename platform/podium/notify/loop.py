@@ -44,6 +44,7 @@ class Notifier:
         self._observe = observe
         self._sender = Sender(database, channels, rules, clock, observe, patience_seconds)
         self._schedules_at: datetime | None = None
+        self._untold: set[str] = set()
 
     def advance(self) -> float:
         """Make alerts of what is new, send what is due, and return after how many seconds to do so again.
@@ -81,6 +82,10 @@ class Notifier:
         schedules = self._schedules_at is None or now >= self._schedules_at
         with self._database.read() as connection:
             found = collection.look(connection, self._rules, now, schedules=schedules)
+        for one in found.untold:  # found again at every look until its cursor has passed it
+            if one.key not in self._untold:
+                self._untold.add(one.key)
+                self._observe(Notice("alerts.failed", "", now, one.why, one.run_id))
         if found.alerts or found.cursors:
             with self._database.write() as connection:
                 collection.keep(connection, found, now)

@@ -12,10 +12,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from podium.dag.options import duration
-from podium.db.schema import alert, alert_delivery, plan, run, schedule, schedule_tick
-from podium.notify import texts
-from podium.notify.entities import Alert, Subject
-from podium.notify.rules import Rules
+from podium.db.schema import alert, alert_delivery, run, schedule, schedule_tick
+from podium.notify import happenings, texts
+from podium.notify.containment import contained
+from podium.notify.entities import Alert, Subject, Untold
+from podium.notify.rules import Rule, Rules
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class _Tick:
         return f"not_run:{self.pipeline}:{self.at.isoformat()}"
 
 
-def overdue(connection: sa.Connection, rules: Rules, since: datetime, now: datetime) -> Iterator[Alert]:
+def overdue(connection: sa.Connection, rules: Rules, since: datetime, now: datetime) -> Iterator[Alert | Untold]:
     """Yield the last tick of each schedule whose time is over since `since`, where no run of it has succeeded.
 
     A tick's run, or another of its interval, must have; where a tick has no run, any run of the pipeline that ended
@@ -44,16 +45,28 @@ def overdue(connection: sa.Connection, rules: Rules, since: datetime, now: datet
     if not wanted:
         return
     for row in connection.execute(_SCHEDULES):
-        document = row.document
-        subject = Subject(row.pipeline, document.get("model"), document.get("team"), document.get("environment"))
-        for rule in wanted:
-            within = rule.within or timedelta()
-            tick = _last_due(connection, row, now - within) if rule.tells("not_run", subject) else None
-            if tick is None or tick.due_at + within <= since:
-                continue
-            targets = tuple(target for target in rule.targets if target not in _told(connection, tick.key))
-            if targets and not _succeeded(connection, tick):
-                yield _alert(connection, tick, subject, within, targets, row.problem)
+        key, what = f"not_run:{row.pipeline}", f"No not_run alert for the schedule of {row.pipeline}"
+        untold = Untold(key, what, "see `podium schedule list`")
+        found = contained(untold, _of_schedule, connection, wanted, row, since, now)
+        yield from [found] if isinstance(found, Untold) else found
+
+
+def _of_schedule(
+    connection: sa.Connection, wanted: list[Rule], scheduled: Any, since: datetime, now: datetime
+) -> list[Alert]:
+    document = happenings.plan_document(connection, scheduled.plan_digest)
+    subject = Subject(scheduled.pipeline, document.get("model"), document.get("team"), document.get("environment"))
+    alerts = []
+    for rule in wanted:
+        within = rule.within or timedelta()
+        tick = _last_due(connection, scheduled, now - within) if rule.tells("not_run", subject) else None
+        if tick is None or tick.due_at + within <= since:
+            continue
+        told = _told(connection, tick.key)
+        targets = tuple(target for target in rule.targets if target not in told)
+        if targets and not _succeeded(connection, tick):
+            alerts.append(_alert(connection, tick, subject, within, targets, scheduled.problem))
+    return alerts
 
 
 def _last_due(connection: sa.Connection, scheduled: Any, until: datetime) -> _Tick | None:
@@ -126,8 +139,7 @@ def _fact(connection: sa.Connection, tick: _Tick, problem: str | None) -> str:
 
 
 _SCHEDULES = (
-    sa.select(schedule, plan.c.document)
-    .join(plan, plan.c.digest == schedule.c.plan_digest)
+    sa.select(schedule)
     .where(schedule.c.removed_at.is_(None), schedule.c.paused_at.is_(None))
     .order_by(schedule.c.pipeline)
 )
