@@ -719,6 +719,33 @@ class TestHasNotRunForOtherReasons(Schedules):
             connection.execute(sa.update(schedule).values(next_tick_at=None, next_due_at=None, **change))
         assert self.at(world, 30) == []
 
+    def test_of_a_stretch_that_was_missed_the_last_tick_is_told(self, world: AlertingWorld) -> None:
+        self.at(world, 7)
+        last = self.DUE + timedelta(days=2)
+        self.acts(world, None, "missed", last=last, decided=last + timedelta(hours=1))
+        assert self.at(world, 60) == ["not_run: flow, due 2026-11-23 06:00 UTC"]
+
+    def test_while_the_last_of_a_stretch_has_time_its_first_is_told(self, world: AlertingWorld) -> None:
+        self.at(world, 7)
+        last = self.DUE + timedelta(days=2)
+        self.acts(world, None, "missed", last=last, decided=last + timedelta(hours=1))
+        assert self.at(world, 56) == ["not_run: flow, due 2026-11-21 06:00 UTC"]
+
+    @pytest.mark.parametrize(("hour", "told"), [(36, 1), (36.1, 0), (600, 0)])
+    def test_a_rule_that_is_new_tells_a_tick_that_was_acted_on_for_a_day(
+        self, world: AlertingWorld, hour: float, told: int
+    ) -> None:
+        self.acts(world, world.fails().run_id, "run")
+        with world.database.write() as connection:
+            connection.execute(sa.update(schedule).values(next_tick_at=None, next_due_at=None))
+        assert len(self.at(world, hour)) == told
+
+    def test_what_a_scheduler_that_was_long_away_comes_upon_is_told(self, world: AlertingWorld) -> None:
+        self.acts(world, None, "missed", decided=self.DUE + timedelta(days=5))
+        with world.database.write() as connection:
+            connection.execute(sa.update(schedule).values(next_tick_at=None, next_due_at=None))
+        assert self.at(world, 24 * 5 + 7) == ["not_run: flow, due 2026-11-21 06:00 UTC"]
+
     def test_a_plan_that_cannot_be_read_hides_no_schedule(self, world: AlertingWorld) -> None:
         with world.database.write() as connection:
             connection.execute(sa.text("UPDATE plan SET document = '{'"))

@@ -18,10 +18,12 @@ from podium.notify.containment import contained
 from podium.notify.entities import Alert, Subject, Untold
 from podium.notify.rules import Rule, Rules
 
+_NEWS_FOR = timedelta(days=1)
+
 
 @dataclass(frozen=True)
 class _Tick:
-    """A tick that was due; `fate` is what became of it, None where nobody acted on it."""
+    """A tick that was due; `fate` is what became of it at `decided_at`, both None where nobody acted on it."""
 
     pipeline: str
     at: datetime
@@ -29,6 +31,7 @@ class _Tick:
     fate: str | None
     run_id: str | None
     reason: str | None
+    decided_at: datetime | None = None
 
     @property
     def key(self) -> str:
@@ -37,6 +40,9 @@ class _Tick:
 
 def overdue(connection: sa.Connection, rules: Rules, since: datetime, now: datetime) -> Iterator[Alert | Untold]:
     """Yield the last tick of each schedule whose time is over since `since`, where no run of it has succeeded.
+
+    Left alone is what is no news for a rule that is: a tick whose time was over, and that was acted on, more than a
+    day ago. One that nobody acted on is told however old it is, for its schedule stands still now.
 
     A tick's run, or another of its interval, must have; where a tick has no run, any run of the pipeline that ended
     since it was due, other than a backfill's. Paused and removed schedules are left alone, and who was told already.
@@ -60,7 +66,7 @@ def _of_schedule(
     for rule in wanted:
         within = rule.within or timedelta()
         tick = _last_due(connection, scheduled, now - within) if rule.tells("not_run", subject) else None
-        if tick is None or tick.due_at + within <= since:
+        if tick is None or tick.due_at + within <= since or _is_old(tick, within, now):
             continue
         told = _told(connection, tick.key)
         targets = tuple(target for target in rule.targets if target not in told)
@@ -69,8 +75,16 @@ def _of_schedule(
     return alerts
 
 
+def _is_old(tick: _Tick, within: timedelta, now: datetime) -> bool:
+    """Tell whether a tick is no news; one that a scheduler which was long away has just come upon is."""
+    return tick.decided_at is not None and max(tick.decided_at, tick.due_at + within) < now - _NEWS_FOR
+
+
 def _last_due(connection: sa.Connection, scheduled: Any, until: datetime) -> _Tick | None:
-    """Return the newest tick that was due by then, acted on or not."""
+    """Return the newest tick that was due by then, acted on or not.
+
+    Of a stretch that was missed that is its last, or its first while that one's time is not over.
+    """
     if scheduled.next_due_at is not None and scheduled.next_due_at <= until:
         return _Tick(scheduled.pipeline, scheduled.next_tick_at, scheduled.next_due_at, None, None, None)
     row = connection.execute(
@@ -79,7 +93,12 @@ def _last_due(connection: sa.Connection, scheduled: Any, until: datetime) -> _Ti
         .order_by(schedule_tick.c.tick_at.desc())
         .limit(1)
     ).first()
-    return None if row is None else _Tick(row.pipeline, row.tick_at, row.due_at, row.fate, row.run_id, row.reason)
+    if row is None:
+        return None
+    at, due_at = row.tick_at, row.due_at
+    if row.until is not None and row.until + (due_at - at) <= until:  # a schedule's ticks are all as long delayed
+        at, due_at = row.until, row.until + (due_at - at)
+    return _Tick(row.pipeline, at, due_at, row.fate, row.run_id, row.reason, row.decided_at)
 
 
 def _succeeded(connection: sa.Connection, tick: _Tick) -> bool:
