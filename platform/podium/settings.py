@@ -354,9 +354,39 @@ def _explain_alerts(problem: dict[str, Any], source: str) -> str:
     if problem["type"] == "extra_forbidden":
         known = (AlertRule if of_rule else AlertSettings).model_fields
         return f"{source}, {whole}: {rest[-1]} is no setting{_guess(rest[-1], known)} They are {_and(known)}."
-    where = ", ".join([whole, *rest[:2]])
-    told = problem["msg"].removeprefix("Value error, ").rstrip(".")
-    return f"{source}, {where}: {told.replace('valid tuple', 'list')}. Correct or remove it."
+    shown = [f"{part.partition('://')[0]}://…" if "://" in part else part for part in rest[:2]]  # a URL holds secrets
+    where = ", ".join([whole, *shown])
+    if problem["type"] == "value_error":
+        return f"{source}, {where}: {problem['msg'].removeprefix('Value error, ').rstrip('.')}. Correct or remove it."
+    if problem["type"] == "string_pattern_mismatch":  # only of a channel's name
+        return f"{source}, {where} is no name; take a letter, then up to 49 letters, digits, - or _, as in hook-1."
+    fact = {"missing": "is missing", "too_short": "is empty", "too_long": "has too many items"}
+    told = fact.get(problem["type"], "is of the wrong kind")
+    return f"{source}, {where} {told}; {_alerts_remedy(shown, of_rule=of_rule)}."
+
+
+def _alerts_remedy(place: list[str], *, of_rule: bool) -> str:
+    """Say what to write in that place of a rule, or of the alerts."""
+    if of_rule and place:
+        return _RULE_REMEDIES.get(place[0], f'give one shell pattern or a list of them, as {place[0]} = ["flight_*"]')
+    if of_rule or place == ["rules"]:
+        return "begin each rule with a line [[alerts.rules]], and write its settings below that"
+    if place == ["repeat_after"]:
+        return 'give a time in quotes, as repeat_after = "1h"'
+    if len(place) > 1:  # a channel
+        name = place[1]
+        return (
+            f'give a URL in quotes, or a list of at most 99, as {name} = "slack://…" or {name} = ["slack://…", "$NAME"]'
+        )
+    return 'name channels below a line [alerts.channels], as oncall = "slack://…", and rules below [[alerts.rules]]'
+
+
+_RULE_REMEDIES = {
+    "on": f'give one event or a list of them, as on = ["run_failed"]; they are {_and(ALERT_EVENTS)}',
+    "channels": 'give the name of a channel or a list of them, as channels = ["oncall"]',
+    "within": 'give a time in quotes, as within = "6h"',
+    "at_most": 'give how many messages per minute, hour or day in quotes, as at_most = "10/h"',
+}
 
 
 def _names() -> list[str]:
