@@ -28,10 +28,16 @@ _SHOWN_CHARACTERS = 600
 
 @dataclass(frozen=True)
 class FileProblem:
-    """Why a pipeline file has no plans; `file` is relative to the project's root."""
+    """Why a pipeline file has no plans; `file` is relative to the project's root, and so are `others` in it."""
 
     file: str
     message: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file the problem is one of: a name defined twice is as much the original's problem as the copy's."""
+        return self.file, *self.others
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class Loaded:
         if pipeline in self.plans:
             return self.plans[pipeline]
         for problem in self.problems:
-            if Path(problem.file).stem == pipeline:
+            if pipeline in {Path(file).stem for file in problem.files}:
                 raise DefinitionError(problem.message)
         close = difflib.get_close_matches(pipeline, self.plans, n=1)
         parts = [f"There is no pipeline {pipeline!r}{f'; did you mean {close[0]}?' if close else '.'}"]
@@ -175,6 +181,7 @@ def _by_name(plans: Iterable[Plan]) -> tuple[dict[str, Plan], list[FileProblem]]
         FileProblem(
             same[-1].file,
             f"Pipeline {name} is defined in {' and in '.join(plan.file for plan in same)}; rename all but one of them.",
+            tuple(plan.file for plan in same[:-1]),
         )
         for name, same in found.items()
         if len(same) > 1

@@ -326,9 +326,19 @@ def test_one_name_in_two_files_is_a_problem_that_names_both(project: Path, write
     write("two.py", pipeline_source("sales"))
     loaded = load(project)
     assert loaded.plans == {}
-    assert [each.message for each in loaded.problems] == [
-        "Pipeline sales is defined in pipelines/one.py and in pipelines/two.py; rename all but one of them."
+    assert [(each.message, set(each.files)) for each in loaded.problems] == [
+        (
+            "Pipeline sales is defined in pipelines/one.py and in pipelines/two.py; rename all but one of them.",
+            {"pipelines/one.py", "pipelines/two.py"},
+        )
     ]
+
+
+def test_the_original_of_a_stray_copy_is_said_to_be_defined_twice(project: Path, write: Write) -> None:
+    write("sales.py", pipeline_source("sales"))
+    write("sales_new.py", pipeline_source("sales"))
+    with pytest.raises(DefinitionError, match=r"sales is defined in pipelines/sales\.py and in pipelines/sales_new"):
+        load(project).plan("sales")
 
 
 def test_a_pipeline_imported_from_another_file_is_not_a_second_one(project: Path, write: Write) -> None:
