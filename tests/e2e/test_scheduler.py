@@ -1,5 +1,6 @@
 """`podium scheduler`, `up`, `schedule` and `triggers` as processes: told, killed, edited, asked."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -12,7 +13,7 @@ import psutil
 import pytest
 
 from tests.crash import kills
-from tests.e2e.command import Podium
+from tests.e2e.command import EXECUTABLE, Podium
 
 SOURCE = """
 from podium import Interval, NewFiles, Schedule, Trigger, pipeline, step
@@ -196,8 +197,56 @@ def test_up_runs_everything_starts_again_what_dies_and_leaves_nothing_behind(pod
         process.send_signal(signal.SIGTERM)
         heard(process, "scheduler stopped", "worker stopped")
         assert process.wait(60) == 0
-    _, alive = psutil.wait_procs(everything, timeout=30)
-    assert alive == []
+    assert left_of(everything) == []
+
+
+def test_up_leaves_nothing_behind_when_it_is_killed(on_sqlite: Podium) -> None:
+    with running(on_sqlite, "up", "--port", "0") as process:
+        heard(process, "server     Serving on", "worker started", "scheduler started", "nothing attempt 1 succeeded")
+        everything = psutil.Process(process.pid).children(recursive=True)
+        assert len(everything) > 3
+        process.kill()
+    assert left_of(everything) == []
+
+
+def test_up_ends_all_parts_in_order_when_its_terminal_is_closed(on_sqlite: Podium) -> None:
+    ours, its = os.openpty()
+    process = subprocess.Popen(
+        # Of a session of its own the terminal that it opens first becomes the one whose end it is told of.
+        ["sh", "-c", f'exec "{EXECUTABLE}" up --port 0 < {os.ttyname(its)} > {os.ttyname(its)} 2>&1'],
+        cwd=on_sqlite.project,
+        env=on_sqlite.variables(),
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        said = b""
+        while not all(text in said for text in (b"Serving on", b"worker started", b"scheduler started")):
+            said += os.read(ours, 10_000)
+        everything = psutil.Process(process.pid).children(recursive=True)
+        os.close(its)
+        os.close(ours)
+        assert process.wait(60) == 0
+    finally:
+        if process.poll() is None:
+            kills.kill(process.pid, "tree")
+            process.wait()
+    assert left_of(everything) == []
+
+
+def test_a_file_of_the_project_hides_no_module_of_python_from_up(on_sqlite: Podium) -> None:
+    (on_sqlite.project / "queue.py").write_text("raise RuntimeError('not the queue of Python')\n")
+    with running(on_sqlite, "up", "--port", "0") as process:
+        lines = heard(process, "server     Serving on", "worker started", "scheduler started")
+    assert not [line for line in lines if "not the queue of Python" in line]
+
+
+def left_of(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return those that are there half a minute later, and are then killed."""
+    _, alive = psutil.wait_procs(processes, timeout=30)
+    for each in alive:
+        each.kill()
+    return alive
 
 
 def child_of(pid: int, part: str) -> psutil.Process:
@@ -206,8 +255,7 @@ def child_of(pid: int, part: str) -> psutil.Process:
     return found[0]
 
 
-def test_up_ends_where_a_part_cannot_start(on_sqlite: Podium) -> None:
-
+def test_up_goes_on_where_the_port_is_taken_and_does_not_start_where_the_settings_are_wrong(on_sqlite: Podium) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with running(on_sqlite, "up", "--port", str(port)) as process:

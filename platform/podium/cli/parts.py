@@ -1,5 +1,11 @@
-"""Podium's own commands as child processes: started, shown line by line, started again, and ended together."""
+"""Podium's own commands as child processes: started, shown line by line, started again, and ended together.
 
+The child is `python -m podium.cli.parts PARENT COMMAND...`: it runs one command, and is told to end where its parent
+ends first.
+"""
+
+import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -7,7 +13,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import NoReturn, Self
 
 from podium.clock import Clock
 
@@ -17,6 +23,8 @@ _LONGEST_PAUSE_SECONDS = 60.0
 _HEALTHY_SECONDS = 60.0
 _MISCONFIGURED = 2
 _END_SECONDS = 30.0
+_LAST_LINES_SECONDS = 2.0
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass
@@ -32,7 +40,10 @@ class _Part:
 
 
 class Parts:
-    """Keeps commands running; use it as a context manager, so that none outlives the block."""
+    """Keeps commands running; use it as a context manager, so that none outlives the block, nor the thread it is in.
+
+    The commands are Podium's own, or what else `program` is given them as arguments.
+    """
 
     def __init__(
         self,
@@ -41,10 +52,13 @@ class Parts:
         clock: Clock,
         *,
         drain_seconds: float = 0.0,
+        program: Sequence[str] = (),
     ) -> None:
         self._parts = [_Part(name, arguments) for name, arguments in commands.items()]
         self._say = say
         self._clock = clock
+        # -P keeps the current folder off sys.path: a file of the project must not hide a module of Python's own.
+        self._program = program or (sys.executable, "-P", "-m", "podium.cli.parts", str(os.getpid()))
         self._width = max(map(len, commands))
         self._end_seconds = drain_seconds + _END_SECONDS
         self._readers: list[threading.Thread] = []
@@ -68,7 +82,8 @@ class Parts:
                 process.kill()
                 process.wait()
         for reader in self._readers:
-            reader.join()
+            # What a part has started may keep its output open for longer than anybody wants to wait.
+            reader.join(_LAST_LINES_SECONDS)
 
     def advance(self) -> float:
         """Start what is to be started, and take note of what ended; return after how many seconds to look again."""
@@ -96,7 +111,7 @@ class Parts:
     def _start(self, part: _Part, now: float) -> None:
         # In a group of its own: Ctrl-C at the terminal reaches this process alone, which ends the parts in order.
         part.process = subprocess.Popen(
-            [sys.executable, "-m", "podium.cli", *part.arguments],
+            [*self._program, *part.arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -117,3 +132,19 @@ class Parts:
 
     def _tell(self, name: str, text: str) -> None:
         self._say(f"{name:<{self._width}}  {text}")
+
+
+def _child(parent: str, *arguments: str) -> NoReturn:
+    """Run one command, which the kernel sends SIGTERM as soon as the thread that started it ends, however it does."""
+    # Asked for by the child itself: code between fork and exec could wait for ever for what another thread held.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != int(parent):  # it ended before the kernel knew
+        sys.exit(1)
+    from podium.cli.main import main
+
+    sys.argv[1:] = arguments
+    main()
+
+
+if __name__ == "__main__":
+    _child(*sys.argv[1:])

@@ -1,11 +1,15 @@
-"""SIGTERM and Ctrl-C as a request to end, for processes that run until they are told to."""
+"""SIGTERM, Ctrl-C and a closed terminal as a request to end, for processes that run until they are told to."""
 
 import os
 import select
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
+
+from podium.cli.output import silence
 
 
 @dataclass
@@ -35,12 +39,27 @@ class Told:
 
 @contextmanager
 def stoppable() -> Iterator[Told]:
-    """Note SIGTERM and SIGINT instead of dying of them."""
+    """Note SIGTERM, SIGINT, and the SIGHUP of a closed terminal, instead of dying of them.
+
+    SIGHUP is to end a process as SIGTERM does, with exit code 0; what it still says goes nowhere. Where SIGHUP is
+    ignored, as below `nohup`, it stays so.
+    """
     reads, writes = os.pipe()
     os.set_blocking(writes, False)
     told = Told(reads, writes)
-    numbers = (signal.SIGTERM, signal.SIGINT)
-    before = [signal.signal(number, lambda number, _: told.take(number)) for number in numbers]
+    terminals = [stream for stream in (sys.stdout, sys.stderr) if stream.isatty()]
+
+    def take(number: int, frame: FrameType | None) -> None:
+        del frame
+        if number == signal.SIGHUP:
+            for stream in terminals:  # to write to one that is closed is an error, and would keep it from ending well
+                silence(stream)
+        told.take(number)
+
+    numbers = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    before = [signal.signal(number, take) for number in numbers]
     try:
         yield told
     finally:

@@ -1,5 +1,6 @@
 """`podium up`: everything of a project on one machine, until it is told to stop."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -13,7 +14,8 @@ def up(
 
     Scheduler, worker and server are processes of their own, and what they say is shown line by line. A part that ends
     by itself is started again, after a pause that doubles while it goes on failing; one that its configuration keeps
-    from starting ends all. SIGTERM ends all of them with exit code 0, Ctrl-C with 130: what runs is claimable again.
+    from starting ends all. SIGTERM, or closing the terminal, ends all of them with exit code 0, Ctrl-C with 130: what
+    runs is claimable again. The parts also end where this process is killed.
 
     Example: podium up --port 8080
     """
@@ -33,10 +35,17 @@ def up(
         "server": ["server", "--host", host, "--port", str(port)],
     }
     drain_seconds = project.settings.drain_seconds
-    with stoppable() as told, Parts(commands, output.note, project.clock, drain_seconds=drain_seconds) as parts:
+
+    def say(text: str) -> None:
+        try:
+            output.note(text)
+        except OSError:  # nobody can read it any more, as where the terminal is closed; the parts go on all the same
+            output.silence(sys.stderr)
+
+    with stoppable() as told, Parts(commands, say, project.clock, drain_seconds=drain_seconds) as parts:
         while not told.wait(parts.advance()) and parts.exit_code is None:
             pass
-        output.note(f"{told.signal_name or 'a part cannot start'}: ending all parts")
+        say(f"{told.signal_name or 'a part cannot start'}: ending all parts")
     if parts.exit_code is not None:
         raise typer.Exit(parts.exit_code)
     if told.signal_name == "SIGINT":
