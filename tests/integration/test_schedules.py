@@ -263,7 +263,7 @@ def test_a_clock_that_goes_forth_and_back_never_fires_a_tick_twice(world: Schedu
     assert len(ticks) == int((world.clock.now() - START).total_seconds() // 3600)
 
 
-def test_a_schedule_that_was_fired_ahead_of_time_is_set_right_by_pause_and_resume(world: SchedulingWorld) -> None:
+def test_what_a_clock_that_was_ahead_decided_about_is_not_decided_about_again(world: SchedulingWorld) -> None:
     world.take_up(scheduled())
     world.clock._now += timedelta(days=300)  # a clock set wrongly
     world.scheduler.advance()
@@ -304,6 +304,25 @@ def test_a_schedule_that_cannot_fire_is_told_once_and_keeps_none_of_the_others(w
     assert len([each for each in world.fired if each.kind == "problem"]) == 1
     with world.database.read() as connection:
         assert "is no plan" in store.get(connection, "b").problem
+
+
+def test_a_schedule_that_cannot_fire_can_be_edited_and_removed_and_the_list_shows_it_beside_the_others(
+    world: SchedulingWorld,
+) -> None:
+    world.take_up(scheduled("a"), scheduled("b"), scheduled("c"))
+    with world.database.write() as connection:
+        connection.exec_driver_sql("UPDATE plan SET document = '{}' WHERE pipeline <> 'c'")
+    world.advance(hours=1)
+    with world.database.read() as connection:
+        listed = {each["pipeline"]: each for each in documents.schedule_documents(connection, world.clock.now())}
+    assert "is no plan of this version" in listed["a"]["problem"]
+    assert (listed["a"]["schedule"], listed["c"]["schedule"]) == (None, "0 * * * *")
+    world.clock.advance(3600)
+    assert world.take_up(scheduled("a", "30 * * * *"), scheduled("c")) == ["a changed", "b removed"]
+    world.advance(minutes=30)
+    assert world.runs("a") == ["11-21T01"]
+    with world.database.read() as connection:
+        assert store.get(connection, "a").problem is None
 
 
 def test_a_problem_that_is_remedied_is_forgotten_and_its_tick_is_late(world: SchedulingWorld) -> None:

@@ -181,11 +181,11 @@ def _print_list(found: list[dict[str, Any]]) -> None:
         [
             (
                 each["pipeline"],
-                f"{each['schedule']} ({each['timezone']})",
+                "–" if each["schedule"] is None else f"{each['schedule']} ({each['timezone']})",
                 _next(each),
                 output.when(each["last"] and each["last"]["due_at"]),
                 _fate(each["last"]),
-                each["missed"],
+                each["missed"] or "–",
             )
             for each in found
         ],

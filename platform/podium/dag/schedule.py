@@ -18,7 +18,8 @@ MISSED: tuple[Missed, ...] = ("skip", "last", "all")
 _EVERY = "every "
 _MICROSECOND = timedelta(microseconds=1)
 _FIRST = datetime(2000, 1, 1, tzinfo=UTC)
-_LONGEST_EXCLUDED = timedelta(days=5 * 366)
+_LONGEST_EXCLUDED = timedelta(days=50 * 366)
+_LONGEST_SECONDS = 366 * 86_400.0
 _DAY = timedelta(days=1)
 
 
@@ -139,8 +140,11 @@ def interval_before(moment: datetime, grain: Grain) -> Interval:
     >>> interval_before(datetime(2013, 3, 1, 6, tzinfo=UTC), "month").name
     '2013-02'
     """
-    begun = Interval.around(moment, grain).start
-    return Interval.around((begun.astimezone(UTC) - _MICROSECOND).astimezone(moment.tzinfo), grain)
+    found = Interval.around(moment, grain)
+    while True:
+        found = Interval.around((found.start.astimezone(UTC) - _MICROSECOND).astimezone(moment.tzinfo), grain)
+        if found.end.astimezone(UTC) <= moment.astimezone(UTC):  # not so where clocks change by a part of an hour
+            return found
 
 
 def read_schedule(given: Any, *, pipeline: str, timezone: str, grain: Grain) -> tuple[str | None, Timing]:
@@ -161,8 +165,8 @@ def read_schedule(given: Any, *, pipeline: str, timezone: str, grain: Grain) -> 
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 10_000:
         raise OptionError(f"missed_limit={limit!r} of Schedule is no whole number from 1 to 10000.")
     timing = Timing(
-        delay_seconds=0.0 if schedule.delay is None else seconds("delay", schedule.delay),
-        jitter_seconds=0.0 if schedule.jitter is None else seconds("jitter", schedule.jitter),
+        delay_seconds=0.0 if schedule.delay is None else _at_most_a_year("delay", schedule.delay),
+        jitter_seconds=0.0 if schedule.jitter is None else _at_most_a_year("jitter", schedule.jitter),
         exclude=texts("exclude", schedule.exclude, "sun"),
         missed=schedule.missed,
         missed_limit=limit,
@@ -179,8 +183,15 @@ def read_schedule(given: Any, *, pipeline: str, timezone: str, grain: Grain) -> 
     return rule, timing
 
 
+def _at_most_a_year(name: str, value: Any) -> float:
+    given = seconds(name, value)
+    if given > _LONGEST_SECONDS:
+        raise OptionError(f"{name}={value!r} of Schedule is more than 366 days; give a shorter one.")
+    return given
+
+
 def _whole_seconds(every: Any) -> float:
-    given = seconds("every", every)
+    given = _at_most_a_year("every", every)
     if given < 1 or given != int(given):
         raise OptionError(f"every={every!r} of Schedule is no whole number of seconds; give at least '1s'.")
     return given

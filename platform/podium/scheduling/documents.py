@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from podium.dag.plan import Plan
-from podium.errors import UsageError
+from podium.errors import DefinitionError, UsageError
 from podium.scheduling import presence, store
 from podium.scheduling.missed import LATE
 
@@ -47,15 +47,19 @@ def is_any_scheduler_alive(connection: sa.Connection, now: datetime) -> bool:
 
 
 def _schedule(connection: sa.Connection, row: sa.Row[Any], now: datetime) -> dict[str, Any]:
-    plan = Plan.from_document(row.document)
+    problem = row.problem
+    try:
+        plan: Plan | None = Plan.from_document(row.document)
+    except DefinitionError as error:  # of another version of Podium: the others are shown all the same
+        plan, problem = None, problem or str(error)
     last = store.last_ticks(connection, row.pipeline, 1)
     overdue = None if row.next_due_at is None or row.next_due_at > now - LATE else (now - row.next_due_at)
     return {
         "pipeline": row.pipeline,
-        "schedule": plan.schedule,
-        "timezone": plan.timezone,
-        "grain": plan.grain,
-        "missed": plan.timing.missed,
+        "schedule": plan and plan.schedule,
+        "timezone": plan and plan.timezone,
+        "grain": plan and plan.grain,
+        "missed": plan and plan.timing.missed,
         "state": "paused" if row.paused_at else "active",
         "paused": None
         if row.paused_at is None
@@ -65,18 +69,18 @@ def _schedule(connection: sa.Connection, row: sa.Row[Any], now: datetime) -> dic
         else {"at": instant(row.resumed_at), "by": row.resumed_by, "reason": row.resumed_reason},
         "next_fires_at": instant(row.next_due_at),
         "overdue_seconds": None if overdue is None else overdue.total_seconds(),
-        "problem": row.problem,
-        "last": _tick(last[0], plan) if last else None,
+        "problem": problem,
+        "last": _tick(last[0]) if last else None,
     }
 
 
 def tick_documents(connection: sa.Connection, pipeline: str, limit: int) -> list[dict[str, Any]]:
     """Return what became of the last ticks of a pipeline's schedule, the newest first."""
-    plan = Plan.from_document(store.get(connection, pipeline).document)
-    return [_tick(row, plan) for row in store.last_ticks(connection, pipeline, limit)]
+    store.get(connection, pipeline)
+    return [_tick(row) for row in store.last_ticks(connection, pipeline, limit)]
 
 
-def _tick(row: sa.Row[Any], plan: Plan) -> dict[str, Any]:
+def _tick(row: sa.Row[Any]) -> dict[str, Any]:
     return {
         "tick_at": instant(row.tick_at),
         "due_at": instant(row.due_at),
@@ -89,7 +93,7 @@ def _tick(row: sa.Row[Any], plan: Plan) -> dict[str, Any]:
         "until": instant(row.until),
         "ticks": row.ticks,
         "reason": row.reason,
-        "pipeline": plan.pipeline,
+        "pipeline": row.pipeline,
     }
 
 

@@ -110,7 +110,7 @@ class Schedules:
             return (
                 None if same_rule else Fired(plan.pipeline, "changed", f"schedule is {plan.schedule} now, and paused")
             )
-        if row.next_due_at is not None and row.next_due_at <= now:
+        if _is_to_be_decided(row, now):
             return None
         tick = self._next(connection, plan, now)
         store.change(
@@ -123,14 +123,14 @@ class Schedules:
             problem=None,
             **_of_next(tick),
         )
-        return Fired(plan.pipeline, "changed", f"schedule is {plan.schedule} now{_told(tick)}")
+        return Fired(plan.pipeline, "changed", f"schedule is {plan.schedule} now{_left(row, now)}{_told(tick)}")
 
     def _remove(self, connection: sa.Connection, pipeline: str, now: datetime) -> Fired | None:
         row = store.lock(connection, pipeline)
-        if row is None or row.removed_at is not None or (row.next_due_at is not None and row.next_due_at <= now):
+        if row is None or row.removed_at is not None or _is_to_be_decided(row, now):
             return None
-        store.change(connection, pipeline, removed_at=now, next_tick_at=None, next_due_at=None)
-        return Fired(pipeline, "removed", "has no schedule any more")
+        store.change(connection, pipeline, removed_at=now, next_tick_at=None, next_due_at=None, problem=None)
+        return Fired(pipeline, "removed", f"has no schedule any more{_left(row, now)}")
 
     def _next(self, connection: sa.Connection, plan: Plan, now: datetime) -> Tick | None:
         """Return the first tick that is due behind `now`, and was not decided about before."""
@@ -153,6 +153,17 @@ def _ticks(plan: Plan) -> Ticks:
     if ticks is None:
         raise NotFound(f"The pipeline {plan.pipeline} has no schedule.")
     return ticks
+
+
+def _is_to_be_decided(row: sa.Row[Any], now: datetime) -> bool:
+    """Tell whether ticks are due that the rule so far decides about; one that cannot fire would keep its remedy out."""
+    return row.next_due_at is not None and row.next_due_at <= now and row.problem is None
+
+
+def _left(row: sa.Row[Any], now: datetime) -> str:
+    if row.next_due_at is None or row.next_due_at > now:
+        return ""
+    return f"; its ticks from {row.next_tick_at:%Y-%m-%d %H:%M:%S} UTC on could not fire, and do not run"
 
 
 def _rule_digest(plan: Plan) -> str:

@@ -161,6 +161,24 @@ def notes(ticks: Ticks, moment: str, count: int) -> list[str | None]:
     return found
 
 
+@pytest.mark.parametrize("zone", ["Pacific/Chatham", "Australia/Lord_Howe", "America/New_York", "Asia/Kathmandu"])
+def test_no_hour_is_retrained_for_before_it_has_ended_where_clocks_change_by_a_part_of_an_hour(zone: str) -> None:
+    ticks, at = ticks_of("*/15 * * * *", zone, "hour"), datetime(2026, 1, 1, tzinfo=UTC)
+    for month in (4, 9, 10, 11, 3):
+        at = datetime(2026, month, 1, tzinfo=UTC)
+        for _ in range(15 * 96):
+            tick = ticks.after(at)
+            assert tick is not None
+            assert tick.interval.end.astimezone(UTC) <= tick.at.astimezone(UTC)
+            at = tick.at.astimezone(UTC)
+
+
+def test_a_rare_day_that_is_excluded_for_decades_comes_all_the_same() -> None:
+    tick = ticks_of("0 0 29 2 *", exclude=("thu", "tue", "sun")).after(datetime(2020, 3, 1, tzinfo=UTC))
+    assert tick is not None
+    assert tick.at.year == 2036
+
+
 FORWARD = "the clocks were changed: UTC-0500 before, UTC-0400 now"
 
 
