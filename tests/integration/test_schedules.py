@@ -263,9 +263,9 @@ def test_a_clock_that_goes_forth_and_back_never_fires_a_tick_twice(world: Schedu
     assert len(ticks) == int((world.clock.now() - START).total_seconds() // 3600)
 
 
-def test_what_a_clock_that_was_ahead_decided_about_is_not_decided_about_again(world: SchedulingWorld) -> None:
+def test_a_schedule_that_was_fired_ahead_of_time_is_set_right_by_pause_and_resume(world: SchedulingWorld) -> None:
     world.take_up(scheduled())
-    world.clock._now += timedelta(days=300)  # a clock set wrongly
+    world.clock._now += timedelta(days=300)  # a clock set wrongly: all but the newest tick until then are missed
     world.scheduler.advance()
     world.end_runs()
     world.clock._now -= timedelta(days=300)
@@ -274,7 +274,32 @@ def test_what_a_clock_that_was_ahead_decided_about_is_not_decided_about_again(wo
     world.schedules.pause("flow", reason="the clock was wrong", actor="ada")
     tick = world.schedules.resume("flow", reason="set right", actor="ada")
     assert tick is not None
-    assert tick.due_at > START + timedelta(days=300), "what was decided about is not decided about again"
+    assert tick.due_at == START + timedelta(hours=3)
+    world.advance(hours=1)
+    world.end_runs()
+    assert world.take_up(scheduled(schedule="30 * * * *")) == ["flow changed"], "nor does an edit wait for then"
+    world.advance(minutes=30)
+    assert world.runs()[:2] == ["11-21T02", "11-21T02"]
+    assert world.fired[-1].text.startswith("tick of 2026-11-21T03:30:00+00:00 is run")
+
+
+def test_a_tick_that_a_clock_that_was_ahead_decided_about_is_not_fired_again_after_a_resume(
+    world: SchedulingWorld,
+) -> None:
+    world.take_up(scheduled(timing={"missed": "all", "missed_limit": 2}))
+    world.clock._now += timedelta(hours=6)  # of the ticks until then the last two run, and one says what was missed
+    world.scheduler.advance()
+    world.end_runs()
+    world.clock._now -= timedelta(hours=6)
+    world.schedules.pause("flow", reason="the clock was wrong", actor="ada")
+    tick = world.schedules.resume("flow", reason="set right", actor="ada")
+    assert tick is not None
+    assert tick.due_at == START + timedelta(hours=2), "the first one has a fate on record"
+    for _ in range(7):
+        world.advance(hours=1)
+        world.end_runs()
+    assert sorted(world.runs()) == [f"11-21T{hour:02}" for hour in range(1, 7)]
+    assert [each.kind for each in world.fired if each.kind == "problem"] == []
 
 
 def test_a_tick_that_a_new_tz_database_moved_fires_at_its_new_time(world: SchedulingWorld) -> None:
@@ -323,6 +348,17 @@ def test_a_schedule_that_cannot_fire_can_be_edited_and_removed_and_the_list_show
     assert world.runs("a") == ["11-21T01"]
     with world.database.read() as connection:
         assert store.get(connection, "a").problem is None
+
+
+def test_a_problem_is_forgotten_with_an_edit_of_a_schedule_that_is_paused(world: SchedulingWorld) -> None:
+    world.take_up(scheduled())
+    with world.database.write() as connection:
+        connection.exec_driver_sql("UPDATE plan SET document = '{}'")
+    world.advance(hours=1)
+    world.schedules.pause("flow", reason="it cannot fire", actor="ada")
+    assert world.take_up(scheduled(schedule="30 * * * *")) == ["flow changed"]
+    with world.database.read() as connection:
+        assert store.get(connection, "flow").problem is None
 
 
 def test_a_problem_that_is_remedied_is_forgotten_and_its_tick_is_late(world: SchedulingWorld) -> None:

@@ -1,4 +1,4 @@
-"""Missed ticks: which of those that are due still run, by the schedule's policy; pure.
+"""Missed ticks: which of those that are due still run, by the schedule's policy, and which are decided about already.
 
 A tick is late when it is found more than a minute after it was due: nobody was there for it.
 """
@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
+import sqlalchemy as sa
+
 from podium.dag.schedule import Missed, Tick, Ticks
+from podium.db.prepared import Prepared
+from podium.db.schema import schedule_tick
 
 LATE = timedelta(seconds=60)
 
@@ -59,3 +63,31 @@ def decide(ticks: Ticks, since: datetime, now: datetime, missed: Missed, limit: 
     first = due[0]
     count = len(passed_over) if is_whole else None
     return Decision(Stretch(first, passed_over[-1], count), run)
+
+
+def last_decided(connection: sa.Connection, pipeline: str, now: datetime) -> datetime | None:
+    """Return the last tick of a pipeline that was decided about by `now`.
+
+    What was decided behind `now` was decided by a clock that was ahead, and says nothing of the ticks between.
+    """
+    row = _LAST_DECIDED.first(connection, {"of_pipeline": pipeline, "now": now})
+    return None if row is None else row[0]
+
+
+def undecided_after(connection: sa.Connection, pipeline: str, ticks: Ticks, moment: datetime) -> Tick | None:
+    """Return the first tick behind `moment` without a fate on record: a clock that was ahead may have decided some."""
+    tick = ticks.after(moment)
+    while tick is not None and _FATE.first(connection, {"of_pipeline": pipeline, "at": tick.at}) is not None:
+        tick = ticks.after(tick.at)
+    return tick
+
+
+_OF_PIPELINE = schedule_tick.c.pipeline == sa.bindparam("of_pipeline")
+_LAST = sa.func.coalesce(schedule_tick.c.until, schedule_tick.c.tick_at, type_=schedule_tick.c.tick_at.type)
+_LAST_DECIDED = Prepared(
+    sa.select(_LAST)
+    .where(_OF_PIPELINE, schedule_tick.c.decided_at <= sa.bindparam("now"))
+    .order_by(schedule_tick.c.tick_at.desc())
+    .limit(1)
+)
+_FATE = Prepared(sa.select(schedule_tick.c.fate).where(_OF_PIPELINE, schedule_tick.c.tick_at == sa.bindparam("at")))

@@ -19,7 +19,7 @@ from podium.db.engine import Database, try_lock
 from podium.errors import Conflict, PodiumError, ServiceUnavailable
 from podium.scheduling import store
 from podium.scheduling.admission import Admission, RunRequest
-from podium.scheduling.missed import LATE, Decision, decide
+from podium.scheduling.missed import LATE, Decision, decide, undecided_after
 from podium.scheduling.store import DueSchedule
 
 POLL_SECONDS = 1.0
@@ -143,7 +143,9 @@ class Scheduler:
         if budget is not None and sum(tick.due_at <= now - LATE for tick in run) > budget:
             run = run[:budget]  # in order: what is not late waits for what is
         last = Decision(decision.missed, run).last
-        if last is None or not store.move_on(connection, found, ticks.after(last.at)):
+        if last is None or not store.move_on(
+            connection, found, undecided_after(connection, plan.pipeline, ticks, last.at)
+        ):
             return []
         fired = []
         if decision.missed is not None:

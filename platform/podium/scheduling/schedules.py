@@ -13,6 +13,7 @@ from podium.db.engine import Database
 from podium.errors import Conflict, NotFound
 from podium.ids import digest_json
 from podium.scheduling import store
+from podium.scheduling.missed import last_decided, undecided_after
 from podium.scheduling.scheduler import Fired
 
 
@@ -91,6 +92,7 @@ class Schedules:
                 resumed_at=now,
                 resumed_by=actor,
                 resumed_reason=reason,
+                problem=None,  # it was of the ticks before
                 **_of_next(tick),
             )
         return tick
@@ -106,7 +108,10 @@ class Schedules:
             return Fired(plan.pipeline, "added", f"schedule {plan.schedule} taken up{_told(tick)}")
         same_rule = row.rule_digest == rule and row.removed_at is None
         if same_rule or row.paused_at is not None:
-            store.change(connection, plan.pipeline, plan_digest=plan.digest, rule_digest=rule, removed_at=None)
+            values: dict[str, Any] = {"plan_digest": plan.digest, "rule_digest": rule, "removed_at": None}
+            if row.paused_at is not None:
+                values["problem"] = None  # one that is active is tried again, and says itself whether it can fire now
+            store.change(connection, plan.pipeline, **values)
             return (
                 None if same_rule else Fired(plan.pipeline, "changed", f"schedule is {plan.schedule} now, and paused")
             )
@@ -133,10 +138,15 @@ class Schedules:
         return Fired(pipeline, "removed", f"has no schedule any more{_left(row, now)}")
 
     def _next(self, connection: sa.Connection, plan: Plan, now: datetime) -> Tick | None:
-        """Return the first tick that is due behind `now`, and was not decided about before."""
+        """Return the first tick that is due behind `now`, and was not decided about before.
+
+        A tick with a fate on record is never fired again. But a clock that was ahead and was set right keeps nothing
+        else out: neither what lies before the ticks that it decided about, nor what it passed over as missed.
+        """
         ticks = _ticks(plan)
-        decided = store.last_decided(connection, plan.pipeline)
-        return ticks.after(max(now - ticks.offset, decided or now - ticks.offset))
+        begin = now - ticks.offset
+        decided = last_decided(connection, plan.pipeline, now)
+        return undecided_after(connection, plan.pipeline, ticks, max(begin, decided or begin))
 
     def _locked(self, connection: sa.Connection, pipeline: str) -> sa.Row[Any]:
         store.get(connection, pipeline)
