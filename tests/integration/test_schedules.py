@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from podium.cli.schedules import _moment
 from podium.dag.interval import Interval
 from podium.dag.schedule import Missed, Ticks, Timing
 from podium.db.engine import Database
@@ -467,6 +468,33 @@ def test_a_preview_shows_fires_in_local_and_utc_time_with_notes_where_clocks_cha
     assert "its time is skipped on this day" in found[1]["note"]
     with pytest.raises(UsageError, match="has no schedule; give it one"):
         documents.preview(scheduled(schedule=None), START, 3)
+
+
+def test_a_preview_begins_with_what_is_due_at_its_very_moment() -> None:
+    plan = scheduled(timing={"delay_seconds": 600.0})
+    found = documents.preview(plan, datetime(2026, 3, 7, 6, 10, tzinfo=UTC), 2)
+    assert [each["fires_at"] for each in found] == ["2026-03-07T06:10:00Z", "2026-03-07T07:10:00Z"]
+
+
+def test_a_preview_ends_with_the_calendar_and_refuses_to_begin_at_its_ends() -> None:
+    for zone in ("UTC", "America/New_York", "Asia/Tokyo"):
+        plan = scheduled("nightly", "0 2 * * *", grain="day", timezone=zone, timing={"delay_seconds": 366 * 86_400.0})
+        assert len(documents.preview(plan, datetime(1900, 1, 2, tzinfo=UTC), 1000)) == 1000
+        last = documents.preview(plan, datetime(9998, 1, 1, tzinfo=UTC), 1000)
+        assert len(last) < 1000
+        assert last[-1]["fires_at"].startswith("9999-12-")
+        rare = scheduled("rare", "0 0 29 2 *", grain="day", timezone=zone)
+        assert documents.preview(rare, datetime(9998, 1, 1, tzinfo=UTC), 3) == []
+        for year in (1, 1899, 9999):
+            with pytest.raises(UsageError, match="from a time of the years 1900 to 9998 on, not from"):
+                documents.preview(plan, datetime(year, 6, 1, tzinfo=UTC), 3)
+
+
+@pytest.mark.parametrize("text", ["9999-12-31", "9999-12-31T23:59+14:00", "0001-01-01"])
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Asia/Tokyo"])
+def test_a_time_at_an_end_of_the_calendar_is_told_to_be_too_far_away(text: str, zone: str) -> None:
+    with pytest.raises(UsageError, match=r"too far away; give a time|from a time of the years 1900 to 9998"):
+        documents.preview(scheduled(timezone=zone), _moment(text, zone), 3)
 
 
 def test_a_schedule_that_nobody_acts_on_is_overdue(world: SchedulingWorld) -> None:

@@ -50,7 +50,8 @@ def preview(
     pipeline: Pipeline,
     count: Annotated[int, typer.Option(min=1, max=1000, help="How many fires.")] = 10,
     from_: Annotated[
-        str | None, typer.Option("--from", metavar="TIME", help="After when: a date, or a date and time; now.")
+        str | None,
+        typer.Option("--from", metavar="TIME", help="From when on, inclusive: a date, or a date and time; now."),
     ] = None,
     *,
     as_json: Json = False,
@@ -70,10 +71,13 @@ def preview(
 
     project = open_project()
     plan = load_plans(project).plan(pipeline)
-    after = project.clock.now() if from_ is None else _moment(from_, plan.timezone)
-    found = documents.preview(plan, after, count)
+    since = project.clock.now() if from_ is None else _moment(from_, plan.timezone)
+    found = documents.preview(plan, since, count)
     if as_json:
         output.print_json(found)
+        return
+    if not found:
+        output.note(f"The schedule of {pipeline} does not fire from then on.")
         return
     print_table(
         [Column(f"fires ({plan.timezone})"), Column("UTC"), Column("about"), Column("note", wraps=True)],
@@ -156,10 +160,16 @@ def resume(pipeline: Pipeline, reason: Reason) -> None:
 def _moment(text: str, timezone: str) -> "datetime":
     from podium.dag.interval import Interval
     from podium.errors import InvalidInterval, UsageError
+    from podium.scheduling.documents import PREVIEWED_YEARS
 
     try:
         return Interval.parse(f"{text}..9999", timezone).start
     except InvalidInterval:
+        if text.startswith(("0001", "9999")):  # a time, maybe, with nothing behind or before it on the calendar
+            raise UsageError(
+                f"--from {text} is too far away; give a time of the years {PREVIEWED_YEARS[0]} to "
+                f"{PREVIEWED_YEARS[-1]}."
+            ) from None
         raise UsageError(
             f"--from {text!r} is no time in {timezone}; write 2026-03-01, 2026-03-01T06 or 2026-03-01T06:30+01:00."
         ) from None

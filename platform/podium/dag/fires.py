@@ -12,10 +12,11 @@ changed is decided here, by the rule of Debian's cron:
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 _SECOND = timedelta(seconds=1)
+_DAY = timedelta(days=1)
 _SCAN = timedelta(hours=3)
 """No zone of the tz database changes its clocks twice within so short a time."""
 
@@ -30,10 +31,13 @@ class Every:
 
     seconds: int
 
-    def after(self, moment: datetime) -> datetime:
-        """Return the first fire behind an aware `moment`, in UTC."""
+    def after(self, moment: datetime) -> datetime | None:
+        """Return the first fire behind an aware `moment`, in UTC; None past the year 9999."""
         passed = int(moment.timestamp() // self.seconds)
-        return datetime.fromtimestamp((passed + 1) * self.seconds, UTC)
+        try:
+            return datetime.fromtimestamp((passed + 1) * self.seconds, UTC)
+        except (OverflowError, ValueError):  # which of them depends on the platform
+            return None
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,12 @@ class Cron:
         return not (minutes.startswith("*") or hours.startswith("*"))
 
     def after(self, moment: datetime) -> datetime | None:
-        """Return the first fire behind an aware `moment`, in UTC; None if there is none within 50 years."""
+        """Return the first fire behind an aware `moment`, in UTC; None if there is none within 50 years, or by 9999."""
         utc = moment.astimezone(UTC)
-        return self._fixed_after(utc) if self.is_of_fixed_times else self._repeated_after(utc)
+        try:
+            return self._fixed_after(utc) if self.is_of_fixed_times else self._repeated_after(utc)
+        except OverflowError:  # the calendar ends before the next one
+            return None
 
     def _fixed_after(self, moment: datetime) -> datetime | None:
         # No time of the clock before this one can fire behind it: what is skipped fires early, what is repeated once.
@@ -128,7 +135,9 @@ def _changes(zone: ZoneInfo, year: int) -> tuple[datetime, ...]:
         return ()
     found = []
     at, end = datetime(year, 1, 1, tzinfo=UTC), datetime(year, 12, 31, 23, 59, 59, tzinfo=UTC)
-    at = at if year == 1 else at - _SECOND
+    # The first and the last day of all have no time of their own in each zone.
+    at = at + _DAY if year == MINYEAR else at - _SECOND
+    end = end - _DAY if year == MAXYEAR else end
     offset = _offset(at, zone)
     while at < end:
         later = min(at + _SCAN, end)

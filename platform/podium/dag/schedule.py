@@ -10,6 +10,7 @@ from podium.dag.exclusions import Exclusions, NoDay
 from podium.dag.fires import Cron, Every, NoRule, Rule, comes_twice, next_change
 from podium.dag.interval import Grain, Interval, time_zone
 from podium.dag.options import OptionError, duration, seconds, texts
+from podium.errors import InvalidInterval
 
 Missed = Literal["skip", "last", "all"]
 """What becomes of ticks that nobody was there for: none of them runs, the newest, or all."""
@@ -18,6 +19,8 @@ MISSED: tuple[Missed, ...] = ("skip", "last", "all")
 _EVERY = "every "
 _MICROSECOND = timedelta(microseconds=1)
 _FIRST = datetime(2000, 1, 1, tzinfo=UTC)
+_NEVER = datetime(9999, 12, 31, tzinfo=UTC)
+"""Whatever is due before has a time in each zone."""
 _LONGEST_EXCLUDED = timedelta(days=50 * 366)
 _LONGEST_SECONDS = 366 * 86_400.0
 _DAY = timedelta(days=1)
@@ -82,16 +85,25 @@ class Ticks:
         return cls(_rule(schedule, zone), zone, grain, Exclusions(timing.exclude, zone), timedelta(seconds=offset))
 
     def after(self, moment: datetime) -> Tick | None:
-        """Return the first tick behind an aware `moment`; None if there is none."""
-        latest = moment + _LONGEST_EXCLUDED
+        """Return the first tick behind an aware `moment`; None if there is none in 50 years, or by the year 9999."""
+        try:
+            return self._after(moment)
+        except (OverflowError, InvalidInterval):  # the calendar ends before it is due, or before its interval's grain
+            return None
+
+    def _after(self, moment: datetime) -> Tick | None:
+        since = moment
         while True:
             fire = self.rule.after(moment)
             if fire is None:
                 return None
+            due_at = fire + self.offset
+            if due_at >= _NEVER:
+                return None
             local = fire.astimezone(self.zone)
             if local.date() not in self.exclusions:
-                return Tick(local, fire + self.offset, interval_before(local, self.grain))
-            if fire > latest:
+                return Tick(local, due_at, interval_before(local, self.grain))
+            if fire - since > _LONGEST_EXCLUDED:
                 return None  # all of its days are excluded
             tomorrow = datetime.combine(local.date() + _DAY, time(), self.zone).astimezone(UTC)
             moment = max(fire, tomorrow - _MICROSECOND)

@@ -10,17 +10,31 @@ from podium.errors import DefinitionError, UsageError
 from podium.scheduling import presence, store
 from podium.scheduling.missed import LATE
 
+PREVIEWED_YEARS = range(1900, 9999)
+"""Calendars and time zones hold around each of their moments, a schedule's delay before and after it included."""
 
-def preview(plan: Plan, after: datetime, count: int) -> list[dict[str, Any]]:
-    """Return the next `count` ticks of a plan that are due behind `after`; UsageError if it has no schedule."""
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def preview(plan: Plan, since: datetime, count: int) -> list[dict[str, Any]]:
+    """Return the first `count` ticks of a plan that are due from `since` on, or as many as the calendar has.
+
+    UsageError if the plan has no schedule, or `since` lies outside PREVIEWED_YEARS.
+    """
     ticks = plan.ticks
     if ticks is None:
         raise UsageError(
             f"The pipeline {plan.pipeline} has no schedule; give it one, as @pipeline(schedule='0 6 * * *', …)."
         )
+    if since.year not in PREVIEWED_YEARS:
+        raise UsageError(
+            f"A schedule is shown from a time of the years {PREVIEWED_YEARS[0]} to {PREVIEWED_YEARS[-1]} on, not from "
+            f"{since.year:04}; give one, as --from 2026-03-01."
+        )
     found: list[dict[str, Any]] = []
-    before = ticks.rule.after(after - ticks.offset - timedelta(days=1))
-    at, last = after - ticks.offset, None if before is None else before.astimezone(ticks.zone)
+    begin = since - ticks.offset
+    before = ticks.rule.after(begin - timedelta(days=1))
+    at, last = begin - _MICROSECOND, None if before is None else before.astimezone(ticks.zone)
     while len(found) < count and (tick := ticks.after(at)) is not None:
         found.append(
             {

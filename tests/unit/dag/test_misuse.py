@@ -352,7 +352,9 @@ def test_a_wrong_step_option_is_refused_at_definition(options: dict[str, Any], w
         ({"schedule": Schedule(every="0.5s")}, "every='0.5s' of Schedule is no whole number of seconds"),
         ({"schedule": Schedule(every=math.nan)}, "every=nan is no duration"),
         ({"schedule": Schedule("0 6 * * *", delay="9000000d")}, "delay='9000000d' of Schedule is more than 366 days"),
+        ({"schedule": Schedule("0 6 * * *", jitter="367d")}, "jitter='367d' of Schedule is more than 366 days"),
         ({"schedule": Schedule(every="400d")}, "every='400d' of Schedule is more than 366 days"),
+        ({"schedule": Schedule(every="5000000d")}, "every='5000000d' of Schedule is more than 366 days"),
         ({"schedule": Schedule("0 6 * * *", delay="soon")}, "delay='soon' is no duration"),
         (
             {"schedule": UntypedSchedule("0 6 * * *", missed="some")},

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from podium.dag.exclusions import Exclusions, NoDay
 from podium.dag.interval import GRAINS, Grain, Interval
-from podium.dag.schedule import Tick, Ticks, Timing, interval_before
+from podium.dag.schedule import Schedule, Tick, Ticks, Timing, interval_before, read_schedule
 
 NEW_YORK = "America/New_York"
 ZONES = ["UTC", NEW_YORK, "Europe/Berlin", "Australia/Lord_Howe", "America/Sao_Paulo", "Asia/Kolkata", "Pacific/Apia"]
@@ -177,6 +177,29 @@ def test_a_rare_day_that_is_excluded_for_decades_comes_all_the_same() -> None:
     tick = ticks_of("0 0 29 2 *", exclude=("thu", "tue", "sun")).after(datetime(2020, 3, 1, tzinfo=UTC))
     assert tick is not None
     assert tick.at.year == 2036
+
+
+def test_a_rule_that_fires_once_in_many_years_is_no_mistake() -> None:
+    for exclude, year in ((("tue", "sun", "fri"), 2012), (("thu", "tue", "sun"), 2008)):
+        given = Schedule("0 0 29 2 *", exclude=exclude)
+        rule, timing = read_schedule(given, pipeline="p", timezone="UTC", grain="day")
+        assert rule is not None
+        assert first(Ticks.of("p", rule, "UTC", "day", timing), "2000-01-01T00:00Z").at.year == year
+
+
+@pytest.mark.parametrize("zone", ["UTC", NEW_YORK, "Asia/Tokyo", "Pacific/Kiritimati"])
+@pytest.mark.parametrize("grain", GRAINS)
+@pytest.mark.parametrize("text", [*TEXTS, "0 0 29 2 *", "every 366d"])
+def test_the_ticks_end_with_the_calendar(text: str, grain: Grain, zone: str) -> None:
+    late = ticks_of(text, zone, grain, delay_seconds=86_400.0, exclude=("fri",))
+    for moment in ("9950-01-01T00:00Z", "9998-12-01T00:00Z", "9999-12-30T20:00Z", "9999-12-31T23:59:59Z"):
+        tick = late.after(datetime.fromisoformat(moment))
+        for _ in range(30):
+            if tick is None:
+                break
+            late.note(tick, None)
+            tick = late.after(tick.at)
+    assert late.after(datetime(9999, 12, 31, 12, tzinfo=UTC)) is None
 
 
 FORWARD = "the clocks were changed: UTC-0500 before, UTC-0400 now"
