@@ -1,8 +1,10 @@
 """A PostgreSQL that goes away: what was under way is undone and told, and work goes on when it is back."""
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import NoReturn
@@ -148,6 +150,27 @@ def test_a_read_only_standby_is_told_from_a_bug(opened: Database, password_serve
 
     with pytest.raises(ServiceUnavailable, match="read-only transaction"):
         write()
+
+
+def test_two_transactions_that_wait_for_each_other_are_told_so(opened: Database) -> None:
+    both_hold_one = threading.Barrier(2)
+
+    def lock_both(first: int, second: int) -> str:
+        try:
+            with opened.write() as connection:
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(first)))
+                both_hold_one.wait(PATIENCE_SECONDS)
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(second)))
+        except ServiceUnavailable as error:
+            return str(error)
+        return "committed"
+
+    with ThreadPoolExecutor() as threads:
+        told = sorted(threads.map(lock_both, (1, 2), (2, 1)))
+    assert told[0].endswith(
+        "because it and another one were in each other's way: deadlock detected. Nothing is lost; try again."
+    )
+    assert told[1] == "committed"
 
 
 def test_a_server_that_is_stopped_and_started_again_is_used_again(tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def print_run(document: Document) -> None:
             *_failure(document),
             ("asked by", [f"{document['actor']} ({document['trigger']}) at {output.when(document['created_at'])}"]),
             ("because of", [document["cause"]] if document["cause"] else []),
+            ("backfilled", ["registers, and promotes nothing"] if document["backfill_id"] else []),
             ("rerun of", [document["rerun_of"]] if document["rerun_of"] else []),
             ("deadline", [output.when(document["deadline_at"])] if document["deadline_at"] else []),
             ("parameters", [f"{name} = {value}" for name, value in document["parameters"].items()]),

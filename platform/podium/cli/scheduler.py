@@ -9,7 +9,8 @@ def scheduler() -> None:
     It goes on until it is told to stop, and also ends attempts whose worker died and what is past its deadline. What
     the pipelines say, and what is edited in them, is taken up within seconds; a `podium worker` executes the runs. Any
     number of schedulers share a database: each tick becomes one run. It may be killed at any moment; the next one goes
-    on, and treats what was missed as each schedule says. SIGTERM ends it with exit code 0, Ctrl-C with 130.
+    on, and treats what was missed as each schedule says. SIGTERM and a closed
+    terminal (SIGHUP) end it with exit code 0, Ctrl-C with 130.
 
     Example: podium scheduler
     """

@@ -16,8 +16,9 @@ def worker() -> None:
     that were interrupted or whose worker died. Any number of workers share a PostgreSQL; each attempt is executed by
     one of them. At SIGTERM or Ctrl-C it claims nothing more, lets the steps that run go on for `drain_seconds` (0
     unless podium.toml says more) and ends what is left: these attempts are recorded as interrupted and billed, no
-    retry is spent, and the next worker begins those steps again. It exits 0 after SIGTERM and 130 after Ctrl-C; where
-    the database does not answer any more it exits 1, and wants to be started again. Slots and lease are set in
+    retry is spent, and the next worker begins those steps again. A closed terminal (SIGHUP) is like
+    SIGTERM. It exits 0 after either and 130 after Ctrl-C; where the database does not answer any more it exits 1, and
+    wants to be started again. Slots and lease are set in
     podium.toml; code that is edited is used from the next run on.
 
     Example: podium worker

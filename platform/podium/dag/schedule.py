@@ -174,8 +174,8 @@ def read_schedule(given: Any, *, pipeline: str, timezone: str, grain: Grain) -> 
     if schedule.missed not in MISSED:
         raise OptionError(f"missed={schedule.missed!r} of Schedule is not one of {', '.join(MISSED)}.")
     limit = schedule.missed_limit
-    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 10_000:
-        raise OptionError(f"missed_limit={limit!r} of Schedule is no whole number from 1 to 10000.")
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= 1000:
+        raise OptionError(f"missed_limit={limit!r} of Schedule is no whole number from 1 to 1000.")
     timing = Timing(
         delay_seconds=0.0 if schedule.delay is None else _at_most_a_year("delay", schedule.delay),
         jitter_seconds=0.0 if schedule.jitter is None else _at_most_a_year("jitter", schedule.jitter),

@@ -12,6 +12,7 @@ OLDEST_POSTGRESQL = 15
 
 _INSUFFICIENT_PRIVILEGE = "42501"
 _READ_ONLY_TRANSACTION = "25006"
+_IN_EACH_OTHERS_WAY = ("40001", "40P01")  # serialization failure, deadlock
 
 # libpq hands on only the text of a refused login, no SQLSTATE. A server that speaks another language lands, with its
 # own words, among those that do not answer.
@@ -53,6 +54,11 @@ def at_work(error: DBAPIError, shown: str) -> Exception:
         return ConfigurationError(
             f"The database {shown} refuses: {fact}. Make the user of the URL the owner of the database "
             f"(ALTER DATABASE … OWNER TO …), or name another user in {SETTING}."
+        )
+    if state in _IN_EACH_OTHERS_WAY:
+        return ServiceUnavailable(
+            f"The database {shown} undid a transaction of this process, because it and another one were in each "
+            f"other's way: {fact}. Nothing is lost; try again."
         )
     if isinstance(error, OperationalError) or state == _READ_ONLY_TRANSACTION:
         return ServiceUnavailable(

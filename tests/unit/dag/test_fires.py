@@ -167,6 +167,7 @@ def test_a_rare_date_is_found_decades_ahead() -> None:
 @given(seconds=st.integers(1, 10**7), moment=MOMENTS)
 def test_a_fixed_interval_is_the_same_for_whoever_asks(seconds: int, moment: datetime) -> None:
     fire = Every(seconds).after(moment)
+    assert fire is not None
     assert moment < fire <= moment + timedelta(seconds=seconds)
     assert int(fire.timestamp()) % seconds == 0
     assert Every(seconds).after(fire) == fire + timedelta(seconds=seconds)

@@ -361,6 +361,7 @@ def test_a_wrong_step_option_is_refused_at_definition(options: dict[str, Any], w
             "missed='some' of Schedule is not one of skip, last, all",
         ),
         ({"schedule": Schedule("0 6 * * *", missed_limit=0)}, "missed_limit=0 of Schedule is no whole number from 1"),
+        ({"schedule": Schedule("* * * * *", missed_limit=1001)}, "missed_limit=1001 of Schedule is no whole number"),
         ({"schedule": UntypedSchedule("0 6 * * *", exclude="sun")}, "exclude='sun' is no list of texts"),
         ({"schedule": Schedule("0 6 * * *", exclude=("sonntag",))}, "'sonntag' names no days; write sat, 12-25"),
         ({"schedule": Schedule("0 6 * * *", exclude=("02-30",))}, "'02-30' is no day of a year"),
