@@ -12,7 +12,7 @@ from sklearn.dummy import DummyClassifier
 from podium.clock import Clock
 from podium.db.engine import Database
 from podium.registry import history, versions
-from podium.registry.entities import CHAMPION, HistoryEntry, ModelVersion, Promotion
+from podium.registry.entities import CHAMPION, HistoryEntry, Lineage, ModelVersion, Promotion
 from podium.registry.evidence import Evidence
 from podium.registry.history import Verification
 from podium.registry.metrics import Kind, Metric
@@ -93,7 +93,7 @@ class World:
             self.clock,
             model=self.model,
             logged=logged,
-            lineage=versions.Lineage(
+            lineage=Lineage(
                 run_id=key,
                 interval_start=datetime(2013, month, 1, tzinfo=UTC),
                 interval_end=datetime(2013, month + 1, 1, tzinfo=UTC),

@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from podium.errors import ChampionMoved, Refused
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
+
+Origin = Literal["run", "adopted", "copied"]
 
 
 def instant_text(at: datetime) -> str:
@@ -42,19 +44,52 @@ class RegisteredVersion:
 
 
 @dataclass(frozen=True)
-class ModelVersion:
-    """A version that Podium registered, with the run, data, code and evidence behind it."""
+class Lineage:
+    """What a version was made by and from."""
 
-    model: str
-    version: str
-    digest: str
-    source: str
     run_id: str
     interval_start: datetime
     interval_end: datetime
     data_digest: str
     code_digest: str
     evidence_digest: str
+
+    def to_tags(self) -> dict[str, str]:
+        """Return it as tags for the registry, where people without Podium read it."""
+        return {
+            "podium.run_id": self.run_id,
+            "podium.interval": f"{instant_text(self.interval_start)}/{instant_text(self.interval_end)}",
+            "podium.data_digest": self.data_digest,
+            "podium.code_digest": self.code_digest,
+            "podium.evidence_digest": self.evidence_digest,
+        }
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """A version on Podium's record.
+
+    `origin` is `run` for one that a run registered, `copied` for one brought from another model (`copied_from`, its
+    model and version), whose lineage it keeps, and `adopted` for one that was there before Podium: that has no lineage.
+    """
+
+    model: str
+    version: str
+    digest: str
+    source: str
+    lineage: Lineage | None
+    origin: Origin = "run"
+    copied_from: tuple[str, str] | None = None
+
+    @property
+    def run_id(self) -> str | None:
+        """The run that made it; None where nobody knows."""
+        return None if self.lineage is None else self.lineage.run_id
+
+    @property
+    def evidence_digest(self) -> str | None:
+        """What it was judged on; None where nobody judged it."""
+        return None if self.lineage is None else self.lineage.evidence_digest
 
     def to_document(self) -> dict[str, Any]:
         """Return it in the interface's JSON."""
@@ -63,12 +98,25 @@ class ModelVersion:
             "version": self.version,
             "digest": self.digest,
             "source": self.source,
-            "run_id": self.run_id,
-            "interval": {"start": instant_text(self.interval_start), "end": instant_text(self.interval_end)},
-            "data_digest": self.data_digest,
-            "code_digest": self.code_digest,
-            "evidence_digest": self.evidence_digest,
+            "origin": self.origin,
+            "copied_from": None
+            if self.copied_from is None
+            else {"model": self.copied_from[0], "version": self.copied_from[1]},
+            **lineage_document(self.lineage),
         }
+
+
+def lineage_document(lineage: Lineage | None) -> dict[str, Any]:
+    """Return a version's lineage in the interface's JSON: of one that has none, each key is null."""
+    if lineage is None:
+        return dict.fromkeys(("run_id", "interval", "data_digest", "code_digest", "evidence_digest"))
+    return {
+        "run_id": lineage.run_id,
+        "interval": {"start": instant_text(lineage.interval_start), "end": instant_text(lineage.interval_end)},
+        "data_digest": lineage.data_digest,
+        "code_digest": lineage.code_digest,
+        "evidence_digest": lineage.evidence_digest,
+    }
 
 
 @dataclass(frozen=True)
@@ -111,6 +159,9 @@ class Promotion:
     reason: str
     proposed_at: datetime
     ended_at: datetime | None
+    approvals_required: int = 0
+    binding_digest: str | None = None
+    expires_at: datetime | None = None
 
     @property
     def applied(self) -> bool:

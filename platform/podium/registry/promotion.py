@@ -163,7 +163,7 @@ class PromotionService:
         situation = self._situation(model)
         with self._database.read() as connection:
             candidate = store.find_version(connection, model, version)
-            evidence = store.find_evidence(connection, candidate.evidence_digest) if candidate else None
+            evidence = store.find_evidence(connection, candidate.evidence_digest if candidate else None)
         ruled = transitions.promotion_objection(situation, version, candidate, evidence, by_run=True)
         return None if ruled is None else ruled.text
 
@@ -261,7 +261,7 @@ class PromotionService:
             ruled = transitions.rollback_objection(situation, proposal.to_version)
         else:
             with self._database.read() as connection:
-                evidence = store.find_evidence(connection, candidate.evidence_digest) if candidate else None
+                evidence = store.find_evidence(connection, candidate.evidence_digest if candidate else None)
             ruled = transitions.promotion_objection(
                 situation,
                 proposal.to_version,

@@ -1,6 +1,7 @@
 """The registry's rows: evidence, model versions and promotions, in the caller's transaction."""
 
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
@@ -13,25 +14,16 @@ from podium.registry import history
 from podium.registry.entities import (
     CHALLENGER,
     CHAMPION,
+    Lineage,
     ModelVersion,
     Promotion,
     RecordedEvidence,
     instant_text,
+    lineage_document,
 )
 from podium.registry.transitions import blocked_versions, champions
 
-_VERSION_COLUMNS = (
-    model_version.c.model,
-    model_version.c.version,
-    model_version.c.digest,
-    model_version.c.source,
-    model_version.c.run_id,
-    model_version.c.interval_start,
-    model_version.c.interval_end,
-    model_version.c.data_digest,
-    model_version.c.code_digest,
-    model_version.c.evidence_digest,
-)
+_LINEAGE = tuple(field.name for field in fields(Lineage))
 
 
 def add_evidence(connection: sa.Connection, recorded: RecordedEvidence, *, step_key: str) -> None:
@@ -51,8 +43,8 @@ def add_evidence(connection: sa.Connection, recorded: RecordedEvidence, *, step_
     insert_unless_present(connection, evidence, row)
 
 
-def find_evidence(connection: sa.Connection, digest: str) -> RecordedEvidence | None:
-    """Return the evidence with that digest."""
+def find_evidence(connection: sa.Connection, digest: str | None) -> RecordedEvidence | None:
+    """Return the evidence with that digest; without one there is none."""
     row = connection.execute(sa.select(evidence).where(evidence.c.digest == digest)).first()
     return None if row is None else _evidence(row)
 
@@ -96,13 +88,26 @@ def needed_digests(connection: sa.Connection) -> dict[str, set[str]]:
 
 
 def add_version(connection: sa.Connection, version: ModelVersion, *, step_key: str, at: datetime) -> None:
-    """Store a version that Podium registered at `at`."""
-    facts = {column.name: getattr(version, column.name) for column in _VERSION_COLUMNS}
-    connection.execute(sa.insert(model_version).values(**facts, step_key=step_key, registered_at=at))
+    """Put a version on record at `at`."""
+    copied_from = version.copied_from or (None, None)
+    connection.execute(
+        sa.insert(model_version).values(
+            model=version.model,
+            version=version.version,
+            digest=version.digest,
+            source=version.source,
+            origin=version.origin,
+            copied_from_model=copied_from[0],
+            copied_from_version=copied_from[1],
+            **{name: None if version.lineage is None else getattr(version.lineage, name) for name in _LINEAGE},
+            step_key=step_key,
+            registered_at=at,
+        )
+    )
 
 
 def find_version(connection: sa.Connection, model: str, version: str) -> ModelVersion | None:
-    """Return a version that Podium registered."""
+    """Return a version on record."""
     found = _versions(connection, model_version.c.model == model, model_version.c.version == version)
     return found[0] if found else None
 
@@ -191,7 +196,7 @@ def model_document(
     shown = {CHAMPION: shown.get(CHAMPION), CHALLENGER: shown.get(CHALLENGER)}
     rows = connection.execute(
         sa.select(model_version, evidence.c.verdict)
-        .join(evidence, evidence.c.digest == model_version.c.evidence_digest)
+        .outerjoin(evidence, evidence.c.digest == model_version.c.evidence_digest)
         .where(model_version.c.model == model)
         .order_by(model_version.c.registered_at.desc(), model_version.c.version.desc())
     )
@@ -203,15 +208,11 @@ def model_document(
             {
                 "version": row.version,
                 "state": _state(row.version, shown, blocked, served),
-                "run_id": row.run_id,
                 "digest": row.digest,
                 "blocked": row.version in blocked,
-                "interval": {
-                    "start": instant_text(row.interval_start),
-                    "end": instant_text(row.interval_end),
-                },
+                **lineage_document(_lineage(row)),
+                "origin": row.origin,
                 "verdict": row.verdict,
-                "evidence_digest": row.evidence_digest,
                 "registered_at": instant_text(row.registered_at),
             }
             for row in rows
@@ -245,9 +246,25 @@ def _evidence(row: sa.Row[Any]) -> RecordedEvidence:
 
 def _versions(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[ModelVersion]:
     rows = connection.execute(
-        sa.select(*_VERSION_COLUMNS).where(*conditions).order_by(model_version.c.registered_at, model_version.c.version)
-    ).mappings()
-    return [ModelVersion(**row) for row in rows]
+        sa.select(model_version).where(*conditions).order_by(model_version.c.registered_at, model_version.c.version)
+    )
+    return [_version(row) for row in rows]
+
+
+def _version(row: sa.Row[Any]) -> ModelVersion:
+    return ModelVersion(
+        model=row.model,
+        version=row.version,
+        digest=row.digest,
+        source=row.source,
+        lineage=_lineage(row),
+        origin=row.origin,
+        copied_from=(row.copied_from_model, row.copied_from_version) if row.origin == "copied" else None,
+    )
+
+
+def _lineage(row: sa.Row[Any]) -> Lineage | None:
+    return None if row.run_id is None else Lineage(**{name: getattr(row, name) for name in _LINEAGE})
 
 
 def _promotions(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[Promotion]:

@@ -88,13 +88,15 @@ def _interval_objection(situation: Situation, candidate: ModelVersion) -> Object
         return None
     model, champion, version = situation.model, situation.champion, candidate.version
     remedy = f"`podium promote {model} --version {version}` lets a person decide."
-    if situation.champion_version is None:
+    own = candidate.lineage
+    of_champion = None if situation.champion_version is None else situation.champion_version.lineage
+    if own is None or of_champion is None:
         return Objection(
             "refused",
             f"The champion of {model}, version {champion}, was not registered by Podium, so nobody knows "
             f"whether its data is newer than version {version}'s. {remedy}",
         )
-    ends, champion_ends = candidate.interval_end, situation.champion_version.interval_end
+    ends, champion_ends = own.interval_end, of_champion.interval_end
     if ends >= champion_ends:
         return None
     return Objection(

@@ -1,7 +1,6 @@
 """From a fitted estimator to a version on record: upload, evidence, registration; each once per step run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,34 +11,12 @@ from podium.clock import Clock
 from podium.db.engine import Database
 from podium.errors import NotFound
 from podium.registry import packaging, store
-from podium.registry.entities import LoggedModel, ModelVersion, RecordedEvidence, instant_text
+from podium.registry.entities import Lineage, LoggedModel, ModelVersion, RecordedEvidence
 from podium.registry.evidence import Evidence
 from podium.registry.port import ModelRegistry
 
 if TYPE_CHECKING:  # heavy, and not needed to import this module
     import pandas as pd
-
-
-@dataclass(frozen=True)
-class Lineage:
-    """What a version was made by and from."""
-
-    run_id: str
-    interval_start: datetime
-    interval_end: datetime
-    data_digest: str
-    code_digest: str
-    evidence_digest: str
-
-    def to_tags(self) -> dict[str, str]:
-        """Return it as tags for the registry, where people without Podium read it."""
-        return {
-            "podium.run_id": self.run_id,
-            "podium.interval": f"{instant_text(self.interval_start)}/{instant_text(self.interval_end)}",
-            "podium.data_digest": self.data_digest,
-            "podium.code_digest": self.code_digest,
-            "podium.evidence_digest": self.evidence_digest,
-        }
 
 
 def upload(
@@ -101,12 +78,7 @@ def register(
             version=number,
             digest=logged.digest,
             source=logged.source,
-            run_id=lineage.run_id,
-            interval_start=lineage.interval_start,
-            interval_end=lineage.interval_end,
-            data_digest=lineage.data_digest,
-            code_digest=lineage.code_digest,
-            evidence_digest=lineage.evidence_digest,
+            lineage=lineage,
         )
         with database.write() as connection:
             store.add_version(connection, version, step_key=step_key, at=clock.now())

@@ -11,11 +11,10 @@ from podium.errors import InternalError, NotFound, Refused
 from podium.execution.entities import Assignment, Run
 from podium.execution.questions import Service
 from podium.registry import store, versions
-from podium.registry.entities import CHAMPION, ModelVersion, Promotion
+from podium.registry.entities import CHAMPION, Lineage, ModelVersion, Promotion
 from podium.registry.evidence import Evidence
 from podium.registry.port import ModelRegistry
 from podium.registry.promotion import ANY, PromotionService
-from podium.registry.versions import Lineage
 
 if TYPE_CHECKING:  # heavy, and named in a signature only
     from podium.canary.controller import CanaryController
@@ -70,8 +69,8 @@ def _champion(platform: Platform, _: Assignment, arguments: Mapping[str, Any]) -
         version = store.find_version(connection, model, number)
     if version is None:
         raise Refused(
-            f"The champion of {model} is version {number}, which Podium did not register, so no candidate "
-            "can be compared with it; point the alias at a version that Podium registered, or remove it in MLflow."
+            f"The champion of {model} is version {number}, which is not on Podium's record, so no candidate can be "
+            f"compared with it; `podium models adopt {model}` puts it there."
         )
     return version
 
@@ -89,6 +88,11 @@ def _evidence(platform: Platform, _: Assignment, arguments: Mapping[str, Any]) -
     version: ModelVersion = arguments["version"]
     with platform.database.read() as connection:
         found = store.find_evidence(connection, version.evidence_digest)
+    if found is None and version.lineage is None:
+        raise Refused(
+            f"Version {version.version} of {version.model} was adopted, so Podium has no evidence on it; judge a "
+            "version that a pipeline registers."
+        )
     if found is None:
         raise InternalError(f"The evidence of version {version.version} of {version.model} is not stored.")
     return Evidence.model_validate(found.document)

@@ -46,7 +46,7 @@ def evaluate_candidate(
         holdout_uses=services.holdout_uses(context.model, holdout_digest),
         seed=int(holdout_digest[:8], 16),
     )
-    if champion is not None and champion.interval_start > context.interval.start:
+    if champion is not None:
         evidence = _with_doubt(evidence, context, champion)
     services.record_evidence(evidence)
     return evidence
@@ -60,11 +60,22 @@ def _trained(context: AttemptContext, who: str) -> EvaluationError:
 
 
 def _with_doubt(evidence: Evidence, context: AttemptContext, champion: ModelVersion) -> Evidence:
-    """Say that a champion of a later interval may know these rows; to lose against it then proves nothing."""
+    """Say it where the champion may know these rows, being of a later or unknown interval.
+
+    To lose against it then proves nothing.
+    """
+    lineage = champion.lineage
+    if lineage is not None and lineage.interval_start <= context.interval.start:
+        return evidence
+    whence = (
+        "was adopted, so nobody knows what trained it,"
+        if lineage is None
+        else f"is from a later interval (from {lineage.interval_start:%Y-%m-%d}) than this run's "
+        f"{context.interval.name}"
+    )
     reason = (
-        f"The champion, version {champion.version}, is from a later interval (from "
-        f"{champion.interval_start:%Y-%m-%d}) than this run's {context.interval.name} and may have been trained on "
-        "these rows: an advantage that the candidate did not have."
+        f"The champion, version {champion.version}, {whence} and may have been trained on these rows: an advantage "
+        "that the candidate did not have."
     )
     verdict = "insufficient" if evidence.verdict == "failed" else evidence.verdict
     return evidence.model_copy(update={"verdict": verdict, "reasons": (reason, *evidence.reasons)})

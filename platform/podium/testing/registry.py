@@ -114,7 +114,9 @@ class FakeRegistry:
         version: ModelVersion = arguments["version"]
         with self.database.read() as connection:
             evidence = store.find_evidence(connection, version.evidence_digest)
-        return self._trained_on[version.run_id](evidence.candidate_digest) if evidence else []
+        if evidence is None or version.lineage is None:
+            return []
+        return self._trained_on[version.lineage.run_id](evidence.candidate_digest)
 
 
 class _MemoryDatabase(Database):

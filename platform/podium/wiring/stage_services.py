@@ -53,9 +53,11 @@ def _trained_on(project: Project, _: Assignment, arguments: Mapping[str, Any]) -
     version: ModelVersion = arguments["version"]
     with project.database.read() as connection:
         evidence = store.find_evidence(connection, version.evidence_digest)
-        run = queries.get_run(connection, version.run_id)
-        plan = plans.load(connection, run.plan_digest)
-        return outputs.read_for(connection, version.run_id, plan, evidence.candidate_digest) if evidence else []
+        if evidence is None or version.lineage is None:
+            return []
+        run_id = version.lineage.run_id
+        plan = plans.load(connection, queries.get_run(connection, run_id).plan_digest)
+        return outputs.read_for(connection, run_id, plan, evidence.candidate_digest)
 
 
 def slot_configuration(project: Project) -> dict[str, Any]:

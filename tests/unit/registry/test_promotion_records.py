@@ -7,7 +7,7 @@ from podium.clock import FakeClock
 from podium.db.engine import Database
 from podium.errors import NotFound
 from podium.registry import store, versions
-from podium.registry.entities import CHALLENGER, CHAMPION
+from podium.registry.entities import CHALLENGER, CHAMPION, Lineage
 from podium.registry.memory_registry import MemoryRegistry
 from podium.registry.port import KEY_TAG
 from tests.promotion_world import SAMPLE, World, estimator, evidence
@@ -38,6 +38,8 @@ def test_a_version_carries_its_whole_lineage(world: World) -> None:
         "version": "1",
         "digest": world.registry.digest_of(version.source),
         "source": version.source,
+        "origin": "run",
+        "copied_from": None,
         "run_id": "run-1",
         "interval": {"start": "2013-03-01T00:00:00.000000Z", "end": "2013-04-01T00:00:00.000000Z"},
         "data_digest": "d" * 64,
@@ -60,7 +62,7 @@ def test_a_step_run_registers_one_version_however_often_it_is_tried(world: World
 
 def test_a_version_without_recorded_evidence_is_not_registered(world: World) -> None:
     logged = versions.upload(world.registry, estimator(), SAMPLE, model=world.model, step_key="run-1/register", tags={})
-    lineage = versions.Lineage("run-1", world.clock.now(), world.clock.now(), "d", "e", "f" * 64)
+    lineage = Lineage("run-1", world.clock.now(), world.clock.now(), "d", "e", "f" * 64)
     with pytest.raises(NotFound, match=r"Evidence ffffffffffff… on a candidate for flight_delay is not on record"):
         versions.register(
             world.database,

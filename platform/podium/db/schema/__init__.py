@@ -5,7 +5,7 @@ from podium.db.schema.columns import metadata
 from podium.db.schema.execution import artifact, attempt, attempt_rollup, event, output, plan, run, step_run, worker
 from podium.db.schema.finops import cost_rollup, ledger_entry, price, run_cost, run_rollup, saving, version_lineage
 from podium.db.schema.notify import alert, alert_cursor, alert_delivery
-from podium.db.schema.registry import evidence, model_version, promotion, promotion_history
+from podium.db.schema.registry import approval, evidence, model_version, promotion, promotion_history
 from podium.db.schema.scheduling import (
     backfill,
     backfill_interval,
@@ -20,6 +20,7 @@ __all__ = [
     "alert",
     "alert_cursor",
     "alert_delivery",
+    "approval",
     "artifact",
     "attempt",
     "attempt_rollup",

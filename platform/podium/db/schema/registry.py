@@ -5,10 +5,23 @@ import sqlalchemy as sa
 from podium.db.schema.columns import Document, Instant, exactly_when, is_in, metadata, one_of
 
 VERDICTS = ("passed", "failed", "insufficient")
-ACTIONS = ("promote", "rollback", "block", "unblock")
+ORIGINS = ("run", "adopted", "copied")
+ACTIONS = ("promote", "rollback", "block", "unblock", "approve", "reject", "adopt", "watch")
 PROMOTION_STATES = ("proposed", "awaiting_approval", "applying", "applied", "refused", "void")
 PROMOTION_ENDED = ("applied", "refused", "void")
-HISTORY_STATES = ("applied", "refused", "void", "restored", "blocked", "unblocked")
+HISTORY_STATES = (
+    "proposed",
+    "approved",
+    "rejected",
+    "applied",
+    "refused",
+    "void",
+    "noticed",
+    "restored",
+    "adopted",
+    "blocked",
+    "unblocked",
+)
 
 evidence = sa.Table(
     "evidence",
@@ -37,14 +50,29 @@ model_version = sa.Table(
     sa.Column("version", sa.String(40), primary_key=True),
     sa.Column("digest", sa.String(64), nullable=False),
     sa.Column("source", sa.String(2000), nullable=False),
-    sa.Column("data_digest", sa.String(64), nullable=False),
-    sa.Column("code_digest", sa.String(64), nullable=False),
-    sa.Column("evidence_digest", sa.String(64), sa.ForeignKey("evidence.digest"), nullable=False),
-    sa.Column("run_id", sa.String(40), nullable=False),
+    sa.Column("data_digest", sa.String(64)),
+    sa.Column("code_digest", sa.String(64)),
+    sa.Column("evidence_digest", sa.String(64), sa.ForeignKey("evidence.digest")),
+    sa.Column("run_id", sa.String(40)),
     sa.Column("step_key", sa.String(300), nullable=False, unique=True),
-    sa.Column("interval_start", Instant, nullable=False),
-    sa.Column("interval_end", Instant, nullable=False),
+    sa.Column("interval_start", Instant),
+    sa.Column("interval_end", Instant),
     sa.Column("registered_at", Instant, nullable=False),
+    sa.Column("origin", sa.String(20), nullable=False, server_default="run"),
+    sa.Column("copied_from_model", sa.String(200)),
+    sa.Column("copied_from_version", sa.String(40)),
+    one_of("origin", ORIGINS),
+    # What an adopted version was made by and from, nobody knows.
+    sa.CheckConstraint(
+        "origin = 'adopted' OR (data_digest IS NOT NULL AND code_digest IS NOT NULL AND evidence_digest IS NOT NULL "
+        "AND run_id IS NOT NULL AND interval_start IS NOT NULL AND interval_end IS NOT NULL)",
+        name="made_by_a_run",
+    ),
+    exactly_when(
+        "origin = 'copied'",
+        "copied_from_model IS NOT NULL AND copied_from_version IS NOT NULL",
+        "copied_from_a_version",
+    ),
     sa.Index("ix_model_version_run_id", "run_id"),
 )
 
@@ -67,6 +95,10 @@ promotion = sa.Table(
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("proposed_at", Instant, nullable=False),
     sa.Column("ended_at", Instant),
+    # What approvals are given for; unset where none is asked.
+    sa.Column("approvals_required", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("binding_digest", sa.String(64)),
+    sa.Column("expires_at", Instant),
     one_of("action", ("promote", "rollback")),
     one_of("state", PROMOTION_STATES),
     sa.CheckConstraint(
@@ -75,6 +107,11 @@ promotion = sa.Table(
         name="moves_from_the_expected",
     ),
     exactly_when("ended_at IS NOT NULL", is_in("state", PROMOTION_ENDED), "ended_when_final"),
+    sa.CheckConstraint(
+        "state != 'awaiting_approval' OR (approvals_required >= 1 AND binding_digest IS NOT NULL "
+        "AND expires_at IS NOT NULL)",
+        name="awaits_what_is_bound",
+    ),
     sa.Index(
         "uq_promotion_open",
         "model",
@@ -83,6 +120,19 @@ promotion = sa.Table(
         postgresql_where=sa.text("state IN ('proposed', 'awaiting_approval', 'applying')"),
     ),
     sa.Index("ix_promotion_run_id", "run_id"),
+)
+
+approval = sa.Table(
+    "approval",
+    metadata,
+    sa.Column("promotion_id", sa.String(40), sa.ForeignKey("promotion.promotion_id"), primary_key=True),
+    sa.Column("actor", sa.String(200), primary_key=True),
+    sa.Column("actor_verified", sa.Boolean, nullable=False),
+    sa.Column("decision", sa.String(20), nullable=False),
+    sa.Column("binding_digest", sa.String(64), nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("at", Instant, nullable=False),
+    one_of("decision", ("approve", "reject")),
 )
 
 promotion_history = sa.Table(
