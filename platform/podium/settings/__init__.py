@@ -1,0 +1,15 @@
+"""What a project and its environment set: one class, read once, handed down; a module for each section."""
+
+from podium.settings.alerts import ALERT_EVENTS, AlertEvent, AlertRule, AlertSettings
+from podium.settings.project import PROJECT_FILE, REVIEWED_TYPES, Settings, load
+
+__all__ = [
+    "ALERT_EVENTS",
+    "PROJECT_FILE",
+    "REVIEWED_TYPES",
+    "AlertEvent",
+    "AlertRule",
+    "AlertSettings",
+    "Settings",
+    "load",
+]
