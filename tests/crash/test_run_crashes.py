@@ -69,11 +69,11 @@ def test_a_run_whose_worker_is_killed_is_ended_by_the_next_worker(counting: Temp
     assert scenarios.worker_killed(counting.project(tmp_path / "project")) == []
 
 
-def test_a_run_that_dies_at_every_step_of_its_canary_has_one_canary_and_makes_one_move(
+def test_a_run_that_dies_again_and_again_in_its_canary_has_one_canary_and_makes_one_move(
     tried: Template, tmp_path: Path
 ) -> None:
-    # On PostgreSQL the soak plays it; there the controller itself dies at these points in test_canary_crashes.py.
-    assert scenarios.one_after_the_other(tried.project(tmp_path / "project"), CANARY_POINTS) == []
+    # Every other point: the controller itself dies at each in test_canary_crashes.py, and whole runs do in the soak.
+    assert scenarios.one_after_the_other(tried.project(tmp_path / "project"), CANARY_POINTS[::2]) == []
 
 
 def test_a_step_that_is_killed_during_its_canary_goes_on_with_it(tried: Template, tmp_path: Path) -> None:
