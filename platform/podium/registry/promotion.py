@@ -1,27 +1,26 @@
 """The promotion service: the one way the alias `champion` moves.
 
-A move is an intent row, the alias, a confirmation. All three happen under the model's lock, so an intent that
-somebody else finds there belongs to a dead process, and whoever holds the lock brings it to its end first.
+What is asked for is proposed, signed off where somebody has to, and applied; `moving` does the last.
 """
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final, Literal
-
-import sqlalchemy as sa
 
 from podium import faults
 from podium.clock import Clock
 from podium.db.engine import Database
-from podium.errors import ArtifactError, Conflict, NotFound, ServiceUnavailable, UsageError
+from podium.errors import ArtifactError, NotFound, UsageError
 from podium.ids import new_id
 from podium.registry import history, packaging, store, transitions
-from podium.registry.entities import CHAMPION, HistoryEntry, ModelVersion, Promotion
+from podium.registry.approval import Decision, Governance
+from podium.registry.entities import CHAMPION, HistoryEntry, ModelVersion, Promotion, RecordedEvidence
 from podium.registry.history import Fact
+from podium.registry.moving import Mover
 from podium.registry.port import ModelRegistry
+from podium.registry.signing import SignOff
 from podium.registry.transitions import Objection, Situation
 
 
@@ -71,11 +70,14 @@ class PromotionService:
         clock: Clock,
         *,
         lock: Callable[[str], AbstractContextManager[None]] | None = None,
+        govern: Callable[[str], Governance] = lambda _: Governance(),
     ) -> None:
         self._database = database
         self._registry = registry
         self._clock = clock
         self._lock = lock or database.lock
+        self._mover = Mover(database, registry, clock)
+        self._sign_off = SignOff(database, clock, self._mover, govern, self._examine)
 
     def promote(
         self,
@@ -91,8 +93,9 @@ class PromotionService:
     ) -> Promotion:
         """Make `version` champion if the gate lets it; the same key returns the same promotion.
 
-        `run_id` names the run that asks; a person's promotion has none. The result is `applied`, `refused` or
-        `void`, and on record in every case. Raises NotFound for a version that exists nowhere.
+        `run_id` names the run that asks; a person's promotion has none. The result is `applied`, `refused`, `void`,
+        or `awaiting_approval` where somebody has to sign it off, and on record in every case. Raises NotFound for a
+        version that exists nowhere.
         """
         request = _Request(
             "promote", model, version, expect_champion, idempotency_key, actor, actor_verified, reason, run_id
@@ -113,10 +116,35 @@ class PromotionService:
         """Make an earlier champion champion again, and block the version rolled back from.
 
         `to` defaults to the most recent champion before the present version's first time that is not blocked.
-        The target must exist, be the bytes on record, and load. Raises NotFound when there is no such champion.
+        The target must exist, be the bytes on record, and load. It waits for no approval, and voids a promotion that
+        does. Raises NotFound when there is no such champion.
         """
         request = _Request("rollback", model, to, expect_champion, idempotency_key, actor, actor_verified, reason, None)
         return self._act(request)
+
+    def approve(self, promotion_id: str, *, actor: str, actor_verified: bool, reason: str) -> Promotion:
+        """Agree to a promotion; the last approval that it needs applies it.
+
+        Returns the promotion as it is then: `void` where it had expired or what it is about had changed. Raises Refused
+        where `actor` has no say in it, and NotFound for an unknown one.
+        """
+        return self._decide(promotion_id, "approve", actor, reason, actor_verified=actor_verified)
+
+    def reject(self, promotion_id: str, *, actor: str, actor_verified: bool, reason: str) -> Promotion:
+        """End a promotion that awaits approval; raises as `approve` does. Who asked for it may take it back so."""
+        return self._decide(promotion_id, "reject", actor, reason, actor_verified=actor_verified)
+
+    def expire(self) -> list[Promotion]:
+        """End the promotions of all models that nobody approved in time; return them."""
+        with self._database.read() as connection:
+            models = {each.model for each in store.awaiting_since(connection, self._clock.now())}
+        ended = []
+        for model in sorted(models):
+            with self._lock(f"model-{model}"):
+                self._reconcile(model)
+                found = self._sign_off.waiting(model)
+            ended += [found] if found is not None and found.ended_at is not None else []
+        return ended
 
     def unblock(self, model: str, version: str, *, actor: str, actor_verified: bool, reason: str) -> HistoryEntry:
         """Let a blocked version be promoted again; raises NotFound when it is not blocked."""
@@ -161,9 +189,7 @@ class PromotionService:
     def objection(self, model: str, version: str) -> str | None:
         """Return why a run could not make `version` champion as things stand, None where it could."""
         situation = self._situation(model)
-        with self._database.read() as connection:
-            candidate = store.find_version(connection, model, version)
-            evidence = store.find_evidence(connection, candidate.evidence_digest if candidate else None)
+        candidate, evidence = self._on_record(model, version)
         ruled = transitions.promotion_objection(situation, version, candidate, evidence, by_run=True)
         return None if ruled is None else ruled.text
 
@@ -188,8 +214,7 @@ class PromotionService:
             version = request.version or transitions.rollback_target(situation)
             if version is None:
                 raise NotFound(transitions.no_rollback_target(situation))
-            with self._database.read() as connection:
-                candidate = store.find_version(connection, request.model, version)
+            candidate, evidence = self._on_record(request.model, version)
             if candidate is None:
                 self._registry.get_version(request.model, version)
             expected = request.expect_champion
@@ -200,8 +225,37 @@ class PromotionService:
                 version=version,
                 candidate=candidate,
             )
-            objection = self._objection(proposal, situation, candidate)
-            return self._refuse(proposal, objection) if objection else self._apply(proposal)
+            waiting = self._sign_off.waiting(request.model)
+            objection = self._objection(proposal, situation, candidate, evidence)
+            if objection is None and waiting is not None and waiting.ended_at is None:
+                objection = self._sign_off.make_way(waiting, proposal)
+            if objection is not None:
+                return self._mover.refuse(proposal, objection)
+            asked = self._sign_off.propose(proposal, candidate, evidence)
+            return self._mover.begin(proposal) if asked is None else asked
+
+    def _decide(
+        self, promotion_id: str, decision: Decision, actor: str, reason: str, *, actor_verified: bool
+    ) -> Promotion:
+        with self._database.read() as connection:
+            found = store.find_promotion(connection, promotion_id)
+        if found is None:
+            raise NotFound(f"There is no promotion {promotion_id}; `podium promotions list` shows what there is.")
+        faults.reach("promotion.before_decision")
+        with self._lock(f"model-{found.model}"):
+            self._reconcile(found.model)
+            return self._sign_off.decide(found, decision, actor, reason, actor_verified=actor_verified)
+
+    def _examine(self, waiting: Promotion, candidate: ModelVersion, evidence: RecordedEvidence) -> Objection | None:
+        """Ask everything that was asked when a promotion was proposed once more."""
+        return self._objection(waiting, self._situation(waiting.model), candidate, evidence)
+
+    def _on_record(self, model: str, version: str) -> tuple[ModelVersion | None, RecordedEvidence | None]:
+        with self._database.read() as connection:
+            return store.judged_version(connection, model, version)
+
+    def _reconcile(self, model: str) -> Promotion | None:
+        return self._mover.reconcile(model)
 
     def _known(self, request: _Request) -> Promotion | None:
         with self._database.read() as connection:
@@ -240,7 +294,7 @@ class PromotionService:
             expected_version=expected,
             from_version=found,
             to_version=version,
-            state="applying",
+            state="proposed",
             reasons=(),
             idempotency_key=request.idempotency_key,
             evidence_digest=None if candidate is None else candidate.evidence_digest,
@@ -252,7 +306,13 @@ class PromotionService:
             ended_at=None,
         )
 
-    def _objection(self, proposal: Promotion, situation: Situation, candidate: ModelVersion | None) -> Objection | None:
+    def _objection(
+        self,
+        proposal: Promotion,
+        situation: Situation,
+        candidate: ModelVersion | None,
+        evidence: RecordedEvidence | None,
+    ) -> Objection | None:
         """Ask every rule, the cheap ones first."""
         moved = transitions.swap_objection(situation, proposal.expected_version)
         if moved is not None:
@@ -260,8 +320,6 @@ class PromotionService:
         if proposal.action == "rollback":
             ruled = transitions.rollback_objection(situation, proposal.to_version)
         else:
-            with self._database.read() as connection:
-                evidence = store.find_evidence(connection, candidate.evidence_digest if candidate else None)
             ruled = transitions.promotion_objection(
                 situation,
                 proposal.to_version,
@@ -285,85 +343,3 @@ class PromotionService:
         except (ArtifactError, NotFound) as error:
             return Objection("refused", f"Version {version} of {model} is damaged. {error}")
         return None
-
-    def _refuse(self, proposal: Promotion, objection: Objection) -> Promotion:
-        at = proposal.proposed_at
-        ended = replace(proposal, state=objection.state, reasons=(objection.text,), ended_at=at)
-        with self._database.write() as connection:
-            store.add_promotion(connection, ended)
-            _tell(connection, ended, at)
-        return ended
-
-    def _apply(self, proposal: Promotion) -> Promotion:
-        with self._database.write() as connection:
-            store.add_promotion(connection, proposal)
-        faults.reach("promotion.after_intent")
-        return self._settle(proposal)
-
-    def _reconcile(self, model: str) -> Promotion | None:
-        with self._database.read() as connection:
-            left = store.applying_promotion(connection, model)
-        return None if left is None else self._settle(left)
-
-    def _settle(self, promotion: Promotion) -> Promotion:
-        """Bring an `applying` promotion to its end, from wherever its process, dead or this one, got to."""
-        model, target = promotion.model, promotion.to_version
-        found = self._registry.alias(model, CHAMPION)
-        move = transitions.next_move(promotion, found)
-        if move == "set_alias":
-            try:
-                self._registry.set_alias(model, CHAMPION, target)
-            except NotFound:
-                return self._end(promotion, "void", (transitions.target_gone(promotion),))
-            faults.reach("promotion.after_alias")
-            found = self._registry.alias(model, CHAMPION)
-            move = transitions.next_move(promotion, found)
-        if move == "set_alias":
-            raise ServiceUnavailable(
-                f"The registry accepted version {target} as champion of {model} but still shows "
-                f"{found or 'none'}. The next promotion of {model} completes the move; look at the registry."
-            )
-        if move == "confirm":
-            ended = self._end(promotion, "applied", ())
-            faults.reach("promotion.after_applied")
-            return ended
-        return self._end(promotion, "void", (transitions.overtaken(promotion, found),))
-
-    def _end(self, promotion: Promotion, state: str, reasons: tuple[str, ...]) -> Promotion:
-        at = self._clock.now()
-        ended = replace(promotion, state=state, reasons=reasons, ended_at=at)
-        with self._database.write() as connection:
-            if not store.end_promotion(connection, ended):
-                raise Conflict(
-                    f"Promotion {ended.promotion_id} of {ended.model} was ended by another process; "
-                    f"`podium models history {ended.model}` shows how."
-                )
-            _tell(connection, ended, at)
-        return ended
-
-
-def _tell(connection: sa.Connection, ended: Promotion, at: datetime) -> None:
-    """Write the history's entries of an ended promotion: its own, and the block that a rollback brings."""
-    fact = Fact(
-        at=at,
-        action=ended.action,
-        state=ended.state,
-        from_version=ended.from_version,
-        to_version=ended.to_version,
-        actor=ended.actor,
-        actor_verified=ended.actor_verified,
-        reason=" ".join((*ended.reasons, f"Asked for: {ended.reason}")) if ended.reasons else ended.reason,
-        evidence_digest=ended.evidence_digest,
-        promotion_id=ended.promotion_id,
-    )
-    history.append(connection, ended.model, fact)
-    if ended.applied and ended.action == "rollback" and ended.from_version is not None:
-        block = replace(
-            fact,
-            action="block",
-            state="blocked",
-            from_version=None,
-            to_version=ended.from_version,
-            evidence_digest=None,
-        )
-        history.append(connection, ended.model, block)

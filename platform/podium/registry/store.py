@@ -9,8 +9,9 @@ import sqlalchemy as sa
 
 from podium.db.engine import insert_unless_present
 from podium.db.prepared import Prepared
-from podium.db.schema import evidence, model_version, promotion, promotion_history
+from podium.db.schema import approval, evidence, model_version, promotion, promotion_history
 from podium.registry import history
+from podium.registry.approval import Approval
 from podium.registry.entities import (
     CHALLENGER,
     CHAMPION,
@@ -23,6 +24,7 @@ from podium.registry.entities import (
 )
 from podium.registry.transitions import blocked_versions, champions
 
+_OPEN = ("proposed", "awaiting_approval", "applying")  # as the index has them that allows one of a model
 _LINEAGE = tuple(field.name for field in fields(Lineage))
 
 
@@ -112,6 +114,14 @@ def find_version(connection: sa.Connection, model: str, version: str) -> ModelVe
     return found[0] if found else None
 
 
+def judged_version(
+    connection: sa.Connection, model: str, version: str
+) -> tuple[ModelVersion | None, RecordedEvidence | None]:
+    """Return a version on record and what it was judged on, as far as there is either."""
+    found = find_version(connection, model, version)
+    return found, find_evidence(connection, found.evidence_digest if found else None)
+
+
 def version_of_step(connection: sa.Connection, step_key: str) -> ModelVersion | None:
     """Return the version that a step run registered."""
     found = _versions(connection, model_version.c.step_key == step_key)
@@ -129,14 +139,46 @@ def add_promotion(connection: sa.Connection, proposed: Promotion) -> None:
     connection.execute(sa.insert(promotion).values(**{**facts, "reasons": list(proposed.reasons)}))
 
 
-def end_promotion(connection: sa.Connection, ended: Promotion) -> bool:
-    """Move a promotion from `applying` to its final state; False when it was not applying any more."""
-    moved = connection.execute(
+def move_promotion(connection: sa.Connection, moved: Promotion, *, before: str) -> bool:
+    """Bring a stored promotion to its new state; False when it was not in the state `before` any more."""
+    found = connection.execute(
         sa.update(promotion)
-        .where(promotion.c.promotion_id == ended.promotion_id, promotion.c.state == "applying")
-        .values(state=ended.state, reasons=list(ended.reasons), ended_at=ended.ended_at)
+        .where(promotion.c.promotion_id == moved.promotion_id, promotion.c.state == before)
+        .values(state=moved.state, reasons=list(moved.reasons), ended_at=moved.ended_at)
     )
-    return moved.rowcount == 1
+    return found.rowcount == 1
+
+
+def find_promotion(connection: sa.Connection, promotion_id: str) -> Promotion | None:
+    """Return a promotion by its identifier."""
+    found = _promotions(connection, promotion.c.promotion_id == promotion_id)
+    return found[0] if found else None
+
+
+def add_approval(connection: sa.Connection, given: Approval) -> None:
+    """Store one person's word on a promotion."""
+    connection.execute(sa.insert(approval).values(**vars(given)))
+
+
+def approvals_of(connection: sa.Connection, promotion_id: str) -> list[Approval]:
+    """Return what people said about a promotion, in the order they did."""
+    rows = connection.execute(
+        sa.select(approval).where(approval.c.promotion_id == promotion_id).order_by(approval.c.at, approval.c.actor)
+    ).mappings()
+    return [Approval(**row) for row in rows]
+
+
+def approvers_of(connection: sa.Connection, promoted: Promotion) -> tuple[str, ...]:
+    """Return who approved a promotion; without a look where nobody had to."""
+    if not promoted.approvals_required:
+        return ()
+    given = approvals_of(connection, promoted.promotion_id)
+    return tuple(each.actor for each in given if each.decision == "approve")
+
+
+def awaiting_since(connection: sa.Connection, expired_at: datetime) -> list[Promotion]:
+    """Return the promotions of all models that await approval and have expired at `expired_at`."""
+    return _promotions(connection, promotion.c.state == "awaiting_approval", promotion.c.expires_at <= expired_at)
 
 
 def promotion_with_key(connection: sa.Connection, idempotency_key: str) -> Promotion | None:
@@ -145,9 +187,9 @@ def promotion_with_key(connection: sa.Connection, idempotency_key: str) -> Promo
     return found[0] if found else None
 
 
-def applying_promotion(connection: sa.Connection, model: str) -> Promotion | None:
-    """Return the promotion of `model` whose alias move was begun and not confirmed."""
-    found = _promotions(connection, promotion.c.model == model, promotion.c.state == "applying")
+def open_promotion(connection: sa.Connection, model: str) -> Promotion | None:
+    """Return the promotion of `model` that awaits approval, or whose alias move was begun and not confirmed."""
+    found = _promotions(connection, promotion.c.model == model, promotion.c.state.in_(_OPEN))
     return found[0] if found else None
 
 

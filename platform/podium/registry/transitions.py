@@ -167,6 +167,14 @@ def overtaken(promotion: Promotion, alias: str | None) -> str:
     )
 
 
+def rolled_back_meanwhile(rollback: Promotion) -> str:
+    """Return why a promotion that awaited approval is void: a rollback does not wait for it."""
+    return (
+        f"{rollback.actor} rolled {rollback.model} back to version {rollback.to_version} while it awaited approval "
+        f"({rollback.reason}). Judge the candidate again."
+    )
+
+
 def target_gone(promotion: Promotion) -> str:
     """Return why a promotion is void whose target was deleted before the alias reached it."""
     return (

@@ -351,7 +351,7 @@ def test_an_alias_that_does_not_move_is_not_success(database: Database, clock: F
         world.promote(version)
     assert world.history == []
     with database.read() as connection:
-        assert store.applying_promotion(connection, world.model) is not None
+        assert store.open_promotion(connection, world.model) is not None
 
 
 def test_a_champion_moved_by_somebody_else_meanwhile_makes_it_void(database: Database, clock: FakeClock) -> None:

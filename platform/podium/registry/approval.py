@@ -1,0 +1,184 @@
+"""The rules of sign-off: who has to agree to a move of `champion`, to what exactly, and until when. Pure.
+
+An approval is bound to the digest of all that it was given for. Identity is what the caller says it is until a server
+verifies it, and every record says which; names are compared without regard to case and surrounding space.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+from podium.ids import digest_json
+from podium.registry.entities import ModelVersion, Promotion, RecordedEvidence, instant_text
+
+Decision = Literal["approve", "reject"]
+
+CHANGED = (
+    "What approvals were asked for has changed since: the version, its evidence, the gate policy, or the rule of who "
+    "approves. Ask for the promotion again."
+)
+
+
+@dataclass(frozen=True)
+class ApprovalRule:
+    """So many of the approvers have to agree within that time; without names anybody but the requester may.
+
+    `runs` is whether a promotion that a run asks for needs it as well as a person's.
+    """
+
+    required: int
+    approvers: tuple[str, ...] = ()
+    expires_after: timedelta = timedelta(days=7)
+    runs: bool = True
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it as it enters what approvals are bound to."""
+        return {
+            "required": self.required,
+            "approvers": sorted(_person(name) for name in self.approvers),
+            "expires_after_seconds": int(self.expires_after.total_seconds()),
+        }
+
+
+@dataclass(frozen=True)
+class Governance:
+    """What is in force for a model: who signs off (None: nobody has to), and the digest of its gate policy.
+
+    A policy that a pipeline's code states is known by its evidence alone; `policy_digest` is None then.
+    """
+
+    approval: ApprovalRule | None = None
+    policy_digest: str | None = None
+
+
+@dataclass(frozen=True)
+class Approval:
+    """One person's word on a promotion."""
+
+    promotion_id: str
+    actor: str
+    actor_verified: bool
+    decision: Decision
+    binding_digest: str
+    reason: str
+    at: datetime
+
+    def to_document(self) -> dict[str, Any]:
+        """Return it in the interface's JSON."""
+        return {
+            "actor": self.actor,
+            "actor_verified": self.actor_verified,
+            "decision": self.decision,
+            "binding_digest": self.binding_digest,
+            "reason": self.reason,
+            "at": instant_text(self.at),
+        }
+
+
+def needed(governance: Governance, *, by_run: bool) -> ApprovalRule | None:
+    """Return the rule that a promotion has to satisfy, None where it needs no sign-off."""
+    rule = governance.approval
+    return None if rule is None or (by_run and not rule.runs) else rule
+
+
+def binding_digest(
+    candidate: ModelVersion,
+    evidence: RecordedEvidence,
+    governance: Governance,
+    *,
+    expected_version: str | None,
+) -> str:
+    """Return the digest of what an approval is given for: model files, evidence, policy, the champion to replace."""
+    rule = governance.approval
+    return digest_json(
+        {
+            "model": candidate.model,
+            "version": candidate.version,
+            "digest": candidate.digest,
+            "evidence_digest": evidence.digest,
+            "policy_digest": governance.policy_digest or evidence.document["policy_digest"],
+            "expected_version": expected_version,
+            "approval": None if rule is None else rule.to_document(),
+        }
+    )
+
+
+def missing(promotion: Promotion, given: Sequence[Approval]) -> int:
+    """Return how many more have to agree."""
+    return max(0, promotion.approvals_required - sum(1 for each in given if each.decision == "approve"))
+
+
+def objection_to(
+    promotion: Promotion, given: Sequence[Approval], rule: ApprovalRule | None, decision: Decision, actor: str
+) -> str | None:
+    """Return why `actor` has no say in a promotion that awaits approval; None where they have.
+
+    Who asked for it approves nothing, but may reject it: that takes it back.
+    """
+    who, asked = f"{promotion.model} to version {promotion.to_version}", _person(promotion.actor)
+    if promotion.state != "awaiting_approval":
+        ended = {"applied": "was applied", "refused": "was refused", "void": "is void"}.get(
+            promotion.state, f"is {promotion.state}"
+        )
+        return (
+            f"Promotion {promotion.promotion_id} of {who} awaits no approval: it {ended}. "
+            f"`podium models history {promotion.model}` shows how."
+        )
+    if _person(actor) == asked and decision == "reject":
+        return None
+    if _person(actor) == asked:
+        return (
+            f"{actor} asked for promotion {promotion.promotion_id} of {who} and so has no say in it. "
+            f"{_others(rule, asked)}"
+        )
+    earlier = next((each for each in given if _person(each.actor) == _person(actor)), None)
+    if earlier is not None:
+        verb = {"approve": "approved", "reject": "rejected"}[earlier.decision]
+        return f"{actor} {verb} promotion {promotion.promotion_id} of {who} already, at {instant_text(earlier.at)}."
+    if rule is not None and rule.approvers and _person(actor) not in {_person(name) for name in rule.approvers}:
+        return (
+            f"{actor} is none of the approvers of {promotion.model}, and so has no say in promotion "
+            f"{promotion.promotion_id} to version {promotion.to_version}. {_others(rule, asked)}"
+        )
+    return None
+
+
+def stale(promotion: Promotion, now: datetime, binding: str) -> str | None:
+    """Return why a promotion that awaits approval is void by now: it expired, or what it is about changed.
+
+    `binding` is the digest of that as things stand.
+    """
+    if promotion.expires_at is not None and promotion.expires_at <= now:
+        return f"It was not approved by {instant_text(promotion.expires_at)} and expired. Ask for the promotion again."
+    return None if binding == promotion.binding_digest else CHANGED
+
+
+def awaited(promotion: Promotion, given: Sequence[Approval]) -> str:
+    """Return what a promotion waits for, and what to do about it."""
+    have = [each.actor for each in given if each.decision == "approve"]
+    so_far = f" (so far {', '.join(have)})" if have else ""
+    until = f" until {instant_text(promotion.expires_at)}" if promotion.expires_at else ""
+    more = missing(promotion, given)
+    return (
+        f"It awaits {more} more approval{'' if more == 1 else 's'}{so_far}{until}: "
+        f"`podium approve {promotion.promotion_id} --reason TEXT`, by somebody other than {promotion.actor}."
+    )
+
+
+def in_the_way(waiting: Promotion, given: Sequence[Approval]) -> str:
+    """Return why no other promotion of the model may be asked for while one awaits approval."""
+    return (
+        f"Promotion {waiting.promotion_id} of {waiting.model} to version {waiting.to_version}, asked for by "
+        f"{waiting.actor} at {instant_text(waiting.proposed_at)}, is open. {awaited(waiting, given)} "
+        f"`podium reject {waiting.promotion_id} --reason TEXT` ends it."
+    )
+
+
+def _others(rule: ApprovalRule | None, asked: str) -> str:
+    names = [name for name in rule.approvers if _person(name) != asked] if rule is not None else []
+    return f"The approvers are {', '.join(names)}." if names else "Anybody else may approve it."
+
+
+def _person(name: str) -> str:
+    return name.strip().casefold()

@@ -1,0 +1,118 @@
+"""Moves `champion`: an intent row, the alias, a confirmation.
+
+All of it happens under the model's lock, so an intent that somebody else finds there belongs to a dead process, and
+whoever holds the lock brings it to its end first.
+"""
+
+from dataclasses import replace
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from podium import faults
+from podium.clock import Clock
+from podium.db.engine import Database
+from podium.errors import Conflict, NotFound, ServiceUnavailable
+from podium.registry import history, store, transitions
+from podium.registry.entities import CHAMPION, Promotion
+from podium.registry.history import Fact
+from podium.registry.port import ModelRegistry
+from podium.registry.transitions import Objection
+
+
+class Mover:
+    """Brings promotions to their end and tells the history; every method wants the model's lock held."""
+
+    def __init__(self, database: Database, registry: ModelRegistry, clock: Clock) -> None:
+        self._database = database
+        self._registry = registry
+        self._clock = clock
+
+    def begin(self, proposal: Promotion) -> Promotion:
+        """Store a proposal that every rule has let pass, and move the alias."""
+        applying = replace(proposal, state="applying")
+        with self._database.write() as connection:
+            store.add_promotion(connection, applying)
+        faults.reach("promotion.after_intent")
+        return self._settle(applying)
+
+    def refuse(self, proposal: Promotion, objection: Objection) -> Promotion:
+        """Put a proposal on record as what the objection makes of it."""
+        ended = replace(proposal, state=objection.state, reasons=(objection.text,), ended_at=proposal.proposed_at)
+        with self._database.write() as connection:
+            store.add_promotion(connection, ended)
+            tell(connection, ended, proposal.proposed_at)
+        return ended
+
+    def reconcile(self, model: str) -> Promotion | None:
+        """Bring the move that a dead process left open to its end; return it, None if there was none."""
+        with self._database.read() as connection:
+            left = store.open_promotion(connection, model)
+        return self._settle(left) if left is not None and left.state == "applying" else None
+
+    def end(self, promotion: Promotion, state: str, reasons: tuple[str, ...] = ()) -> Promotion:
+        """End a stored promotion from the state it is in; Conflict where another process has."""
+        at = self._clock.now()
+        ended = replace(promotion, state=state, reasons=reasons, ended_at=at)
+        with self._database.write() as connection:
+            if not store.move_promotion(connection, ended, before=promotion.state):
+                raise Conflict(
+                    f"Promotion {ended.promotion_id} of {ended.model} was ended by another process; "
+                    f"`podium models history {ended.model}` shows how."
+                )
+            tell(connection, ended, at)
+        return ended
+
+    def _settle(self, promotion: Promotion) -> Promotion:
+        """Bring an `applying` promotion to its end, from wherever its process, dead or this one, got to."""
+        model, target = promotion.model, promotion.to_version
+        found = self._registry.alias(model, CHAMPION)
+        move = transitions.next_move(promotion, found)
+        if move == "set_alias":
+            try:
+                self._registry.set_alias(model, CHAMPION, target)
+            except NotFound:
+                return self.end(promotion, "void", (transitions.target_gone(promotion),))
+            faults.reach("promotion.after_alias")
+            found = self._registry.alias(model, CHAMPION)
+            move = transitions.next_move(promotion, found)
+        if move == "set_alias":
+            raise ServiceUnavailable(
+                f"The registry accepted version {target} as champion of {model} but still shows "
+                f"{found or 'none'}. The next promotion of {model} completes the move; look at the registry."
+            )
+        if move == "confirm":
+            ended = self.end(promotion, "applied")
+            faults.reach("promotion.after_applied")
+            return ended
+        return self.end(promotion, "void", (transitions.overtaken(promotion, found),))
+
+
+def tell(connection: sa.Connection, promotion: Promotion, at: datetime) -> None:
+    """Write the history's entries of what a promotion has come to: its own, and the block that a rollback brings."""
+    fact = Fact(
+        at=at,
+        action=promotion.action,
+        state="proposed" if promotion.state == "awaiting_approval" else promotion.state,
+        from_version=promotion.from_version,
+        to_version=promotion.to_version,
+        actor=promotion.actor,
+        actor_verified=promotion.actor_verified,
+        reason=" ".join((*promotion.reasons, f"Asked for: {promotion.reason}"))
+        if promotion.reasons
+        else promotion.reason,
+        approvers=store.approvers_of(connection, promotion),
+        evidence_digest=promotion.evidence_digest,
+        promotion_id=promotion.promotion_id,
+    )
+    history.append(connection, promotion.model, fact)
+    if promotion.applied and promotion.action == "rollback" and promotion.from_version is not None:
+        block = replace(
+            fact,
+            action="block",
+            state="blocked",
+            from_version=None,
+            to_version=promotion.from_version,
+            evidence_digest=None,
+        )
+        history.append(connection, promotion.model, block)

@@ -1,0 +1,153 @@
+"""Sign-off: promotions that wait until so many people have agreed, each to the very same thing.
+
+Every method wants the model's lock held, and what a dead process had begun to move brought to its end.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from podium import faults
+from podium.clock import Clock
+from podium.db.engine import Database
+from podium.errors import Conflict, Refused
+from podium.registry import approval, history, store, transitions
+from podium.registry.approval import Approval, Decision, Governance
+from podium.registry.entities import ModelVersion, Promotion, RecordedEvidence
+from podium.registry.history import Fact
+from podium.registry.moving import Mover, tell
+from podium.registry.transitions import Objection
+
+Examine = Callable[[Promotion, ModelVersion, RecordedEvidence], Objection | None]
+"""Asks all the rules of a promotion again, as things stand."""
+
+
+class SignOff:
+    """Keeps promotions that await approval, and counts what people say about them."""
+
+    def __init__(
+        self,
+        database: Database,
+        clock: Clock,
+        mover: Mover,
+        govern: Callable[[str], Governance],
+        examine: Examine,
+    ) -> None:
+        self._database = database
+        self._clock = clock
+        self._mover = mover
+        self._govern = govern
+        self._examine = examine
+
+    def propose(
+        self, proposal: Promotion, candidate: ModelVersion | None, evidence: RecordedEvidence | None
+    ) -> Promotion | None:
+        """Store a proposal that somebody has to sign off, as awaiting that; None where nobody has to."""
+        if proposal.action == "rollback" or candidate is None or evidence is None:
+            return None
+        governance = self._govern(proposal.model)
+        rule = approval.needed(governance, by_run=proposal.run_id is not None)
+        if rule is None:
+            return None
+        waiting = replace(
+            proposal,
+            state="awaiting_approval",
+            approvals_required=rule.required,
+            binding_digest=approval.binding_digest(
+                candidate, evidence, governance, expected_version=proposal.expected_version
+            ),
+            expires_at=proposal.proposed_at + rule.expires_after,
+        )
+        with self._database.write() as connection:
+            store.add_promotion(connection, waiting)
+            tell(connection, waiting, proposal.proposed_at)
+        faults.reach("promotion.after_proposal")
+        return waiting
+
+    def waiting(self, model: str) -> Promotion | None:
+        """Return the promotion of a model that awaits approval; one that proved stale just now is returned as it ended.
+
+        It is stale when it has expired, when what it is about has changed, or when a rule objects by now.
+        """
+        with self._database.read() as connection:
+            waiting = store.open_promotion(connection, model)
+            if waiting is None or waiting.state != "awaiting_approval":
+                return None
+            given = store.approvals_of(connection, waiting.promotion_id)
+            candidate, evidence = store.judged_version(connection, model, waiting.to_version)
+        rejected = next((each for each in given if each.decision == "reject"), None)
+        if rejected is not None:  # by a process that died before it could end it
+            return self._rejected(waiting, rejected)
+        if candidate is None or evidence is None:
+            return self._mover.end(waiting, "void", (approval.CHANGED,))
+        binding = approval.binding_digest(
+            candidate, evidence, self._govern(model), expected_version=waiting.expected_version
+        )
+        why = approval.stale(waiting, self._clock.now(), binding)
+        if why is None:
+            objection = self._examine(waiting, candidate, evidence)
+            why = None if objection is None else objection.text
+        return waiting if why is None else self._mover.end(waiting, "void", (why,))
+
+    def make_way(self, waiting: Promotion, proposal: Promotion) -> Objection | None:
+        """Object to another promotion while one waits; a rollback is not held up, but makes the one that waits void."""
+        if proposal.action == "rollback":
+            self._mover.end(waiting, "void", (transitions.rolled_back_meanwhile(proposal),))
+            return None
+        with self._database.read() as connection:
+            given = store.approvals_of(connection, waiting.promotion_id)
+        return Objection("refused", approval.in_the_way(waiting, given))
+
+    def decide(
+        self, asked: Promotion, decision: Decision, actor: str, reason: str, *, actor_verified: bool
+    ) -> Promotion:
+        """Count what `actor` says, and do what follows; return the promotion as it is then.
+
+        Raises Refused where the actor has no say. A promotion that proved stale is returned as it ended, uncounted.
+        """
+        waiting = self.waiting(asked.model)
+        if waiting is not None and waiting.ended_at is not None and waiting.promotion_id == asked.promotion_id:
+            return waiting
+        with self._database.read() as connection:
+            present = store.find_promotion(connection, asked.promotion_id) or asked
+            given = store.approvals_of(connection, asked.promotion_id)
+        objection = approval.objection_to(present, given, self._govern(asked.model).approval, decision, actor)
+        if objection is not None:
+            raise Refused(objection)
+        word = Approval(
+            promotion_id=present.promotion_id,
+            actor=actor,
+            actor_verified=actor_verified,
+            decision=decision,
+            binding_digest=present.binding_digest or "",
+            reason=reason,
+            at=self._clock.now(),
+        )
+        applies = decision == "approve" and approval.missing(present, [*given, word]) == 0
+        with self._database.write() as connection:
+            store.add_approval(connection, word)
+            history.append(connection, present.model, _fact(present, word))
+            applying = replace(present, state="applying")
+            if applies and not store.move_promotion(connection, applying, before="awaiting_approval"):
+                raise Conflict(f"Promotion {present.promotion_id} was ended by another process; look at it again.")
+        faults.reach("promotion.after_decision")
+        if decision == "reject":
+            return self._rejected(present, word)
+        return (self._mover.reconcile(present.model) or present) if applies else present
+
+    def _rejected(self, waiting: Promotion, word: Approval) -> Promotion:
+        return self._mover.end(waiting, "refused", (f"{word.actor} rejected it: {word.reason}",))
+
+
+def _fact(promotion: Promotion, word: Approval) -> Fact:
+    return Fact(
+        at=word.at,
+        action=word.decision,
+        state={"approve": "approved", "reject": "rejected"}[word.decision],
+        from_version=promotion.from_version,
+        to_version=promotion.to_version,
+        actor=word.actor,
+        actor_verified=word.actor_verified,
+        reason=word.reason,
+        evidence_digest=promotion.evidence_digest,
+        promotion_id=promotion.promotion_id,
+    )
