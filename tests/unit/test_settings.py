@@ -2,6 +2,7 @@
 
 import getpass
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from podium import settings
 from podium.errors import ConfigurationError
+from podium.settings.approvals import of_model
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +130,7 @@ def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> N
     [
         (
             "slot = 1",
-            "sets 'slot', which is no setting; did you mean slots? The settings are alerts, artifact_retention, ",
+            "sets 'slot', which is no setting; did you mean slots? The settings are alerts, approvals, ",
         ),
         ("slots = 'many'", "is 'many': Input should be a valid integer"),
         ("slots = 0", "is 0: Input should be greater than or equal to 1. Correct or remove it."),
@@ -168,4 +170,41 @@ def test_a_ray_cluster_is_named_by_its_head(address: str, monkeypatch: pytest.Mo
 def test_another_address_of_a_ray_cluster_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PODIUM_RAY_ADDRESS", address)
     with pytest.raises(ConfigurationError, match=r"PODIUM_RAY_ADDRESS.*HOST:PORT of the cluster's head"):
+        settings.load()
+
+
+def test_the_first_pattern_that_fits_says_who_signs_off(root: Path) -> None:
+    (root / "podium.toml").write_text(
+        '[approvals."flight_*"]\nrequired = 2\napprovers = ["ana", "bo"]\nexpires_after = "12h"\n'
+        '[approvals."*"]\nruns = false\n'
+    )
+    found = settings.load().approvals
+    flights, others = of_model(found, "flight_delay"), of_model(found, "minutes_late")
+    assert flights is not None
+    assert others is not None
+    assert (flights.required, flights.approvers, flights.expiry, flights.runs) == (
+        2,
+        ("ana", "bo"),
+        timedelta(hours=12),
+        True,
+    )
+    assert (others.required, others.approvers, others.expiry, others.runs) == (1, (), timedelta(days=7), False)
+    assert of_model({}, "flight_delay") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('required = 3\napprovers = ["ana", "bo"]', "required = 3 > 2 approvers: nothing could ever be approved"),
+        ('approvers = ["ana", "Ana "]', "name somebody twice"),
+        ('approvers = ["ana", " "]', "has no name"),
+        ("required = 0", "approvals.m.required in"),
+        ('expires_after = "soon"', "give a whole number of seconds, minutes, hours or days"),
+        ('expires_after = "0d"', "is no time at all"),
+        ("requird = 2", "'approvals.m.requird', which is no setting; did you mean required?"),
+    ],
+)
+def test_approvals_that_make_no_sense_are_refused(root: Path, text: str, words: str) -> None:
+    (root / "podium.toml").write_text(f"[approvals.m]\n{text}\n")
+    with pytest.raises(ConfigurationError, match=re.escape(words)):
         settings.load()

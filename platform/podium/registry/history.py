@@ -13,10 +13,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from podium.db.schema import promotion, promotion_history
+from podium.db.schema import approval, promotion, promotion_history
 from podium.db.schema.registry import PROMOTION_ENDED
 from podium.ids import digest_json
 from podium.registry.entities import HistoryEntry, instant_text
+
+_WORDS = {"approve": "approved", "reject": "rejected"}
 
 GENESIS = "0" * 64
 """What the first entry of every model has for a previous hash."""
@@ -116,6 +118,20 @@ def check_blocks(entries: Sequence[HistoryEntry], rollbacks: Iterable[tuple[str,
     return Verification(ok=True, entries=len(entries))
 
 
+def check_approvals(entries: Sequence[HistoryEntry], said: Iterable[tuple[str, str, str]]) -> Verification:
+    """Check that the entries tell of what each person said on a promotion, `(id, person, approved or rejected)`."""
+    told = {(entry.promotion_id, entry.actor, entry.state): entry.id for entry in entries if entry.action in _WORDS}
+    known = set(said)
+    for word, place in told.items():
+        if word not in known:
+            problem = f"Entry {place} says that {word[1]} {word[2]} promotion {word[0]}, which is not on record."
+            return Verification(ok=False, entries=len(entries), first_bad=place, problem=problem)
+    for promotion_id, person, state in sorted(known - set(told)):
+        problem = f"No entry tells that {person} {state} promotion {promotion_id}: it was cut off or replaced."
+        return Verification(ok=False, entries=len(entries), first_bad=len(entries) + 1, problem=problem)
+    return Verification(ok=True, entries=len(entries))
+
+
 def append(connection: sa.Connection, model: str, fact: Fact) -> HistoryEntry:
     """Add a fact to the history of `model`, in the transaction of a caller who holds the model's lock."""
     last = connection.execute(
@@ -158,6 +174,14 @@ def verify(connection: sa.Connection, model: str) -> Verification:
     told = check_promotions(found, [(row.promotion_id, row.state) for row in ended])
     if not told.ok:
         return told
+    words = connection.execute(
+        sa.select(approval.c.promotion_id, approval.c.actor, approval.c.decision)
+        .join(promotion, promotion.c.promotion_id == approval.c.promotion_id)
+        .where(promotion.c.model == model)
+    ).all()
+    said = check_approvals(found, [(row.promotion_id, row.actor, _WORDS[row.decision]) for row in words])
+    if not said.ok:
+        return said
     rollbacks = [row for row in ended if (row.action, row.state) == ("rollback", "applied")]
     # A rollback while there was no champion left no version, so it blocked none.
     return check_blocks(found, [(row.promotion_id, row.from_version) for row in rollbacks if row.from_version])

@@ -1,6 +1,7 @@
 """What a project and its environment set: one class, read once, handed down; a module for each section."""
 
 from podium.settings.alerts import ALERT_EVENTS, AlertEvent, AlertRule, AlertSettings
+from podium.settings.approvals import ApprovalSettings
 from podium.settings.project import PROJECT_FILE, REVIEWED_TYPES, Settings, load
 
 __all__ = [
@@ -10,6 +11,7 @@ __all__ = [
     "AlertEvent",
     "AlertRule",
     "AlertSettings",
+    "ApprovalSettings",
     "Settings",
     "load",
 ]

@@ -30,6 +30,7 @@ from pydantic_settings import (
 from podium.errors import ConfigurationError
 from podium.settings.alerts import AlertSettings
 from podium.settings.alerts import explain as explain_alerts
+from podium.settings.approvals import ApprovalSettings
 
 PROJECT_FILE = "podium.toml"
 
@@ -90,6 +91,7 @@ class Settings(BaseSettings):
     trace_timeout_seconds: Annotated[float, Field(gt=0)] = 60.0
     trusted_types: Annotated[tuple[str, ...], NoDecode] = REVIEWED_TYPES
     alerts: AlertSettings = Field(default_factory=AlertSettings)
+    approvals: dict[str, ApprovalSettings] = Field(default_factory=dict)
 
     @field_validator("trusted_types", "labels", mode="before")
     @classmethod
@@ -225,9 +227,10 @@ def _explain_one(problem: dict[str, Any], path: Path) -> str:
     if name.startswith("alerts"):
         return explain_alerts(problem, "PODIUM_ALERTS" if os.environ.get("PODIUM_ALERTS") else str(path))
     if problem["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(name, _names(), n=1)
+        known = sorted(ApprovalSettings.model_fields) if name.startswith("approvals.") else _names()
+        close = difflib.get_close_matches(name.rpartition(".")[2], known, n=1)
         guess = f"; did you mean {close[0]}?" if close else "."
-        return f"{path} sets {name!r}, which is no setting{guess} The settings are {', '.join(_names())}."
+        return f"{path} sets {name!r}, which is no setting{guess} The settings are {', '.join(known)}."
     variable = f"PODIUM_{name.partition('.')[0].upper()}"
     source = variable if os.environ.get(variable) else f"{name} in {path}"
     return f"{source} is {problem['input']!r}: {problem['msg'].removeprefix('Value error, ')}. Correct or remove it."

@@ -28,9 +28,11 @@ from podium.execution.service import ExecutionService
 from podium.finops import run_rollup, savings
 from podium.finops.ledger import Ledger
 from podium.finops.usage import UsageRecord, resources_of
+from podium.registry.approval import ApprovalRule, Governance
 from podium.registry.port import ModelRegistry
 from podium.registry.promotion import PromotionService
 from podium.settings import Settings
+from podium.settings.approvals import of_model
 
 if TYPE_CHECKING:  # heavy, and named in a signature only
     from podium.canary.controller import CanaryController
@@ -136,7 +138,13 @@ class Project:
     @cached_property
     def promotions(self) -> PromotionService:
         """The one way `champion` moves."""
-        return PromotionService(self.database, self.registry, self.clock)
+        return PromotionService(self.database, self.registry, self.clock, govern=self._governance)
+
+    def _governance(self, model: str) -> Governance:
+        found = of_model(self.settings.approvals, model)
+        if found is None:
+            return Governance()
+        return Governance(ApprovalRule(found.required, found.approvers, found.expiry, found.runs))
 
     @cached_property
     def canaries(self) -> "CanaryController":

@@ -1,0 +1,53 @@
+"""Who signs off a promotion: the section `[approvals]`."""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from fnmatch import fnmatchcase
+from typing import Annotated, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from podium.settings.alerts import Span, Texts
+
+
+class ApprovalSettings(BaseModel):
+    """How many of whom have to agree, and for how long they are asked.
+
+    With `runs = false` what a run promotes needs nobody.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    required: Annotated[int, Field(ge=1, le=100)] = 1
+    approvers: Texts = ()
+    expires_after: Span = "7d"
+    runs: bool = True
+
+    @model_validator(mode="after")
+    def _can_be_met(self) -> Self:
+        people = [name.strip().casefold() for name in self.approvers]
+        if "" in people:
+            raise ValueError("an approver has no name; take it out or write it")
+        if len(set(people)) < len(people):
+            raise ValueError("approvers name somebody twice; name each once (case does not count)")
+        if people and self.required > len(people):
+            raise ValueError(f"required = {self.required} > {len(people)} approvers: nothing could ever be approved")
+        if self.expiry <= timedelta(0):
+            raise ValueError("expires_after is no time at all; give one, as 7d")
+        return self
+
+    @property
+    def expiry(self) -> timedelta:
+        """How long a promotion waits."""
+        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[self.expires_after[-1]]
+        return timedelta(**{unit: int(self.expires_after[:-1])})
+
+
+def of_model(approvals: Mapping[str, ApprovalSettings], model: str) -> ApprovalSettings | None:
+    """Return the settings of the first shell pattern that fits the model's name; None where none does.
+
+    >>> rules = {"flight_*": ApprovalSettings(required=2), "*": ApprovalSettings()}
+    >>> of_model(rules, "flight_delay").required, of_model(rules, "minutes_late").required
+    (2, 1)
+    """
+    return next((each for pattern, each in approvals.items() if fnmatchcase(model, pattern)), None)

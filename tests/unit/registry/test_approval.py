@@ -1,0 +1,270 @@
+"""Sign-off: who may agree, to what exactly, until when, and what moves the champion."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from podium.clock import FakeClock
+from podium.db.engine import Database
+from podium.db.schema import approval, promotion_history
+from podium.errors import NotFound, Refused
+from podium.registry.approval import ApprovalRule, Governance
+from podium.registry.entities import CHAMPION, Promotion
+from podium.registry.memory_registry import MemoryRegistry
+from podium.registry.promotion import PromotionService
+from tests.promotion_world import World
+
+
+@dataclass
+class SignedWorld(World):
+    """A model whose promotions need two approvals of three people; ada asks."""
+
+    governance: Governance = field(
+        default_factory=lambda: Governance(ApprovalRule(2, ("Bo", "cy", "di"), timedelta(days=7)))
+    )
+
+    @property
+    def service(self) -> PromotionService:
+        return PromotionService(self.database, self.registry, self.clock, govern=lambda _: self.governance)
+
+    def ungoverned(self, count: int) -> list[str]:
+        """Let versions become champion that nobody had to sign off."""
+        governance, self.governance = self.governance, Governance()
+        made = self.champions(count)
+        self.governance = governance
+        return made
+
+    def approve(self, promotion: Promotion, actor: str) -> Promotion:
+        return self.service.approve(
+            promotion.promotion_id, actor=actor, actor_verified=False, reason=f"{actor} has looked"
+        )
+
+    def reject(self, promotion: Promotion, actor: str) -> Promotion:
+        return self.service.reject(promotion.promotion_id, actor=actor, actor_verified=False, reason="too soon")
+
+
+@pytest.fixture
+def world(database: Database, clock: FakeClock) -> SignedWorld:
+    return SignedWorld(database, MemoryRegistry(), clock)
+
+
+@pytest.fixture
+def waiting(world: SignedWorld) -> Promotion:
+    """A promotion to version 2 that awaits approval; version 1 is champion."""
+    (first,) = world.ungoverned(1)
+    asked = world.promote(world.candidate(champion=first))
+    assert (asked.state, world.champion) == ("awaiting_approval", first)
+    return asked
+
+
+def test_the_last_approval_that_is_needed_moves_the_champion(world: SignedWorld, waiting: Promotion) -> None:
+    assert world.approve(waiting, "bo ").state == "awaiting_approval"
+    assert world.champion == "1"
+    applied = world.approve(waiting, "CY")
+    assert (applied.state, world.champion) == ("applied", "2")
+    assert world.told[1:] == [
+        ("promote", "proposed", "2"),
+        ("approve", "approved", "2"),
+        ("approve", "approved", "2"),
+        ("promote", "applied", "2"),
+    ]
+    assert set(world.history[-1].approvers) == {"bo ", "CY"}
+    assert world.verify().ok
+
+
+def test_the_same_request_gets_the_promotion_that_waits(world: SignedWorld) -> None:
+    version = world.candidate()
+    first = world.promote(version, key="once")
+    assert world.promote(version, key="once") == first
+    assert len(world.history) == 1
+
+
+def test_a_promotion_that_the_rules_refuse_asks_nobody(world: SignedWorld) -> None:
+    refused = world.promote(world.candidate(verdict="failed"))
+    assert (refused.state, refused.approvals_required) == ("refused", 0)
+
+
+@pytest.mark.parametrize(
+    ("actor", "words"),
+    [
+        ("ada", "asked for promotion"),
+        (" ADA", "so has no say in it. The approvers are Bo, cy, di."),
+        ("eve", "eve is none of the approvers of flight_delay"),
+    ],
+)
+def test_some_have_no_say(world: SignedWorld, waiting: Promotion, actor: str, words: str) -> None:
+    with pytest.raises(Refused, match=words):
+        world.approve(waiting, actor)
+    assert world.told[-1] == ("promote", "proposed", "2")
+
+
+def test_nobody_agrees_twice(world: SignedWorld, waiting: Promotion) -> None:
+    world.approve(waiting, "bo")
+    with pytest.raises(Refused, match=r"[Bb]o approved promotion .* already, at 20"):
+        world.approve(waiting, "Bo")
+    assert world.champion == "1"
+
+
+def test_without_names_anybody_but_the_requester_may_approve(world: SignedWorld) -> None:
+    world.governance = Governance(ApprovalRule(1))
+    asked = world.promote(world.candidate())
+    with pytest.raises(Refused, match="Anybody else may approve it"):
+        world.approve(asked, "ada")
+    assert world.approve(asked, "whoever").applied
+
+
+def test_one_rejection_ends_it_and_the_requester_may_take_it_back(world: SignedWorld, waiting: Promotion) -> None:
+    world.approve(waiting, "bo")
+    ended = world.reject(waiting, "di")
+    assert (ended.state, ended.reasons) == ("refused", ("di rejected it: too soon",))
+    with pytest.raises(Refused, match="awaits no approval: it was refused"):
+        world.approve(waiting, "cy")
+    again = world.promote("2")
+    assert world.reject(again, "ada").state == "refused"
+    assert world.champion == "1"
+    assert world.verify().ok
+
+
+def test_who_is_no_approver_rejects_nothing(world: SignedWorld, waiting: Promotion) -> None:
+    with pytest.raises(Refused, match="none of the approvers"):
+        world.reject(waiting, "eve")
+
+
+def test_it_expires(world: SignedWorld, waiting: Promotion, clock: FakeClock) -> None:
+    world.approve(waiting, "bo")
+    clock.advance(7 * 86_400)
+    ended = world.approve(waiting, "cy")
+    assert ended.state == "void"
+    assert "expired" in ended.reasons[0]
+    assert world.champion == "1"
+
+
+def test_what_nobody_touches_expires_all_the_same(world: SignedWorld, waiting: Promotion, clock: FakeClock) -> None:
+    assert world.service.expire() == []
+    clock.advance(7 * 86_400)
+    (ended,) = world.service.expire()
+    assert (ended.promotion_id, ended.state) == (waiting.promotion_id, "void")
+    assert world.service.expire() == []
+
+
+def _swap_files(world: SignedWorld) -> None:
+    registry = world.registry
+    assert isinstance(registry, MemoryRegistry)
+    registry.stored[registry.get_version(world.model, "2").source]["extra"] = b"other bytes"
+
+
+def _change_policy(world: SignedWorld) -> None:
+    world.governance = replace(world.governance, policy_digest="b" * 64)
+
+
+def _change_rule(world: SignedWorld) -> None:
+    world.governance = Governance(ApprovalRule(1, ("Bo",)))
+
+
+def _block(world: SignedWorld) -> None:
+    world.service.block(world.model, "2", actor="grace", actor_verified=False, reason="it is the feed")
+
+
+def _move_champion(world: SignedWorld) -> None:
+    world.registry.set_alias(world.model, CHAMPION, "2")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (_swap_files, "is damaged"),
+        (_change_policy, "has changed since"),
+        (_change_rule, "has changed since"),
+        (_block, "is blocked since"),
+        (_move_champion, "is version 2, not version 1"),
+    ],
+)
+def test_whatever_changes_makes_it_void(
+    world: SignedWorld, waiting: Promotion, change: Callable[[SignedWorld], None], words: str
+) -> None:
+    world.approve(waiting, "bo")
+    change(world)
+    ended = world.approve(waiting, "cy")
+    assert ended.state == "void"
+    assert words in ended.reasons[0]
+    assert world.told[-1] == ("promote", "void", "2")
+    assert world.verify().ok
+
+
+def test_another_promotion_has_to_wait_and_is_told_for_what(world: SignedWorld, waiting: Promotion) -> None:
+    refused = world.promote(world.candidate(champion="1"))
+    assert refused.state == "refused"
+    assert f"`podium approve {waiting.promotion_id} --reason TEXT`" in refused.reasons[0]
+    assert "asked for by ada" in refused.reasons[0]
+
+
+def test_a_rollback_waits_for_nobody(world: SignedWorld) -> None:
+    first, second = world.ungoverned(2)
+    waiting = world.promote(world.candidate(champion=second))
+    assert world.rollback().applied
+    assert world.champion == first
+    assert ("promote", "void", waiting.to_version) in world.told
+    with pytest.raises(Refused, match="awaits no approval: it is void"):
+        world.approve(waiting, "bo")
+    assert world.verify().ok
+
+
+def test_runs_may_be_let_pass(world: SignedWorld) -> None:
+    world.governance = Governance(ApprovalRule(1, runs=False))
+    assert world.promote(world.candidate(), run_id="run-1").applied
+
+
+def test_an_unknown_promotion_is_said_to_be_so(world: SignedWorld) -> None:
+    with pytest.raises(NotFound, match="There is no promotion nothing"):
+        world.service.approve("nothing", actor="bo", actor_verified=False, reason="yes")
+
+
+def test_an_approval_that_the_history_does_not_tell_of_is_found(world: SignedWorld, waiting: Promotion) -> None:
+    world.approve(waiting, "bo")
+    with world.database.write() as connection:
+        connection.execute(sa.delete(promotion_history).where(promotion_history.c.action == "approve"))
+    found = world.verify()
+    assert (found.ok, found.first_bad) == (False, 3)
+    assert found.problem is not None
+    assert "that bo approved promotion" in found.problem
+
+
+def test_an_approval_that_nobody_gave_is_found(world: SignedWorld, waiting: Promotion) -> None:
+    world.approve(waiting, "bo")
+    with world.database.write() as connection:
+        connection.execute(sa.delete(approval))
+    found = world.verify()
+    assert (found.ok, found.first_bad) == (False, 3)
+
+
+def test_what_a_dead_process_had_left_of_a_decision_is_completed(
+    world: SignedWorld, waiting: Promotion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.approve(waiting, "bo")
+    with monkeypatch.context() as patch:
+        patch.setattr("podium.registry.signing.faults.reach", _die)
+        with pytest.raises(KeyboardInterrupt):
+            world.approve(waiting, "cy")
+    assert world.champion == "1"
+    completed = world.service.reconcile(world.model)
+    assert completed is not None
+    assert (completed.state, world.champion) == ("applied", "2")
+
+
+def test_what_a_dead_process_had_left_of_a_rejection_is_completed(
+    world: SignedWorld, waiting: Promotion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("podium.registry.signing.faults.reach", _die)
+        with pytest.raises(KeyboardInterrupt):
+            world.reject(waiting, "bo")
+    assert world.approve(waiting, "cy").state == "refused"
+    assert world.verify().ok
+
+
+def _die(point: str) -> None:
+    if point == "promotion.after_decision":
+        raise KeyboardInterrupt
