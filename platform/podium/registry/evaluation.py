@@ -17,9 +17,8 @@ from podium.registry.gate import decide
 from podium.registry.holdout import read_holdout
 from podium.registry.metrics import Metric
 from podium.registry.policy import GatePolicy
-from podium.registry.trial import Trial, hold_trial
+from podium.registry.trial import Positions, Trial, hold_trial
 from podium.stats.multiplicity import benjamini_hochberg, holm
-from podium.stats.paired import Mask
 
 
 def evaluate(
@@ -198,7 +197,7 @@ def _check_slices(
     for column in policy.slices:
         codes, values = pd.factorize(holdout[column], use_na_sentinel=False)
         for code, value in enumerate(values):
-            rows = codes == code
+            rows = np.flatnonzero(codes == code)
             test = None
             if _is_large_enough(rows, policy, metric, trial):
                 test = trial.compare(metric, generator, rows)
@@ -223,7 +222,7 @@ def _check_slices(
     ), not_checked
 
 
-def _is_large_enough(rows: Mask, policy: GatePolicy, metric: Metric, trial: Trial) -> bool:
-    if int(rows.sum()) < policy.minimum_slice_rows:
+def _is_large_enough(rows: Positions, policy: GatePolicy, metric: Metric, trial: Trial) -> bool:
+    if rows.size < policy.minimum_slice_rows:
         return False
     return metric is not Metric.AUC or (trial.rarer_class_rows(rows) or 0) >= policy.minimum_class_rows

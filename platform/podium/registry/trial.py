@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from podium.errors import EvaluationError
@@ -15,6 +16,8 @@ from podium.stats.bootstrap import compare_means
 from podium.stats.delong import auc, compare_auc
 from podium.stats.mcnemar import compare_accuracy
 from podium.stats.paired import Mask, PairedTest
+
+Positions = npt.NDArray[np.intp]
 
 _EXAMPLES = 5  # positions of discordant rows kept for a person to look at
 
@@ -35,7 +38,7 @@ class Trial:
         models = [self.candidate] if self.champion is None else [self.candidate, self.champion]
         return metrics_of(self.kind, probabilities=all(model.has_probabilities for model in models))
 
-    def rarer_class_rows(self, rows: Mask | None = None) -> int | None:
+    def rarer_class_rows(self, rows: Positions | None = None) -> int | None:
         """Return how many of `rows` (None: all) the rarer of two classes has; None unless there are two."""
         if self.positive is None:
             return None
@@ -53,7 +56,9 @@ class Trial:
             baseline=_baseline(metric, self.labels),
         )
 
-    def compare(self, metric: Metric, generator: np.random.Generator, rows: Mask | None = None) -> PairedTest | None:
+    def compare(
+        self, metric: Metric, generator: np.random.Generator, rows: Positions | None = None
+    ) -> PairedTest | None:
         """Return the paired test of the gain in `metric` on `rows` (None: all).
 
         None where there is no champion, or AUC has fewer than 2 rows of a class. `generator` draws the

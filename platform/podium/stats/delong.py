@@ -136,19 +136,25 @@ def compare_auc(positive: npt.ArrayLike, candidate_scores: npt.ArrayLike, champi
 
 
 def _components(positive: Mask, scores: Vector) -> tuple[Vector, Vector]:
-    """Return each positive's share of negatives below it, and each negative's share of positives above it."""
-    ranks = _midranks(scores)
-    positives, negatives = scores[positive], scores[~positive]
-    of_positives = (ranks[positive] - _midranks(positives)) / negatives.size
-    of_negatives = 1 - (ranks[~positive] - _midranks(negatives)) / positives.size
-    return of_positives, of_negatives
+    """Return each positive's share of negatives below it, and each negative's share of positives above it.
 
-
-def _midranks(values: Vector) -> Vector:
-    """Return ranks from 1; equal values share the mean of their ranks."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Vector = (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-    return ranks
+    A row of equal score counts one half. One sort serves both classes.
+    """
+    order = np.argsort(scores)
+    arranged, marks = scores[order], positive[order]
+    starts = np.flatnonzero(np.concatenate(([True], arranged[1:] != arranged[:-1])))
+    ends = np.append(starts[1:], scores.size)
+    up_to = np.concatenate(([0], np.cumsum(marks)))
+    positives_below = (up_to[starts] + up_to[ends]) / 2
+    negatives_below = (starts + ends) / 2 - positives_below
+    equal = ends - starts
+    shares: Vector = np.empty(scores.size)
+    shares[order] = np.where(
+        marks,
+        np.repeat(negatives_below / (scores.size - up_to[-1]), equal),
+        np.repeat(1 - positives_below / up_to[-1], equal),
+    )
+    return shares[positive], shares[~positive]
 
 
 def _classes(positive: npt.ArrayLike, *, least: int) -> Mask:

@@ -1,4 +1,5 @@
 import tracemalloc
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -60,6 +61,42 @@ def test_few_distinct_values_are_drawn_as_counts_and_give_the_same_answer(
     by_rows = compare_means(gains, rng(), resamples=10_000)
     assert as_counts.p_superior() == pytest.approx(by_rows.p_superior(), abs=0.01)
     assert as_counts.interval(0.9) == pytest.approx(by_rows.interval(0.9), abs=0.0008)
+
+
+@pytest.mark.parametrize("rows", [skewed(2000), rng(4).standard_t(2, size=2000), rng(5).normal(size=2000)])
+def test_very_many_rows_are_drawn_by_bins_and_give_the_same_answer(
+    monkeypatch: pytest.MonkeyPatch, rows: npt.NDArray[np.float64]
+) -> None:
+    by_rows = compare_means(rows, rng(), resamples=10_000)
+    monkeypatch.setattr(bootstrap, "_ROWS_TO_BIN", rows.size)
+    by_bins = compare_means(rows, rng(1), resamples=10_000)
+    assert reference.ks_2samp(by_rows.replicates, by_bins.replicates).pvalue > 0.01
+    means, variance = by_bins.replicates, rows.var() / rows.size
+    assert means.mean() == pytest.approx(rows.mean(), abs=4 * np.sqrt(variance / means.size))
+    assert means.var() == pytest.approx(variance, rel=0.08)
+    skewness = reference.skew(rows) / np.sqrt(rows.size)
+    assert reference.skew(means) == pytest.approx(skewness, abs=4 * np.sqrt(6 / means.size))
+    assert by_bins.p_superior() == pytest.approx(by_rows.p_superior(), abs=0.015)
+
+
+def test_bins_wider_than_the_bulk_of_the_rows_keep_the_spread_within_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.append(rng(6).normal(size=5000), [-500.0, 500.0])  # all but two of them in two bins
+    monkeypatch.setattr(bootstrap, "_ROWS_TO_BIN", rows.size)
+    means = compare_means(rows, rng(), resamples=10_000).replicates
+    assert means.var() == pytest.approx(rows.var() / rows.size, rel=0.08)
+    assert np.unique(means).size == means.size
+
+
+def test_the_time_of_very_many_rows_is_linear_in_them() -> None:
+    drawn = []
+
+    class Counting(np.random.Generator):
+        def integers(self, *arguments: Any, **options: Any) -> Any:
+            drawn.append("row by row")
+            return super().integers(*arguments, **options)
+
+    compare_means(skewed(bootstrap._ROWS_TO_BIN), Counting(np.random.PCG64(0)))
+    assert drawn == []
 
 
 def test_blocks_change_the_memory_but_not_the_statistics(monkeypatch: pytest.MonkeyPatch) -> None:

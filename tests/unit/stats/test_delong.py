@@ -7,27 +7,32 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from podium.errors import EvaluationError
-from podium.stats.delong import auc, compare_auc
+from podium.stats.delong import PairedAuc, auc, compare_auc
 
 Scores = npt.NDArray[np.float64]
 
 
-def definition(positive: npt.NDArray[np.bool_], first: Scores, second: Scores) -> tuple[float, float, float]:
-    """Both AUCs and z from the definition: every positive against every negative, ties one half."""
+def definition(
+    positive: npt.NDArray[np.bool_], first: Scores, second: Scores
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Both AUCs and their covariances from the definition: every positive against every negative, ties one half."""
     wins = []
     for scores in (first, second):
         difference = scores[positive][:, None] - scores[~positive][None, :]
         wins.append((difference > 0) + 0.5 * (difference == 0))
     of_positives = [one.mean(axis=1) for one in wins]
     of_negatives = [one.mean(axis=0) for one in wins]
-    variance = 0.0
+    covariances = np.zeros((2, 2))
     for components in (of_positives, of_negatives):
         size = len(components[0])
         deviations = [one - one.mean() for one in components]
-        covariance = np.array([[a @ b for b in deviations] for a in deviations]) / (size - 1) / size
-        variance += covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
-    ours, theirs = (float(one.mean()) for one in wins)
-    return ours, theirs, (ours - theirs) / np.sqrt(variance)
+        covariances += np.array([[a @ b for b in deviations] for a in deviations]) / (size - 1) / size
+    return np.array([one.mean() for one in wins]), covariances
+
+
+def defined_z(positive: npt.NDArray[np.bool_], first: Scores, second: Scores) -> float:
+    (ours, theirs), covariances = definition(positive, first, second)
+    return float((ours - theirs) / np.sqrt(covariances[0, 0] + covariances[1, 1] - 2 * covariances[0, 1]))
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -40,21 +45,39 @@ def test_z_equals_the_quadratic_definition(seed: int, levels: int | None) -> Non
     if levels:  # few levels: many ties, within and across classes
         first, second = (np.round(one * levels / 8) for one in (first, second))
     comparison = compare_auc(positive, first, second)
-    ours, theirs, z = definition(positive, first, second)
-    assert comparison.candidate == pytest.approx(ours, abs=1e-12)
-    assert comparison.champion == pytest.approx(theirs, abs=1e-12)
-    assert comparison.z == pytest.approx(z, abs=1e-9)
+    assert_equals_the_definition(comparison, positive, first, second)
+    assert comparison.z == pytest.approx(defined_z(positive, first, second), abs=1e-9)
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.booleans(), st.integers(0, 3), st.integers(0, 3)), min_size=6, max_size=40))
-def test_any_small_table_with_ties_equals_the_definition(rows: list[tuple[bool, int, int]]) -> None:
+def assert_equals_the_definition(
+    comparison: PairedAuc, positive: npt.NDArray[np.bool_], first: Scores, second: Scores
+) -> None:
+    aucs, covariances = definition(positive, first, second)
+    ours = [
+        [comparison.candidate_variance, comparison.covariance],
+        [comparison.covariance, comparison.champion_variance],
+    ]
+    np.testing.assert_allclose([comparison.candidate, comparison.champion], aucs, rtol=0, atol=1e-12)
+    np.testing.assert_allclose(ours, covariances, rtol=0, atol=1e-9)
+    gain_variance = covariances[0, 0] + covariances[1, 1] - 2 * covariances[0, 1]
+    assert comparison.gain_variance == pytest.approx(gain_variance, rel=0, abs=1e-9)
+    assert auc(positive, first) == comparison.candidate
+
+
+# Of few levels most scores are equal to others, of both classes.
+LEVELS = st.one_of(st.integers(0, 3), st.integers(-20, 20), st.floats(-1e6, 1e6))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), LEVELS, LEVELS), min_size=6, max_size=60))
+def test_any_table_with_ties_equals_the_definition(rows: list[tuple[bool, float, float]]) -> None:
     positive = np.array([row[0] for row in rows])
     first, second = (np.array([float(row[column]) for row in rows]) for column in (1, 2))
     assume(2 <= positive.sum() <= len(rows) - 2)
     comparison = compare_auc(positive, first, second)
-    assume(comparison.informative)
-    assert comparison.z == pytest.approx(definition(positive, first, second)[2], rel=1e-9, abs=1e-9)
+    assert_equals_the_definition(comparison, positive, first, second)
+    if comparison.informative:
+        assert comparison.z == pytest.approx(defined_z(positive, first, second), rel=1e-9, abs=1e-9)
 
 
 def test_the_covariance_matrix_explains_the_variance_of_the_gain() -> None:
