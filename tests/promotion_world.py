@@ -12,7 +12,7 @@ from sklearn.dummy import DummyClassifier
 from podium.clock import Clock
 from podium.db.engine import Database
 from podium.registry import history, versions
-from podium.registry.entities import CHAMPION, HistoryEntry, Lineage, ModelVersion, Promotion
+from podium.registry.entities import CHAMPION, HistoryEntry, Lineage, LoggedModel, ModelVersion, Promotion
 from podium.registry.evidence import Evidence
 from podium.registry.history import Verification
 from podium.registry.metrics import Kind, Metric
@@ -76,15 +76,25 @@ class World:
         """Judge, upload and register a candidate of that month of 2013; return its version."""
         return self.register(champion=champion, month=month, key=key, **changes).version
 
-    def register(
-        self, *, champion: str | None = None, month: int = 1, key: str | None = None, **changes: Any
-    ) -> ModelVersion:
-        """Like `candidate`, returning all that is on record."""
-        key = key or f"{self.model}/run-{next(self._numbers)}"
-        judged = evidence(self.model, champion_version=champion, candidate_digest=f"{key:x<64}", **changes)
-        logged = versions.upload(
+    def upload(self, key: str) -> LoggedModel:
+        """Upload the smallest model there is, once per key."""
+        return versions.upload(
             self.registry, estimator(), SAMPLE, model=self.model, step_key=f"{key}/register", tags={}
         )
+
+    def register(
+        self,
+        *,
+        champion: str | None = None,
+        month: int = 1,
+        key: str | None = None,
+        logged: LoggedModel | None = None,
+        **changes: Any,
+    ) -> ModelVersion:
+        """Like `candidate`, returning all that is on record; `logged` is an upload that many versions may share."""
+        key = key or f"{self.model}/run-{next(self._numbers)}"
+        judged = evidence(self.model, champion_version=champion, candidate_digest=f"{key:x<64}", **changes)
+        logged = logged or self.upload(key)
         with self.database.write() as connection:
             versions.record_evidence(connection, judged, run_id=key, step_key=f"{key}/evaluate", at=self.clock.now())
         return versions.register(

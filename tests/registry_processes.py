@@ -7,17 +7,23 @@ and answers with a JSON line of what became of them.
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from podium import faults
 from podium.clock import SystemClock
 from podium.db.engine import Database
+from podium.registry.entities import Promotion
 from podium.registry.mlflow_registry import MlflowRegistry
 from podium.registry.packaging import requirements_of
 from tests.promotion_world import SAMPLE, World, estimator
@@ -80,8 +86,7 @@ def candidates(world: World, *, count: int) -> list[str]:
 
 def promote(world: World, *, version: str, expect: str | None, key: str) -> dict[str, Any]:
     """Promote a version that is expected to replace `expect`."""
-    promotion = world.promote(version, expect=expect, key=key)
-    return {**promotion.to_document(), "lost_the_swap": promotion.lost_the_swap}
+    return _heard(world.promote(version, expect=expect, key=key))
 
 
 def inspect(world: World) -> dict[str, Any]:
@@ -94,7 +99,78 @@ def inspect(world: World) -> dict[str, Any]:
     }
 
 
-ACTS = {act.__name__: act for act in (journey, candidates, promote, inspect)}
+def share_an_upload(world: World) -> None:
+    """Upload the model that the versions of races have in common, and count from now on what moves aliases."""
+    world.upload(world.model)
+    registry = world.registry
+    assert isinstance(registry, MlflowRegistry)
+    engine = sa.create_engine(registry.tracking_uri)
+    with engine.begin() as connection:
+        for statement in _COUNTED_MOVES:
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def race(world: World, *, who: int, rounds: list[int], promoters: int, meeting: str, dies_after: float | None) -> None:
+    """Register a candidate and promote it, round after round, each at once with all other promoters.
+
+    In the last round it is killed so many seconds after all have met.
+    """
+    folder, logged = Path(meeting), world.upload(world.model)
+    for number in rounds:
+        champion = world.champion
+        key = f"{world.model}/{number}/{who}"
+        version = world.register(champion=champion, key=key, logged=logged).version
+        faults.configure(folder / f"round-{number}")  # there they wait for each other at promotion.before_compare
+        if dies_after is not None and number == rounds[-1]:
+            threading.Thread(target=_die, args=(folder / f"round-{number}", promoters, dies_after), daemon=True).start()
+        promotion = world.promote(version, expect=champion, key=key, actor=f"promoter {who}")
+        (folder / f"round-{number}" / f"{who}.json").write_text(json.dumps(_heard(promotion)))
+        if dies_after is not None and number == rounds[-1]:
+            time.sleep(_PATIENCE_SECONDS)  # whoever was through by then dies as well
+        if number != rounds[-1]:  # the next round begins when this one has ended for everybody
+            _wait_for(promoters, folder / f"round-{number}", "*.json")
+
+
+def _heard(promotion: Promotion) -> dict[str, Any]:
+    return {**promotion.to_document(), "lost_the_swap": promotion.lost_the_swap}
+
+
+def _die(folder: Path, promoters: int, seconds: float) -> None:
+    _wait_for(promoters, folder, "faults/*/*")
+    time.sleep(seconds)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _wait_for(count: int, folder: Path, pattern: str) -> None:
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while sum(1 for _ in folder.glob(pattern)) < count:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"Fewer than {count} of {pattern} came to {folder} within {_PATIENCE_SECONDS} s.")
+        time.sleep(0.002)
+
+
+def settle(world: World) -> dict[str, Any]:
+    """Bring to its end what a dead process left open; return what is on record then."""
+    world.service.reconcile(world.model)
+    registry = world.registry
+    assert isinstance(registry, MlflowRegistry)
+    engine = sa.create_engine(registry.tracking_uri)
+    with engine.connect() as connection:
+        moves = connection.exec_driver_sql("SELECT version FROM alias_moves WHERE name = ?", (world.model,)).all()
+    engine.dispose()
+    return {**inspect(world), "moves": [str(row[0]) for row in moves]}
+
+
+# The registry's own log of where an alias went: whoever moves it, and however the mover ends.
+_NOTED = "BEGIN INSERT INTO alias_moves (name, version) VALUES (NEW.name, NEW.version); END"
+_COUNTED_MOVES = (
+    "CREATE TABLE IF NOT EXISTS alias_moves (number INTEGER PRIMARY KEY, name TEXT, version TEXT)",
+    f"CREATE TRIGGER IF NOT EXISTS alias_made AFTER INSERT ON registered_model_aliases {_NOTED}",
+    f"CREATE TRIGGER IF NOT EXISTS alias_moved AFTER UPDATE ON registered_model_aliases {_NOTED}",
+)
+_PATIENCE_SECONDS = 120.0
+ACTS = {act.__name__: act for act in (journey, candidates, promote, inspect, share_an_upload, race, settle)}
 
 
 def _serve(folder: Path) -> None:

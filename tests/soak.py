@@ -1,8 +1,9 @@
 """The crash tests at their full counts: `python -m tests.soak` kills runs until the counts are met, and keeps score.
 
-So it does with simulated canaries, which are held against what Podium promises of their verdicts, with the series of
-ten thousand finished runs, and with ten simulated minutes of two schedulers at fifty ticks a second. Everything random
-follows from one seed, which is printed and recorded; a failure prints the command that repeats it.
+So it does with simulated canaries and with simulated candidates, which are held against what Podium promises of the
+verdicts of canary and gate, with eight promoters that race for one champion, with the series of ten thousand finished
+runs, and with ten simulated minutes of two schedulers at fifty ticks a second. Everything random follows from one seed,
+which is printed and recorded; a failure prints the command that repeats it.
 Writes benchmarks/soak.json; exits 1 if anything went wrong.
 """
 
@@ -32,7 +33,7 @@ import sqlalchemy as sa
 
 from podium.db import migrate
 from podium.db.engine import Database
-from tests import canary_bars, series_at_scale, ticks_at_scale
+from tests import canary_bars, gate_bars, promotion_races_at_scale, registry_processes, series_at_scale, ticks_at_scale
 from tests.canary_bars import Shares
 from tests.crash import ways
 from tests.crash.projects import CrashProject, Template
@@ -189,6 +190,53 @@ def _shares(name: str, shares: Shares) -> dict[str, Any]:
     }
 
 
+def play_gate(names: Sequence[str], repetitions: int, seed: int) -> tuple[dict[str, Any], list[Failure]]:
+    """Have simulated candidates judged; return what is written down of them, and the bars they missed."""
+    began = time.monotonic()
+    failures = []
+    ended: dict[str, Any] = {}
+    with ProcessPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        judged = {name: pool.submit(gate_bars.simulate, repetitions, seed, gate_bars.SCENARIOS[name]) for name in names}
+        for name, future in judged.items():
+            share, scenario = future.result(), gate_bars.SCENARIOS[name]
+            problem = share.misses(scenario)
+            ended[name] = {
+                "share": share.found,
+                "interval": share.interval,
+                "bar": f"{'≥' if scenario.at_least else '≤'} {scenario.bar}",
+            }
+            _say(f"gate/{name}: {'FAILED' if problem else 'ok'} {share.found}")
+            if problem:
+                failures.append(failure_of(f"gate/{name}", [problem], seed))
+                _tell(failures[-1])
+    told = {"repetitions": repetitions, "seed": seed, "seconds": round(time.monotonic() - began, 1), "scenarios": ended}
+    return told, failures
+
+
+def play_races(
+    databases: Iterable[str], rounds: int, folder: Path, server: Server, seed: int
+) -> tuple[dict[str, Any], list[Failure]]:
+    """Let eight promoters race on each database; return what is written down of that, and what was wrong."""
+    told: dict[str, Any] = {}
+    failures = []
+    for name in databases:
+        began = time.monotonic()
+        database = Database(server.new_database() if name == "postgresql" else f"sqlite:///{folder}/races.db", folder)
+        migrate.ensure(database)
+        (folder / f"mlflow-{name}").mkdir()
+        with registry_processes.started(folder / f"mlflow-{name}") as processes:
+            raced = promotion_races_at_scale.race(
+                database, processes, folder / f"races-{name}", model="raced", rounds=rounds, seed=seed
+            )
+        database.close()
+        told[name] = {**raced.counts, "seconds": round(time.monotonic() - began, 1)}
+        _say(f"races/{name}: {'FAILED' if raced.problems else 'ok'} {raced.counts}")
+        if raced.problems:
+            failures.append(failure_of(f"races/{name}", raced.problems, seed))
+            _tell(failures[-1])
+    return {"promoters": promotion_races_at_scale.PROMOTERS, **told}, failures
+
+
 def play_series(
     databases: Iterable[str], folder: Path, server: Server, seed: int
 ) -> tuple[dict[str, Any], list[Failure]]:
@@ -278,17 +326,23 @@ def main() -> int:
     began = time.monotonic()
     chosen = [each for each in ways.scenarios_of(asked.moments, asked.repeats) if _chosen(asked.only, each.name)]
     simulated = [name for name in canary_bars.SCENARIOS if _chosen(asked.only, f"canaries/{name}")]
+    judged = [name for name in gate_bars.SCENARIOS if _chosen(asked.only, f"gate/{name}")]
+    raced = [name for name in ways.DATABASES if _chosen(asked.only, f"races/{name}")]
     scraped = [name for name in ways.DATABASES if _chosen(asked.only, f"series/{name}")]
     ticking = [name for name in ways.DATABASES if _chosen(asked.only, f"ticks/{name}")]
-    if not (chosen or simulated or scraped or ticking):
+    if not (chosen or simulated or judged or raced or scraped or ticking):
         _say(f"nothing is called {asked.only!r}")
         return 1
     canaries, failures = play_canaries(simulated, asked.canaries, asked.seed)
+    gate, found = play_gate(judged, asked.candidates, asked.seed)
+    failures += found
     with (
         tempfile.TemporaryDirectory(prefix="podium-soak-") as folder,
         postgresql() as server,
         tcp_server(major=16) as mortal,
     ):
+        races, found = play_races(raced, asked.races // len(ways.DATABASES), Path(folder), server, asked.seed)
+        failures += found
         series, found = play_series(scraped, Path(folder), server, asked.seed)
         failures += found
         ticks, found = play_ticks(ticking, Path(folder), server, asked.seed)
@@ -297,7 +351,15 @@ def main() -> int:
         soak.prepare(chosen)
         failures += play(soak, chosen)
     document = record(
-        asked.seed, chosen, failures, time.monotonic() - began, canaries=canaries, series=series, ticks=ticks
+        asked.seed,
+        chosen,
+        failures,
+        time.monotonic() - began,
+        canaries=canaries,
+        gate=gate,
+        races=races,
+        series=series,
+        ticks=ticks,
     )
     if not asked.only:
         asked.output.parent.mkdir(parents=True, exist_ok=True)
@@ -320,11 +382,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--months", type=int, default=200, help="runs of which two workers claim at once")
     parser.add_argument("--canaries", type=int, default=1_000, help="simulated canaries of each scenario")
     parser.add_argument(
+        "--candidates", type=int, default=4_000, help="simulated candidates of each scenario of the gate"
+    )
+    parser.add_argument(
+        "--races", type=int, default=200, help="races of eight promoters, half of them on each database"
+    )
+    parser.add_argument(
         "--only",
         default="",
         metavar="NAME",
-        help="play this alone, as `canary.after_look/sqlite/1`, `canary.after_look`, `canaries`, `series/sqlite` or "
-        "`ticks`, and record nothing",
+        help="play this alone, as `canary.after_look/sqlite/1`, `canary.after_look`, `canaries`, `gate`, "
+        "`races/sqlite`, `series/sqlite` or `ticks`, and record nothing",
     )
     parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "soak.json", help="the record")
     return parser.parse_args()

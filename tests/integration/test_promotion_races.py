@@ -11,11 +11,11 @@ from podium.clock import FakeClock
 from podium.db.engine import Database
 from podium.registry.entities import Promotion
 from podium.registry.memory_registry import MemoryRegistry
+from tests import promotion_races_at_scale
 from tests.promotion_world import World
 from tests.registry_processes import Processes, started
 
 THREADS = 8
-PROCESSES = 4
 
 
 @pytest.fixture
@@ -74,20 +74,11 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
         yield running
 
 
-def test_of_four_processes_one_moves_the_champion_in_mlflow(processes: Processes, database: Database) -> None:
-    model = f"raced-{database.engine.dialect.name}"
-    versions = processes.one(database, model, "candidates", count=PROCESSES)
-    acts = [
-        ("promote", {"version": version, "expect": None, "key": f"{model}/promote-{version}"}) for version in versions
-    ]
-    ended = processes.run(database, model, *acts, faults=f"promotion.before_compare:barrier={PROCESSES}")
-    (winner,) = (promotion for promotion in ended if promotion["state"] == "applied")
-    losers = [promotion for promotion in ended if promotion is not winner]
-    for promotion in losers:
-        assert promotion["lost_the_swap"]
-        assert promotion["champion"] == winner["to_version"]
-        assert f"promoted version {winner['to_version']}" in promotion["reasons"][0]
-    found = processes.one(database, model, "inspect")
-    assert found["champion"] == winner["to_version"]
-    assert sorted(state for _, state, _ in found["told"]) == ["applied"] + ["refused"] * (PROCESSES - 1)
-    assert found["verify"]["ok"]
+def test_of_eight_processes_one_moves_the_champion_in_mlflow_and_another_is_killed(
+    processes: Processes, database: Database, tmp_path: Path
+) -> None:
+    raced = promotion_races_at_scale.race(
+        database, processes, tmp_path, model=f"raced-{database.engine.dialect.name}", rounds=2, seed=2026
+    )
+    assert raced.problems == []
+    assert raced.counts == {"rounds": 2, "killed": 1, "moves": 2}
