@@ -17,13 +17,16 @@ _STARTS_WITHIN_SECONDS = 90.0
 
 
 @contextmanager
-def mlflow_server(folder: Path) -> Iterator[str]:
-    """Run a server that keeps its tables and files in `folder`, until the block ends; yield its URI."""
+def mlflow_server(folder: Path, tables: str | None = None) -> Iterator[str]:
+    """Run a server until the block ends; yield its URI.
+
+    It keeps its files in `folder`, and its tables in the database with the URL `tables`, or in `folder` as well.
+    """
     port = free_port()
     command = [
         str(Path(sys.executable).with_name("mlflow")),
         "server",
-        f"--backend-store-uri=sqlite:///{folder / 'mlflow.db'}",
+        f"--backend-store-uri={tables or 'sqlite:///' + str(folder / 'mlflow.db')}",
         f"--artifacts-destination={folder / 'artifacts'}",
         f"--port={port}",
         "--workers=1",

@@ -1,4 +1,4 @@
-"""What every model registry does, run on the twin in memory, on MLflow with its SQLite store, and on its server."""
+"""What every model registry does: the twin in memory, MLflow with its SQLite store, and its server on PostgreSQL."""
 
 import subprocess
 import sys
@@ -13,6 +13,7 @@ from urllib.parse import urlparse
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.preprocessing import FunctionTransformer
 
@@ -24,6 +25,7 @@ from podium.registry.packaging import requirements_of
 from podium.registry.port import DIGEST_TAG, KEY_TAG, ModelRegistry
 from podium.settings import REVIEWED_TYPES
 from tests.mlflow_over_http import mlflow_server
+from tests.postgresql_on_tcp import TcpServer
 
 
 @dataclass(frozen=True)
@@ -71,10 +73,13 @@ def mlflow_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def http_registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[MlflowRegistry, Path]]:
-    """The registry on MLflow's server, which starts in ten seconds, and the folder it keeps everything in."""
+def http_registry(
+    tmp_path_factory: pytest.TempPathFactory, password_server: TcpServer
+) -> Iterator[tuple[MlflowRegistry, Path]]:
+    """The registry on MLflow's server, which starts in ten seconds, and the folder it keeps its files in."""
     folder = tmp_path_factory.mktemp("mlflow-server")
-    with mlflow_server(folder) as uri:
+    tables = sa.make_url(password_server.create(folder.name)).set(drivername="postgresql+psycopg")
+    with mlflow_server(folder, tables.render_as_string(hide_password=False)) as uri:
         yield MlflowRegistry(uri, None, trusted_types=REVIEWED_TYPES), folder
 
 
