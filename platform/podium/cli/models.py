@@ -8,6 +8,9 @@ from podium.cli.options import Json, Reason
 
 app = typer.Typer(help="Models: versions, aliases, history.\n\nExample: podium models list", no_args_is_help=True)
 
+SHOWN_VERSIONS = 20
+"""So many of a model's versions are shown unless more are asked for."""
+
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
 Expected = Annotated[
     str | None,
@@ -29,7 +32,9 @@ def list_(*, as_json: Json = False) -> None:
     from podium.wiring.project import open_project
 
     with open_project().database.read() as connection:
-        documents = [store.model_document(connection, name) for name in store.model_names(connection)]
+        documents = [
+            store.model_document(connection, name, limit=SHOWN_VERSIONS) for name in store.model_names(connection)
+        ]
     if as_json:
         output.print_json(documents)
         return
@@ -43,7 +48,7 @@ def list_(*, as_json: Json = False) -> None:
                 document["name"],
                 output.safe(document["aliases"]["champion"]),
                 output.safe(document["aliases"]["challenger"]),
-                str(len(document["versions"])),
+                str(document["versions_total"]),
                 output.when(document["versions"][0]["registered_at"]),
             )
             for document in documents
@@ -52,12 +57,20 @@ def list_(*, as_json: Json = False) -> None:
 
 
 @app.command()
-def show(model: Model, *, as_json: Json = False) -> None:
-    """Show a model's versions, and the aliases as they are now.
+def show(
+    model: Model,
+    *,
+    limit: Annotated[
+        int, typer.Option(min=1, help="So many of the newest; what has an alias or is blocked is shown in any case.")
+    ] = SHOWN_VERSIONS,
+    every: Annotated[bool, typer.Option("--all", help="Show every version.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Show a model's newest versions, and the aliases as they are now.
 
     The registry is asked for the aliases, so a move made outside Podium shows.
 
-    Example: podium models show flight_delay
+    Example: podium models show flight_delay --limit 50
     """
     from podium.cli import output
     from podium.cli.tables import Column, print_table
@@ -67,10 +80,10 @@ def show(model: Model, *, as_json: Json = False) -> None:
 
     project = open_project()
     with project.database.read() as connection:
-        _require_known(store.model_names(connection), model)
+        _require_known(connection, model)
     aliases = {alias: project.registry.alias(model, alias) for alias in (CHAMPION, CHALLENGER)}
     with project.database.read() as connection:
-        document = store.model_document(connection, model, aliases=aliases)
+        document = store.model_document(connection, model, aliases=aliases, limit=None if every else limit)
     if as_json:
         output.print_json(document)
         return
@@ -90,14 +103,17 @@ def show(model: Model, *, as_json: Json = False) -> None:
                 version["version"],
                 output.state(version["state"]),
                 output.state(version["verdict"]),
-                version["interval"]["start"][:10],
-                version["run_id"],
+                version["interval"]["start"][:10] if version["interval"] else "–",
+                output.safe(version["run_id"]),
                 output.when(version["registered_at"]),
                 version["digest"][:12],
             )
             for version in document["versions"]
         ],
     )
+    left_out = document["versions_total"] - len(document["versions"])
+    if left_out:
+        output.note(f"{left_out:,} of {document['versions_total']:,} versions are not shown; `--all` shows every one.")
 
 
 @app.command()
@@ -111,13 +127,12 @@ def history(model: Model, *, as_json: Json = False) -> None:
     from podium.cli import output
     from podium.cli.tables import Column, print_table
     from podium.registry import history as registry_history
-    from podium.registry import store
     from podium.wiring.project import open_project
 
     with open_project().database.read() as connection:
         entries = [entry.to_document() for entry in registry_history.entries(connection, model)]
         if not entries:
-            _require_known(store.model_names(connection), model)
+            _require_known(connection, model)
     if as_json:
         output.print_json(entries)
         return
@@ -165,13 +180,12 @@ def verify(model: Model, *, as_json: Json = False) -> None:
     """
     from podium.cli import output
     from podium.registry import history as registry_history
-    from podium.registry import store
     from podium.wiring.project import open_project
 
     with open_project().database.read() as connection:
         verification = registry_history.verify(connection, model)
         if verification.ok and not verification.entries:
-            _require_known(store.model_names(connection), model)
+            _require_known(connection, model)
     document = verification.to_document()
     if as_json:
         output.print_json(document)
@@ -235,8 +249,13 @@ def promote(
 
         champion = project.registry.alias(model, CHAMPION)
         with project.database.read() as connection:
-            versions = [each["version"] for each in store.model_document(connection, model)["versions"]]
-        version = _newest_besides(model, versions, champion)
+            version = store.newest_version(connection, model, besides=champion)
+        if version is None:
+            from podium.errors import NotFound
+
+            raise NotFound(
+                f"{model} has no version to promote besides its champion; `podium models show {model}` lists them."
+            )
     promotion = project.promotions.promote(
         model,
         version,
@@ -292,15 +311,6 @@ def _report(promotion: Any, *, as_json: bool) -> None:
     output.print_lines([f"{promotion.model}: champion {promotion.from_version or 'none'} → {promotion.to_version}"])
 
 
-def _newest_besides(model: str, versions: list[str], champion: str | None) -> str:
-    from podium.errors import NotFound
-
-    for version in versions:
-        if version != champion:
-            return version
-    raise NotFound(f"{model} has no version to promote besides its champion; `podium models show {model}` lists them.")
-
-
 def _expected(text: str) -> str | None:
     return None if text == "none" else text
 
@@ -309,9 +319,12 @@ def _said_by(project: Any, reason: str) -> dict[str, Any]:
     return {"actor": project.actor.name, "actor_verified": project.actor.verified, "reason": reason}
 
 
-def _require_known(names: list[str], model: str) -> None:
+def _require_known(connection: Any, model: str) -> None:
     from podium.errors import NotFound
+    from podium.registry import store
 
-    if model not in names:
-        known = f"the models are {', '.join(names)}" if names else "no version of any model was registered yet"
-        raise NotFound(f"There is no model {model!r}; {known}.")
+    if store.is_known(connection, model):
+        return
+    names = store.model_names(connection)
+    known = f"the models are {', '.join(names)}" if names else "no version of any model was registered yet"
+    raise NotFound(f"There is no model {model!r}; {known}.")

@@ -6,7 +6,7 @@ applied rollback must be followed by its block. An unblock belongs to no promoti
 end goes unseen; that is harmless, for the version is blocked again and somebody unblocks it anew.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -154,9 +154,34 @@ def append(connection: sa.Connection, model: str, fact: Fact) -> HistoryEntry:
 
 def entries(connection: sa.Connection, model: str) -> list[HistoryEntry]:
     """Return the history of `model`, oldest first."""
-    rows = connection.execute(
-        sa.select(promotion_history).where(promotion_history.c.model == model).order_by(promotion_history.c.id)
-    ).mappings()
+    return _entries(connection, _of(model).order_by(promotion_history.c.id))
+
+
+def newest_entries(connection: sa.Connection, model: str, count: int) -> list[HistoryEntry]:
+    """Return the last `count` entries of the history of `model`, oldest first."""
+    return _entries(connection, _of(model).order_by(promotion_history.c.id.desc()).limit(count))[::-1]
+
+
+def entries_on(connection: sa.Connection, model: str, versions: Collection[str]) -> list[HistoryEntry]:
+    """Return what the history of `model` tells of these versions, oldest first."""
+    told = _of(model).where(promotion_history.c.to_version.in_(versions))
+    return _entries(connection, told.order_by(promotion_history.c.id))
+
+
+def blocks(connection: sa.Connection, model: str) -> list[HistoryEntry]:
+    """Return what the history of `model` tells of versions blocked and let in again, oldest first."""
+    told = _of(model).where(promotion_history.c.action.in_(("block", "unblock")))
+    return _entries(
+        connection, told.where(promotion_history.c.state.in_(("blocked", "unblocked"))).order_by(promotion_history.c.id)
+    )
+
+
+def _of(model: str) -> sa.Select[Any]:
+    return sa.select(promotion_history).where(promotion_history.c.model == model)
+
+
+def _entries(connection: sa.Connection, query: sa.Select[Any]) -> list[HistoryEntry]:
+    rows = connection.execute(query).mappings()
     return [HistoryEntry(**{**row, "approvers": tuple(row["approvers"])}) for row in rows]
 
 

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlparse
@@ -135,9 +136,8 @@ class MlflowRegistry:
             )
             if earlier:
                 return min((str(found.version) for found in earlier), key=int)
-            if self._registered(session, model) is None:
-                self._create_registered(session, model)
-            created = session.client.create_model_version(
+            create = partial(
+                session.client.create_model_version,
                 model,
                 # Not models:/ID: MLflow would look that up at its process-wide URI, not at this client's.
                 logged.source,
@@ -150,14 +150,15 @@ class MlflowRegistry:
                     SERIALIZATION_TAG: logged.serialization,
                 },
             )
-            return str(created.version)
+            with _suppressed(*_NOT_THERE):  # asking first whether there is the model would read all of its versions
+                return str(create().version)
+            with _suppressed("RESOURCE_ALREADY_EXISTS"):  # another process was first
+                session.client.create_registered_model(model)
+            return str(create().version)
 
     def get_version(self, model: str, version: str) -> RegisteredVersion:
         """Return a version; raises NotFound."""
-        missing = (
-            f"MLflow at {self._shown} has no version {version} of model {model}; "
-            f"`podium models show {model}` lists them."
-        )
+        missing = self._no_version(model, version)
         if not version.isdecimal():
             raise NotFound(missing)
         with self._translated(f"read version {version} of {model}", missing=missing) as session:
@@ -177,21 +178,23 @@ class MlflowRegistry:
     def alias(self, model: str, alias: str) -> str | None:
         """Return the version `alias` points at."""
         with self._translated(f"read alias {alias} of {model}") as session:
-            registered = self._registered(session, model)
-        version = None if registered is None else registered.aliases.get(alias)
-        return None if version is None else str(version)
+            # Asking for the model and its aliases would read all of its versions.
+            with _suppressed(*_NOT_THERE, because=f"alias {alias} not found"):
+                return str(session.client.get_model_version_by_alias(model, alias).version)
+            return None
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         """Point `alias` at `version`; raises NotFound."""
-        self.get_version(model, version)
-        with self._translated(f"point alias {alias} of {model} at version {version}") as session:
+        missing = self._no_version(model, version)
+        if not version.isdecimal():
+            raise NotFound(missing)
+        with self._translated(f"point alias {alias} of {model} at version {version}", missing=missing) as session:
             session.client.set_registered_model_alias(model, alias, version)
 
     def delete_alias(self, model: str, alias: str) -> None:
         """Let `alias` point at nothing."""
-        with self._translated(f"remove alias {alias} of {model}") as session:
-            if self._registered(session, model) is not None:
-                session.client.delete_registered_model_alias(model, alias)
+        with self._translated(f"remove alias {alias} of {model}") as session, _suppressed(*_NOT_THERE):
+            session.client.delete_registered_model_alias(model, alias)
 
     def digest_of(self, source: str) -> str:
         """Return the digest of the files stored at `source`."""
@@ -208,6 +211,12 @@ class MlflowRegistry:
                 raise ArtifactError(
                     f"The model at {source} does not load: {error}. Install what its requirements.txt names."
                 ) from error
+
+    def _no_version(self, model: str, version: str) -> str:
+        return (
+            f"MLflow at {self._shown} has no version {version} of model {model}; "
+            f"`podium models show {model}` lists them."
+        )
 
     @property
     def _shown(self) -> str:
@@ -254,21 +263,6 @@ class MlflowRegistry:
                 session.client.set_terminated(found.source_run_id, "KILLED")
         return complete
 
-    def _registered(self, session: _Session, model: str) -> Any | None:
-        try:
-            return session.client.get_registered_model(model)
-        except session.mlflow.exceptions.MlflowException as error:
-            if error.error_code in _NOT_THERE:
-                return None
-            raise
-
-    def _create_registered(self, session: _Session, model: str) -> None:
-        try:
-            session.client.create_registered_model(model)
-        except session.mlflow.exceptions.MlflowException as error:
-            if error.error_code != "RESOURCE_ALREADY_EXISTS":  # another process was first
-                raise
-
     @contextmanager
     def _translated(self, act: str, *, missing: str | None = None) -> Iterator[_Session]:
         """Yield the session; turn what MLflow raises into Podium's errors."""
@@ -309,6 +303,18 @@ class MlflowRegistry:
             experiment_id = experiment.experiment_id
         client.search_registered_models(max_results=1)  # the registry's half of MLflow opens on its own first use
         return _Session(mlflow, client, str(experiment_id))
+
+
+@contextmanager
+def _suppressed(*codes: str, because: str | None = None) -> Iterator[None]:
+    """Pass over what MLflow refuses with one of these error codes, or in whose message is `because`."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code not in codes and (because is None or because not in str(error)):
+            raise
 
 
 def _import_mlflow() -> Any:

@@ -1,6 +1,6 @@
 """The registry's rows: evidence, model versions and promotions, in the caller's transaction."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -26,6 +26,12 @@ from podium.registry.transitions import blocked_versions, champions
 
 _OPEN = ("proposed", "awaiting_approval", "applying")  # as the index has them that allows one of a model
 _LINEAGE = tuple(field.name for field in fields(Lineage))
+# Of versions registered at one instant the higher number is the newer one.
+_NEWEST_FIRST = (
+    model_version.c.registered_at.desc(),
+    sa.func.length(model_version.c.version).desc(),
+    model_version.c.version.desc(),
+)
 
 
 def add_evidence(connection: sa.Connection, recorded: RecordedEvidence, *, step_key: str) -> None:
@@ -224,28 +230,49 @@ def model_names(connection: sa.Connection) -> list[str]:
     return list(connection.scalars(sa.select(model_version.c.model).distinct().order_by(model_version.c.model)))
 
 
+def is_known(connection: sa.Connection, model: str) -> bool:
+    """Return whether Podium has a version of `model` on record."""
+    one = sa.select(model_version.c.version).where(model_version.c.model == model).limit(1)
+    return connection.scalar(one) is not None
+
+
+def newest_version(connection: sa.Connection, model: str, *, besides: str | None) -> str | None:
+    """Return the newest version on record that is not `besides`; None without one."""
+    newest = sa.select(model_version.c.version).where(model_version.c.model == model).order_by(*_NEWEST_FIRST)
+    found = connection.scalars(newest.limit(2)).all()
+    return next((version for version in found if version != besides), None)
+
+
 def model_document(
-    connection: sa.Connection, model: str, *, aliases: Mapping[str, str | None] | None = None
+    connection: sa.Connection,
+    model: str,
+    *,
+    aliases: Mapping[str, str | None] | None = None,
+    limit: int | None = None,
 ) -> dict[str, Any]:
     """Return a model and its versions, newest first, in the interface's JSON.
 
     `aliases` are the registry's. Without them the champion is the one of Podium's own history, which cannot
-    know of a move made outside Podium; `aliases_from` says which it is.
+    know of a move made outside Podium; `aliases_from` says which it is. `limit` leaves out all versions but so many of
+    the newest, those with an alias and those that are blocked, and reads no more than that: a model may have ten
+    thousand. `versions_total` counts every version.
     """
-    told = history.entries(connection, model)
-    served, blocked = champions(told), blocked_versions(told)
-    shown = {CHAMPION: served[-1] if served else None} if aliases is None else dict(aliases)
+    shown = {CHAMPION: _champion_by_history(connection, model)} if aliases is None else dict(aliases)
     shown = {CHAMPION: shown.get(CHAMPION), CHALLENGER: shown.get(CHALLENGER)}
-    rows = connection.execute(
-        sa.select(model_version, evidence.c.verdict)
-        .outerjoin(evidence, evidence.c.digest == model_version.c.evidence_digest)
-        .where(model_version.c.model == model)
-        .order_by(model_version.c.registered_at.desc(), model_version.c.version.desc())
+    blocked = blocked_versions(history.blocks(connection, model))
+    rows = _shown_versions(connection, model, limit, blocked.union(filter(None, shown.values())))
+    told = (
+        history.entries(connection, model)
+        if limit is None
+        else history.entries_on(connection, model, [row.version for row in rows])
     )
+    served = set(champions(told))
+    of_model = sa.select(sa.func.count()).where(model_version.c.model == model)
     return {
         "name": model,
         "aliases": shown,
         "aliases_from": "history" if aliases is None else "registry",
+        "versions_total": int(connection.scalar(of_model) or 0),
         "versions": [
             {
                 "version": row.version,
@@ -262,7 +289,36 @@ def model_document(
     }
 
 
-def _state(version: str, aliases: Mapping[str, str | None], blocked: set[str], served: list[str]) -> str:
+def _champion_by_history(connection: sa.Connection, model: str) -> str | None:
+    """Return the last champion that the history tells of, read from its end as far back as need be."""
+    count = 32
+    while True:
+        newest = history.newest_entries(connection, model, count)
+        served = champions(newest)
+        if served or len(newest) < count:
+            return served[-1] if served else None
+        count *= 8
+
+
+def _shown_versions(
+    connection: sa.Connection, model: str, limit: int | None, besides: Collection[str]
+) -> Sequence[sa.Row[Any]]:
+    """Return the newest versions, and `besides` them these, with their verdicts, newest first."""
+    of_model = (
+        sa.select(model_version, evidence.c.verdict)
+        .outerjoin(evidence, evidence.c.digest == model_version.c.evidence_digest)
+        .where(model_version.c.model == model)
+        .order_by(*_NEWEST_FIRST)
+    )
+    newest = connection.execute(of_model.limit(limit)).all()
+    missing = set(besides).difference(row.version for row in newest)
+    if limit is None or not missing:
+        return newest
+    # Each is older than the newest.
+    return [*newest, *connection.execute(of_model.where(model_version.c.version.in_(missing)))]
+
+
+def _state(version: str, aliases: Mapping[str, str | None], blocked: set[str], served: set[str]) -> str:
     for alias in (CHAMPION, CHALLENGER):
         if aliases[alias] == version:
             return alias

@@ -167,3 +167,50 @@ def test_without_the_registry_the_history_says_who_is_champion(world: World) -> 
     with world.database.read() as connection:
         assert store.model_names(connection) == [world.model]
         assert store.model_document(connection, "nobody")["versions"] == []
+
+
+# Many versions
+
+
+@pytest.fixture
+def many(world: World, clock: FakeClock) -> World:
+    """Twelve versions: 1 served and was blocked, 2 served, 3 is champion, 4 challenger, 5 blocked and let in again."""
+    world.champions(3)
+    for _ in range(9):
+        clock.advance(60)
+        world.candidate(champion="3")
+    world.registry.set_alias(world.model, CHALLENGER, "4")
+    for version in ("1", "5"):
+        world.service.block(world.model, version, actor="grace", actor_verified=False, reason="it is slow")
+    world.unblock("5")
+    return world
+
+
+def test_of_many_versions_the_newest_the_aliased_and_the_blocked_are_shown_as_among_all(many: World) -> None:
+    aliases: dict[str, str | None] = {CHAMPION: "3", CHALLENGER: "4"}
+    every, some = document(many, aliases=aliases), document(many, aliases=aliases, limit=2)
+    assert [each["version"] for each in every["versions"]] == [str(number) for number in range(12, 0, -1)]
+    assert [each["version"] for each in some["versions"]] == ["12", "11", "4", "3", "1"]
+    assert all(each in every["versions"] for each in some["versions"])
+    assert (every["versions_total"], some["versions_total"]) == (12, 12)
+    states = [each["state"] for each in some["versions"]]
+    assert states == ["registered", "registered", "challenger", "champion", "blocked"]
+    assert document(many, limit=12) == document(many)
+
+
+def test_a_former_champion_among_the_newest_is_retired(many: World) -> None:
+    for _ in range(40):  # so many that the last move lies further back than the history is read at first
+        many.promote("7", expect="nobody")
+    states = {each["version"]: each["state"] for each in document(many, limit=11)["versions"]}
+    assert (states["2"], states["3"], states["7"]) == ("retired", "champion", "registered")
+
+
+def test_the_newest_version_besides_the_champion(many: World) -> None:
+    def newest(besides: str | None) -> str | None:
+        with many.database.read() as connection:
+            return store.newest_version(connection, many.model, besides=besides)
+
+    assert (newest(None), newest("3"), newest("12")) == ("12", "12", "11")
+    with many.database.read() as connection:
+        assert store.newest_version(connection, "nobody", besides=None) is None
+        assert (store.is_known(connection, many.model), store.is_known(connection, "nobody")) == (True, False)

@@ -74,6 +74,7 @@ model_version = sa.Table(
         "copied_from_a_version",
     ),
     sa.Index("ix_model_version_run_id", "run_id"),
+    sa.Index("ix_model_version_newest", "model", "registered_at"),
 )
 
 promotion = sa.Table(
@@ -157,4 +158,5 @@ promotion_history = sa.Table(
     one_of("state", HISTORY_STATES),
     sa.CheckConstraint("id >= 1", name="numbered_from_one"),
     sa.Index("ix_promotion_history_move", "model", "action", "state"),
+    sa.Index("ix_promotion_history_version", "model", "to_version"),
 )

@@ -1,4 +1,4 @@
-"""Approvals, versions that no run made, and facts of more kinds in the history."""
+"""Approvals, versions that no run made, facts of more kinds in the history, and the newest of many versions."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -67,6 +67,8 @@ def upgrade() -> None:
         ),
         nullable=_UNKNOWN_OF_ADOPTED,
     )
+    op.create_index("ix_model_version_newest", "model_version", ["model", "registered_at"])
+    op.create_index("ix_promotion_history_version", "promotion_history", ["model", "to_version"])
     op.create_table(
         "approval",
         sa.Column("promotion_id", sa.String(length=40), nullable=False),
