@@ -4,6 +4,7 @@ None, bool, int, float, str and lists stand for themselves, and so does a dict w
 Everything else is an object with a `$` that says what it is::
 
     {"$": "float", "value": "nan"}                                   also inf, -inf
+    {"$": "decimal", "value": "12.50"}
     {"$": "tuple", "items": […]}       {"$": "dict", "items": [[key, value], …]}
     {"$": "date", "value": "2013-03-05"}
     {"$": "datetime", "value": "2013-03-05T06:00:00", "zone": "America/New_York", "fold": 0}
@@ -18,6 +19,7 @@ import math
 import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -58,7 +60,7 @@ def decode(document: Any) -> Any:
         raise ArtifactError(f"A stored value is tagged {document[_TAG]!r}, which this version of Podium does not know.")
     try:
         return decoder(document)
-    except (KeyError, TypeError, ValueError, InvalidInterval) as error:
+    except (KeyError, TypeError, ValueError, ArithmeticError, InvalidInterval) as error:
         raise ArtifactError(
             f"A stored {document[_TAG]} {document.get('type', '')} cannot be read back: {error}. Its class "
             "may have changed since; run the step that made it again."
@@ -93,7 +95,7 @@ def _encode(value: Any) -> Any:
         return _record("model", value, [*type(value).model_fields, *(value.model_extra or ())])
     raise NoCodec(
         f"A {type(value).__module__}.{type(value).__qualname__} has no JSON; use None, bool, int, float, "
-        "str, list, tuple, dict, date, datetime, Interval, Enum, a dataclass, a NamedTuple or a pydantic "
+        "str, Decimal, list, tuple, dict, date, datetime, Interval, Enum, a dataclass, a NamedTuple or a pydantic "
         "model."
     )
 
@@ -220,6 +222,7 @@ def _decode_model(owner: Any, fields: dict[str, Any]) -> Any:
 _ENCODERS: dict[type, Callable[[Any], Any]] = {
     **dict.fromkeys((type(None), bool, int), lambda value: value),
     float: _float,
+    Decimal: lambda value: {_TAG: "decimal", "value": str(value)},
     str: _text,
     list: lambda value: [_encode(item) for item in value],
     tuple: lambda value: {_TAG: "tuple", "items": [_encode(item) for item in value]},
@@ -230,6 +233,7 @@ _ENCODERS: dict[type, Callable[[Any], Any]] = {
 }
 _DECODERS: dict[Any, Callable[[dict[str, Any]], Any]] = {
     "float": lambda document: float(document["value"]),
+    "decimal": lambda document: Decimal(document["value"]),
     "tuple": lambda document: tuple(decode(item) for item in document["items"]),
     "dict": lambda document: {decode(key): decode(item) for key, item in document["items"]},
     "date": lambda document: date.fromisoformat(document["value"]),

@@ -5,6 +5,7 @@ import enum
 import json
 import math
 from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -91,6 +92,7 @@ scalars = st.one_of(
     st.booleans(),
     st.integers(),
     st.floats(),
+    st.decimals(allow_nan=False),
     st.text(max_size=5),
     st.dates(),
     st.datetimes(timezones=zones, allow_imaginary=False),
@@ -139,6 +141,7 @@ def test_a_value_comes_back_equal_and_of_its_type(value: Any) -> None:
         Point(1.5, "a"),
         Policy("auc", {"auc": 0.58}, seen=(1, 2)),
         Numbers([1.0, 2.0]),
+        Decimal("1.50"),
         date(2013, 3, 5),
         datetime(2013, 11, 3, 1, 30, tzinfo=ZoneInfo("America/New_York"), fold=1),
         {"deep": [{"more": (Colour.RED,)}]},
@@ -206,6 +209,7 @@ def test_a_class_inside_a_function_is_refused_when_written_not_when_read() -> No
     [
         ({"$": "novel"}, "does not know"),
         ({"$": "date", "value": "soon"}, "cannot be read back"),
+        ({"$": "decimal", "value": "much"}, "cannot be read back"),
         ({"$": "enum", "type": "builtins:int", "name": "real"}, "is no Enum"),
         ({"$": "dataclass", "type": "subprocess:Popen", "fields": {"args": ["true"]}}, "is no dataclass"),
         ({"$": "dataclass", "type": "podium.gone:Policy", "fields": {}}, "cannot be imported any more"),
