@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -119,7 +119,7 @@ class Slot:
         faults.reach("slot.before_execute")
         self._worth_retrying = None
         with _log_to(Path(work["log"])):
-            measured, threads = meter.Meter(), set(threading.enumerate())
+            measured, threads, imported = meter.Meter(), set(threading.enumerate()), set(sys.modules)
             try:
                 result: Message = {"state": "succeeded", "outputs": self._run(work)}
             except Snooze as snooze:
@@ -149,8 +149,18 @@ class Slot:
             "slot_cpu_seconds": meter.own_cpu_seconds(),
             "recycle": bool(leftovers or running_on or work.get("gpus"))
             or self._interrupted == work["attempt_id"]  # in the middle of an import, maybe
+            or self._imported_beyond(work["modules"], sys.modules.keys() - imported)
             or meter.own_memory_bytes() - self._first_memory_bytes > _GROWTH_BYTES,
         }
+
+    def _imported_beyond(self, known: Collection[str], names: Collection[str]) -> bool:
+        """Tell whether modules are the project's own but not among the files of a plan.
+
+        Whether such a file changes nobody looks at, so a slot that has imported it is not used for another attempt.
+        """
+        files = [Path(file) for name in names if (file := getattr(sys.modules.get(name), "__file__", None))]
+        own = [file for file in files if loading.is_own_code(file, self._root)]
+        return any(file.relative_to(self._root).as_posix() not in known for file in own)
 
     def _run(self, work: Message) -> Message:
         if "gpus" in work:  # before the first use of CUDA; a process that has used it is not used for another attempt
