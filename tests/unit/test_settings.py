@@ -208,3 +208,16 @@ def test_approvals_that_make_no_sense_are_refused(root: Path, text: str, words: 
     (root / "podium.toml").write_text(f"[approvals.m]\n{text}\n")
     with pytest.raises(ConfigurationError, match=re.escape(words)):
         settings.load()
+
+
+def test_a_gate_is_a_file_of_the_project_and_its_entry_is_named_where_it_is_none(root: Path) -> None:
+    (root / "podium.toml").write_text('[gates]\n"*" = "gates/all.yaml"\n"flight_*" = "gates/flights.yml"\n')
+    gates = settings.load().gates
+    assert settings.gate_file(gates, "flight_delay") == "gates/flights.yml"
+    assert settings.gate_file(gates, "demand") == "gates/all.yaml"
+    for text in ('flight = "/etc/gate.yaml"', 'flight = "../gate.yaml"', 'flight = "gate.toml"'):
+        (root / "podium.toml").write_text(f"[gates]\n{text}\n")
+        with pytest.raises(
+            ConfigurationError, match=r"gates.flight in .* give a YAML file of the project, by its path"
+        ):
+            settings.load()

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from podium.errors import EvaluationError
-from podium.registry.holdout import Array, Holdout, codes_of, shown
+from podium.registry.holdout import Array, Holdout, codes_of, read_only, shown
 from podium.registry.metrics import Kind, Metric
+from podium.registry.rules import ModelAnswers
 from podium.stats.paired import Mask, Vector
 
 Codes = npt.NDArray[np.intp]
@@ -44,6 +45,9 @@ class Answers(Protocol):
     def contributions(self, metric: Metric) -> Vector:
         """Return what each row contributes to `metric`."""
 
+    def told(self) -> ModelAnswers:
+        """Return it as a rule of the project is shown it, to be read only."""
+
 
 @dataclass(frozen=True, eq=False)
 class NumberAnswers:
@@ -65,6 +69,10 @@ class NumberAnswers:
         errors = np.abs(self.values - self.labels)
         return errors if metric is Metric.MEAN_ABSOLUTE_ERROR else errors**2
 
+    def told(self) -> ModelAnswers:
+        """Return the numbers."""
+        return ModelAnswers(read_only(self.values))
+
 
 @dataclass(frozen=True, eq=False)
 class ClassAnswers:
@@ -73,6 +81,7 @@ class ClassAnswers:
     codes: Codes
     labels: Codes
     probabilities: Vector | None  # a row per row, a column per class
+    classes: Array
 
     @property
     def has_probabilities(self) -> bool:
@@ -110,6 +119,11 @@ class ClassAnswers:
         losses: Vector = -np.log(np.clip(known, _LEAST_PROBABILITY, 1.0))
         return losses
 
+    def told(self) -> ModelAnswers:
+        """Return the classes by their names, and the probabilities."""
+        probabilities = None if self.probabilities is None else read_only(self.probabilities)
+        return ModelAnswers(read_only(self.classes[self.codes]), probabilities, read_only(self.classes))
+
 
 def ask(estimator: Any, who: str, kind: Kind, holdout: Holdout, block_rows: int) -> Answers:
     """Return the answers of `estimator` to every row, asked in blocks of `block_rows` rows.
@@ -117,7 +131,7 @@ def ask(estimator: Any, who: str, kind: Kind, holdout: Holdout, block_rows: int)
     It is shown the columns it was trained on. Raises EvaluationError where one is missing, where the
     estimator fails, or where it does not give one finite number, or one of its classes, to each row.
     """
-    features = _features(estimator, who, holdout)
+    features = features_of(estimator, who, holdout)
     predicted = _one_per_row(_in_blocks(estimator.predict, who, holdout.called, features, block_rows), who)
     if kind is Kind.REGRESSION:
         return NumberAnswers(_finite(predicted, who), holdout.labels.astype(np.float64))
@@ -132,10 +146,11 @@ def ask(estimator: Any, who: str, kind: Kind, holdout: Holdout, block_rows: int)
     if hasattr(estimator, "predict_proba"):
         answered = _in_blocks(estimator.predict_proba, who, holdout.called, features, block_rows)
         probabilities = _probabilities(_finite(answered, who), who, len(classes))
-    return ClassAnswers(codes, codes_of(holdout.labels, classes), probabilities)
+    return ClassAnswers(codes, codes_of(holdout.labels, classes), probabilities, classes)
 
 
-def _features(estimator: Any, who: str, holdout: Holdout) -> pd.DataFrame:
+def features_of(estimator: Any, who: str, holdout: Holdout) -> pd.DataFrame:
+    """Return the columns that a model was trained on, all of them where it does not say; EvaluationError without."""
     features, names = holdout.features, getattr(estimator, "feature_names_in_", None)
     if names is None:
         return features

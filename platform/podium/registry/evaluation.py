@@ -6,17 +6,33 @@ good but too few end in the verdict `insufficient`. What on few rows may be chan
 answer to every row) raises only from the policy's `minimum_rows` on: there it is a defect.
 """
 
+import time
+from collections.abc import Sequence
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from podium.errors import EvaluationError
-from podium.registry.evidence import Comparison, Evidence, Measurement, Question, SliceCheck
-from podium.registry.gate import decide
-from podium.registry.holdout import read_holdout
+from podium.registry import conditions
+from podium.registry.evidence import (
+    Comparison,
+    Evidence,
+    Feature,
+    Measurement,
+    Question,
+    RuleCheck,
+    SliceCheck,
+)
+from podium.registry.gate import decide, too_few_rows
+from podium.registry.holdout import count_duplicates, read_holdout, read_only
+from podium.registry.latency import Timer
+from podium.registry.limits import check_limits
 from podium.registry.metrics import Metric
 from podium.registry.policy import GatePolicy
+from podium.registry.rules import RuleInput, ask_rules
+from podium.registry.signature import check_signature
 from podium.registry.trial import Positions, Trial, hold_trial
 from podium.stats.multiplicity import benjamini_hochberg, holm
 
@@ -34,19 +50,30 @@ def evaluate(
     holdout_digest: str,
     holdout_uses: int,
     seed: int,
+    checks: object = None,
+    cost_usd: Decimal | None = None,
+    champion_features: Sequence[Feature] | None = None,
+    doubt: str | None = None,
     block_rows: int = 65_536,
+    timer: Timer = time.perf_counter,
 ) -> Evidence:
     """Return the evidence, with its verdict, of `candidate` against `champion` on `holdout`.
 
     Both are fitted estimators; `champion` and `champion_version` are None for a first model. Features are all
-    columns but `label`, of which each model is shown those it was trained on. `seed` starts the bootstrap:
-    the same arguments give the same evidence. Raises EvaluationError (see the module).
+    columns but `label`, of which each model is shown those it was trained on. `checks` are reports of data checks,
+    `cost_usd` is what the run has cost so far (None: not known), `champion_features` are those of the champion's own
+    evidence, and `doubt` says why the champion has an advantage. `seed` starts what is random: the same arguments give
+    the same evidence, but for the time that a model takes. Raises EvaluationError (see the module), and
+    ConfigurationError for a rule of the policy that there is not.
     """
     if (champion is None) != (champion_version is None):
         raise EvaluationError(
             f"The champion of {model} is half there (version {champion_version}, its estimator is "
             f"{'missing' if champion is None else 'given'}); give both, or neither for a first model."
         )
+    data_checks = conditions.data_checks_of(checks)
+    bound = [rule.bound() for rule in policy.rules]
+    policy = policy.model_copy(update={"rules": tuple(rule for rule, _ in bound)})
     rows = read_holdout(holdout, label)
     trial = hold_trial(candidate, champion, rows, minimum_rows=policy.minimum_rows, block_rows=block_rows)
     primary_metric = _primary_metric(policy, trial)
@@ -54,15 +81,38 @@ def evaluate(
     generator = np.random.default_rng(seed)
     primary, guards = _answer_questions(policy, primary_metric, trial, measured, generator)
     slices, slices_not_checked = _check_slices(policy, primary_metric, trial, holdout, generator)
+    signature = check_signature(candidate, champion, rows, champion_features)
+    duplicate_rows = count_duplicates(holdout)
+    rarer_class_rows = trial.rarer_class_rows()
+    enough = not too_few_rows(policy, primary_metric, len(rows), rarer_class_rows)
+    limits = check_limits(
+        policy.limits,
+        candidate,
+        champion,
+        rows,
+        cost_usd=cost_usd,
+        generator=np.random.default_rng([seed, 1]),  # its own, so that a limit changes no interval
+        timer=timer,
+    )
+    asked = ask_rules(bound, _given_to_rules(trial, holdout, measured)) if enough and bound else []
+    rules = tuple(RuleCheck(rule=name, verdict=found.verdict, reason=found.reason) for name, found in asked)
     decision = decide(
         policy,
         rows=len(rows),
-        rarer_class_rows=trial.rarer_class_rows(),
+        rarer_class_rows=rarer_class_rows,
         primary_metric=primary_metric,
         measurements=tuple(measured.values()),
         primary=primary,
         guards=guards,
         slices=slices,
+        further=(
+            *conditions.on_signature(None if champion is None else signature, policy),
+            *conditions.on_limits(limits, len(rows)),
+            *conditions.on_data_checks(data_checks, policy),
+            *conditions.on_rules(rules),
+        ),
+        doubt=doubt,
+        notes=tuple(conditions.notes_on(policy, len(rows), duplicate_rows, holdout_uses)),
     )
     return Evidence(
         model=model,
@@ -71,7 +121,7 @@ def evaluate(
         candidate_digest=candidate_digest,
         champion_version=champion_version,
         rows=len(rows),
-        rarer_class_rows=trial.rarer_class_rows(),
+        rarer_class_rows=rarer_class_rows,
         holdout_digest=holdout_digest,
         holdout_uses=holdout_uses,
         policy=policy,
@@ -86,6 +136,21 @@ def evaluate(
         discordant=trial.discordant(),
         verdict=decision.verdict,
         reasons=decision.reasons,
+        duplicate_rows=duplicate_rows,
+        signature=signature,
+        limits=limits,
+        rules=rules,
+        data_checks=data_checks,
+    )
+
+
+def _given_to_rules(trial: Trial, holdout: pd.DataFrame, measured: dict[Metric, Measurement]) -> RuleInput:
+    return RuleInput(
+        holdout=holdout.copy(deep=False),
+        labels=read_only(trial.labels),
+        candidate=trial.candidate.told(),
+        champion=None if trial.champion is None else trial.champion.told(),
+        measurements={str(metric): measurement for metric, measurement in measured.items()},
     )
 
 
@@ -196,11 +261,13 @@ def _check_slices(
     found, not_checked = [], 0
     for column in policy.slices:
         codes, values = pd.factorize(holdout[column], use_na_sentinel=False)
+        counts = np.bincount(codes, minlength=len(values)).tolist()
         for code, value in enumerate(values):
-            rows = np.flatnonzero(codes == code)
             test = None
-            if _is_large_enough(rows, policy, metric, trial):
-                test = trial.compare(metric, generator, rows)
+            if counts[code] >= policy.minimum_slice_rows:  # no mask for the others: there may be thousands
+                rows = np.flatnonzero(codes == code)
+                if _has_both_classes(rows, policy, metric, trial):
+                    test = trial.compare(metric, generator, rows)
             if test is None or not test.informative:
                 not_checked += 1
             else:
@@ -222,7 +289,5 @@ def _check_slices(
     ), not_checked
 
 
-def _is_large_enough(rows: Positions, policy: GatePolicy, metric: Metric, trial: Trial) -> bool:
-    if rows.size < policy.minimum_slice_rows:
-        return False
+def _has_both_classes(rows: Positions, policy: GatePolicy, metric: Metric, trial: Trial) -> bool:
     return metric is not Metric.AUC or (trial.rarer_class_rows(rows) or 0) >= policy.minimum_class_rows

@@ -8,11 +8,30 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
-from podium.ids import digest_json
+from podium.checks.finding import Outcome, Severity
+from podium.registry.digested import Digested
+from podium.registry.finding import Verdict
 from podium.registry.metrics import Kind, Metric
-from podium.registry.policy import GatePolicy
+from podium.registry.policy import Exact, GatePolicy
 
-Verdict = Literal["passed", "failed", "insufficient"]
+__all__ = [
+    "ChangedFeature",
+    "Comparison",
+    "DataCheck",
+    "Discordant",
+    "Evidence",
+    "Feature",
+    "LimitCheck",
+    "LimitName",
+    "Measurement",
+    "Question",
+    "RuleCheck",
+    "SignatureCheck",
+    "SliceCheck",
+    "Verdict",
+]
+
+LimitName = Literal["latency_milliseconds", "latency_ratio", "size_bytes", "cost_usd"]
 Question = Literal["superiority", "non_inferiority"]
 
 
@@ -78,8 +97,76 @@ class Discordant(_Fact):
     only_champion_rows: tuple[int, ...]
 
 
-class Evidence(_Fact):
-    """The record of one evaluation: a promotion asks it `passed`, an approval binds its `digest`."""
+class LimitCheck(_Fact):
+    """What the candidate needs of something that the policy limits; None where `unknown` says why nobody knows.
+
+    Of a ratio of latencies `candidate` and `champion` are the two, in milliseconds; `rows` were asked for one.
+    """
+
+    limit: LimitName
+    allowed: Exact
+    value: Exact | None
+    candidate: Exact | None = None
+    champion: Exact | None = None
+    rows: int | None = None
+    unknown: str | None = None
+
+
+class Feature(_Fact):
+    """A column that a model needs, and what it holds: number, boolean, text, time, duration, other or unknown."""
+
+    name: str
+    kind: str
+
+
+class ChangedFeature(_Fact):
+    """A column that holds something else for the candidate than it did for the champion."""
+
+    name: str
+    champion: str
+    candidate: str
+
+
+class SignatureCheck(_Fact):
+    """What the candidate needs and answers, and how that differs from the champion.
+
+    `features` is None where the candidate does not say what it was trained on, `classes` where it predicts numbers.
+    `champion_classes` is None where they are the same. Where `unknown` says why the columns cannot be compared,
+    nothing is new or dropped.
+    """
+
+    features: tuple[Feature, ...] | None
+    classes: tuple[str, ...] | None = None
+    champion_classes: tuple[str, ...] | None = None
+    new: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
+    changed: tuple[ChangedFeature, ...] = ()
+    unknown: str | None = None
+
+
+class RuleCheck(_Fact):
+    """What one of the project's own rules came to."""
+
+    rule: str
+    verdict: Verdict
+    reason: str
+
+
+class DataCheck(_Fact):
+    """What one check of the data said, in the report called `report`."""
+
+    report: str
+    check: str
+    severity: Severity
+    outcome: Outcome
+    reason: str
+
+
+class Evidence(Digested):
+    """The record of one evaluation: a promotion asks it `passed`, an approval binds its `digest`.
+
+    What has a default came later than the rest; see `Digested` for what that means.
+    """
 
     model: str
     kind: Kind
@@ -102,16 +189,16 @@ class Evidence(_Fact):
     discordant: Discordant | None  # None for numbers, and for the first model
     verdict: Verdict
     reasons: tuple[str, ...]
+    duplicate_rows: int | None = None  # rows that repeat another one, label and all; None where nobody counted
+    signature: SignatureCheck | None = None
+    limits: tuple[LimitCheck, ...] = ()
+    rules: tuple[RuleCheck, ...] = ()
+    data_checks: tuple[DataCheck, ...] = ()
 
     @property
     def passed(self) -> bool:
         """Whether the candidate may be promoted."""
         return self.verdict == "passed"
-
-    @property
-    def digest(self) -> str:
-        """The name of this evidence: SHA-256 of its canonical JSON."""
-        return digest_json(self.model_dump(mode="json"))
 
     def measurement(self, metric: Metric) -> Measurement | None:
         """Return what was measured of `metric`; None where it does not apply."""

@@ -8,7 +8,8 @@ inequality with both numbers.
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from podium.registry.evidence import Comparison, Measurement, SliceCheck, Verdict
+from podium.registry.evidence import Comparison, Measurement, SliceCheck
+from podium.registry.finding import Finding, Verdict
 from podium.registry.metrics import Metric
 from podium.registry.policy import GatePolicy
 
@@ -20,13 +21,6 @@ _TITLES = {
     Metric.MEAN_ABSOLUTE_ERROR: "mean absolute error",
     Metric.MEAN_SQUARED_ERROR: "mean squared error",
 }
-
-
-class Finding(NamedTuple):
-    """What one condition came to, and the inequality that says so."""
-
-    verdict: Verdict
-    reason: str
 
 
 class Decision(NamedTuple):
@@ -46,15 +40,19 @@ def decide(
     primary: Comparison | None,
     guards: Sequence[Comparison] = (),
     slices: Sequence[SliceCheck] = (),
+    further: Sequence[Finding] = (),
+    doubt: str | None = None,
+    notes: Sequence[str] = (),
 ) -> Decision:
     """Return the verdict on a candidate; without `primary` it is a first model, judged by floors alone.
 
     On fewer than the policy's minimum of rows, or for AUC of rows of the rarer class, the verdict is
-    `insufficient` whatever was measured.
+    `insufficient` whatever was measured. `further` are findings on what else the policy asks for. A `doubt` says why
+    the champion has an advantage: to lose against it is then `insufficient`. `notes` decide nothing and come last.
     """
-    too_small = tuple(_too_small(policy, primary_metric, rows, rarer_class_rows))
+    too_small = too_few_rows(policy, primary_metric, rows, rarer_class_rows)
     if too_small:
-        return Decision("insufficient", too_small)
+        return Decision("insufficient", (*_given(doubt), *too_small, *notes))
     measured = {one.metric: one for one in measurements}
     findings = [*_floors(policy.floors, measured)]
     introduction: tuple[str, ...] = ()
@@ -64,8 +62,23 @@ def decide(
             findings.append(_against_baseline(measured[primary_metric]))
     else:
         questions = [primary, *guards]
-        findings = [*(_answer(one, policy, rows) for one in questions), *_harmed(slices, policy), *findings]
-    return Decision(_combine(findings), (*introduction, *_reasons(findings)))
+        compared = [*(_answer(one, policy, rows) for one in questions), *_harmed(slices, policy)]
+        findings = [*(_doubted(one) if doubt else one for one in compared), *findings]
+    findings += further
+    return Decision(_combine(findings), (*_given(doubt), *introduction, *_reasons(findings), *notes))
+
+
+def too_few_rows(policy: GatePolicy, primary: Metric, rows: int, rarer_class_rows: int | None) -> tuple[str, ...]:
+    """Return why these rows are too few to judge on whatever they show; nothing where they are not."""
+    return tuple(_too_small(policy, primary, rows, rarer_class_rows))
+
+
+def _given(doubt: str | None) -> tuple[str, ...]:
+    return (doubt,) if doubt else ()
+
+
+def _doubted(finding: Finding) -> Finding:
+    return Finding("insufficient", finding.reason) if finding.verdict == "failed" else finding
 
 
 def _too_small(policy: GatePolicy, primary: Metric, rows: int, rarer_class_rows: int | None) -> Iterator[str]:

@@ -61,6 +61,25 @@ def read_holdout(frame: object, label: str, *, called: str = "holdout") -> Holdo
     return Holdout(frame.drop(columns=label), frame[label].to_numpy(), label, called)
 
 
+def count_duplicates(frame: pd.DataFrame) -> int | None:
+    """Return how many rows repeat an earlier one exactly, in every column; None where rows cannot be compared.
+
+    Rows are compared by a hash of 64 bits: of a million, two that differ are taken for equal once in 30 million frames.
+    """
+    try:
+        hashes = pd.util.hash_pandas_object(frame, index=False).to_numpy()
+    except (TypeError, ValueError, NotImplementedError):  # a column of lists or other objects without a hash
+        return None
+    return len(hashes) - len(pd.unique(hashes))
+
+
+def read_only(values: Array) -> Array:
+    """Return a view that nobody can write through."""
+    view = values.view()
+    view.flags.writeable = False
+    return view
+
+
 def kind_of(estimator: Any, who: str, holdout: Holdout) -> Kind:
     """Return what a fitted `estimator` predicts; `who` it is stands in the messages.
 

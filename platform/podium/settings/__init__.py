@@ -2,6 +2,7 @@
 
 from podium.settings.alerts import ALERT_EVENTS, AlertEvent, AlertRule, AlertSettings
 from podium.settings.approvals import ApprovalSettings
+from podium.settings.gates import Gates, gate_file
 from podium.settings.project import PROJECT_FILE, REVIEWED_TYPES, Settings, load
 
 __all__ = [
@@ -12,6 +13,8 @@ __all__ = [
     "AlertRule",
     "AlertSettings",
     "ApprovalSettings",
+    "Gates",
     "Settings",
+    "gate_file",
     "load",
 ]

@@ -31,6 +31,7 @@ from podium.errors import ConfigurationError
 from podium.settings.alerts import AlertSettings
 from podium.settings.alerts import explain as explain_alerts
 from podium.settings.approvals import ApprovalSettings
+from podium.settings.gates import Gates
 
 PROJECT_FILE = "podium.toml"
 
@@ -92,6 +93,7 @@ class Settings(BaseSettings):
     trusted_types: Annotated[tuple[str, ...], NoDecode] = REVIEWED_TYPES
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     approvals: dict[str, ApprovalSettings] = Field(default_factory=dict)
+    gates: Gates = Field(default_factory=dict)
 
     @field_validator("trusted_types", "labels", mode="before")
     @classmethod

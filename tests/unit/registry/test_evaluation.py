@@ -1,92 +1,17 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pytest
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.tree import DecisionTreeClassifier
 
 from podium.errors import EvaluationError
-from podium.registry.evaluation import evaluate
 from podium.registry.evidence import Evidence
 from podium.registry.metrics import Kind, Metric
 from podium.registry.policy import GatePolicy, Guard
-
-Numbers = npt.NDArray[np.float64]
-
-
-def frame(rows: int = 3000, seed: int = 0) -> pd.DataFrame:
-    """Two informative features, a category, and labels made of them: two classes, three, a number."""
-    generator = np.random.default_rng(seed)
-    first, second = generator.normal(size=(2, rows))
-    signal = first + second + generator.normal(size=rows)
-    return pd.DataFrame(
-        {
-            "first": first,
-            "second": second,
-            "group": generator.choice(["a", "b", "c"], p=[0.5, 0.45, 0.05], size=rows),
-            "late": signal > 0.5,
-            "size": np.select([signal < -1, signal < 1], ["small", "medium"], "large"),
-            "minutes": 10 * signal,
-        }
-    )
-
-
-TRAINING, HOLDOUT = frame(seed=1), frame(seed=2)
-
-
-def fitted(estimator: Any, *features: str, label: str = "late") -> Any:
-    return estimator.fit(TRAINING[list(features)], TRAINING[label])
-
-
-def good(label: str = "late") -> Any:
-    return fitted(LogisticRegression(), "first", "second", label=label)
-
-
-def weak(label: str = "late") -> Any:
-    return fitted(LogisticRegression(), "first", label=label)
-
-
-def judged(candidate: Any, champion: Any | None = None, holdout: pd.DataFrame = HOLDOUT, **changes: Any) -> Evidence:
-    arguments: dict[str, Any] = {
-        "label": "late",
-        "model": "flight_delay",
-        "policy": GatePolicy(),
-        "candidate_digest": "c" * 64,
-        "champion_version": None if champion is None else "3",
-        "holdout_digest": "h" * 64,
-        "holdout_uses": 0,
-        "seed": 7,
-    }
-    return evaluate(candidate, champion, holdout, **(arguments | changes))
-
-
-class Scripted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """A fitted classifier that answers whatever it is told to, row by row of the column `first`."""
-
-    classes_ = np.array([False, True])
-
-    def __init__(self, probability: Any = None, label: Any = None) -> None:
-        self.probability, self.label = probability, label
-
-    def predict(self, features: pd.DataFrame) -> Any:
-        return (features["first"] > 0).to_numpy() if self.label is None else self.label(features)
-
-    def predict_proba(self, features: pd.DataFrame) -> Any:
-        return self.probability(features)
-
-
-class ScriptedNumbers(RegressorMixin, BaseEstimator):  # type: ignore[misc]
-    """A fitted regressor that answers whatever it is told to."""
-
-    def __init__(self, answer: Any) -> None:
-        self.answer = answer
-
-    def predict(self, features: pd.DataFrame) -> Any:
-        return self.answer(features)
+from tests.judging_world import HOLDOUT, TRAINING, Numbers, Scripted, ScriptedNumbers, fitted, good, judged, weak
 
 
 def test_a_better_classifier_passes_by_delong_with_both_values_in_the_reason() -> None:
@@ -158,7 +83,7 @@ def test_three_classes_are_judged_by_accuracy_with_mcnemar() -> None:
 def test_numbers_are_judged_by_the_mean_absolute_error_with_the_bootstrap() -> None:
     candidate = fitted(LinearRegression(), "first", "second", label="minutes")
     champion = fitted(LinearRegression(), "first", label="minutes")
-    policy = GatePolicy(guards=(Guard(metric=Metric.MEAN_SQUARED_ERROR),))
+    policy = GatePolicy(guards=(Guard(metric=Metric.MEAN_SQUARED_ERROR),), signature="any")
     evidence = judged(candidate, champion, label="minutes", policy=policy)
     assert evidence.passed
     assert evidence.primary is not None
@@ -346,7 +271,7 @@ def test_a_rare_class_is_insufficient_for_auc() -> None:
 
 
 def test_a_constant_champion_can_be_replaced() -> None:
-    assert judged(good(), fitted(DummyClassifier(), "first")).passed
+    assert judged(good(), fitted(DummyClassifier(), "first", "second")).passed
 
 
 def test_a_flawless_champion_leaves_no_relative_margin_and_nothing_passes() -> None:

@@ -7,7 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from podium.registry.evidence import Comparison, Discordant, Evidence, Measurement, SliceCheck
+from podium.dag import values
+from podium.registry.evidence import (
+    Comparison,
+    DataCheck,
+    Discordant,
+    Evidence,
+    Feature,
+    LimitCheck,
+    Measurement,
+    RuleCheck,
+    SignatureCheck,
+    SliceCheck,
+)
 from podium.registry.metrics import Kind, Metric
 from podium.registry.policy import GatePolicy, Guard
 
@@ -98,3 +110,145 @@ def test_evidence_cannot_be_changed_and_takes_no_unknown_facts() -> None:
 @pytest.mark.parametrize(("verdict", "passed"), [("passed", True), ("failed", False), ("insufficient", False)])
 def test_only_the_verdict_passed_passes(verdict: str, passed: bool) -> None:
     assert evidence(verdict=verdict).passed is passed
+
+
+RECORDED_DIGEST = "b2c65016242ab7b349eff30cf2e5385c86d368a980c01f573bfe83cdfcd2cbd9"
+RECORDED = """{
+ "model": "flight_delay",
+ "kind": "binary_classification",
+ "label": "late",
+ "candidate_digest": "cccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccccc",
+ "champion_version": "3",
+ "rows": 4000,
+ "rarer_class_rows": 900,
+ "holdout_digest": "hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh",
+ "holdout_uses": 2,
+ "policy": {
+  "primary": null,
+  "mode": "superiority",
+  "margin": null,
+  "guards": [
+   {
+    "metric": "log_loss",
+    "margin": null
+   }
+  ],
+  "floors": {
+   "auc": 0.58
+  },
+  "alpha": 0.05,
+  "power": 0.8,
+  "minimum_rows": 200,
+  "minimum_class_rows": 10,
+  "slices": [
+   "carrier"
+  ],
+  "minimum_slice_rows": 200
+ },
+ "policy_digest": "82be5a8064eadf1386d9abb05879fb6820d70d7a2a5637b32d8d29195164c0c1",
+ "seed": 7,
+ "primary_metric": "auc",
+ "primary": {
+  "metric": "auc",
+  "question": "superiority",
+  "margin": 0.01,
+  "confidence": 0.9,
+  "test": "DeLong",
+  "candidate": 0.30000000000000004,
+  "champion": 0.3333333333333333,
+  "gain": -1e-17,
+  "low": -0.02,
+  "high": 5e-324,
+  "p_value": 0.5,
+  "smallest_visible": 0.01,
+  "rows_needed": 3000,
+  "unknown": null
+ },
+ "guards": [
+  {
+   "metric": "auc",
+   "question": "superiority",
+   "margin": 0.01,
+   "confidence": 0.9,
+   "test": "DeLong",
+   "candidate": 0.30000000000000004,
+   "champion": 0.3333333333333333,
+   "gain": -1e-17,
+   "low": -0.02,
+   "high": 5e-324,
+   "p_value": 0.5,
+   "smallest_visible": 0.01,
+   "rows_needed": 3000,
+   "unknown": null
+  }
+ ],
+ "slices": [
+  {
+   "column": "carrier",
+   "value": "AA",
+   "rows": 800,
+   "gain": 0.0,
+   "p_value": 0.5,
+   "p_blocking": 1.0,
+   "p_pointing": 0.5
+  }
+ ],
+ "slices_not_checked": 1,
+ "measurements": [
+  {
+   "metric": "auc",
+   "candidate": 0.6,
+   "champion": null,
+   "baseline": 0.5
+  }
+ ],
+ "discordant": {
+  "only_candidate": 3,
+  "only_champion": 2,
+  "only_candidate_rows": [
+   1,
+   5,
+   9
+  ],
+  "only_champion_rows": [
+   2,
+   4
+  ]
+ },
+ "verdict": "failed",
+ "reasons": [
+  "AUC 0.571 < 0.580 required."
+ ]
+}"""
+
+
+def test_evidence_that_an_earlier_version_recorded_is_read_and_keeps_its_digest() -> None:
+    """As it was recorded before a policy had limits, rules, a signature or data checks."""
+    read_back = Evidence.model_validate_json(RECORDED)
+    assert read_back == evidence()
+    assert read_back.digest == RECORDED_DIGEST
+    assert read_back.model_dump(mode="json") == json.loads(RECORDED)
+    assert read_back.policy.digest == read_back.policy_digest
+    assert (read_back.signature, read_back.limits, read_back.duplicate_rows) == (None, (), None)
+
+
+LATER: dict[str, Any] = {
+    "duplicate_rows": 0,
+    "signature": SignatureCheck(features=(Feature(name="first", kind="number"),), classes=("0", "1")),
+    "limits": (LimitCheck(limit="cost_usd", allowed="0.50", value="1E-7"),),
+    "rules": (RuleCheck(rule="pipelines.rules:night", verdict="passed", reason="as good"),),
+    "data_checks": (DataCheck(report="history", check="volume", severity="stop", outcome="passed", reason="9 rows"),),
+}
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_what_came_later_counts_where_it_says_something(name: str) -> None:
+    original = evidence(**{name: LATER[name]})
+    assert original.digest != RECORDED_DIGEST
+    for read_back in (
+        Evidence.model_validate_json(original.model_dump_json()),
+        Evidence.model_validate(original.model_dump()),
+        values.decode(json.loads(json.dumps(values.encode(original)))),
+    ):
+        assert read_back == original
+        assert read_back.digest == original.digest

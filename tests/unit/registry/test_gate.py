@@ -201,7 +201,7 @@ def test_numbers_that_differ_look_different(left: float, right: float) -> None:
 @pytest.mark.parametrize(
     ("document", "fact"),
     [
-        ({"guard": []}, "'guard' is no rule; the rules are primary"),
+        ({"guard": []}, r"'guard' is no rule \(did you mean guards\?\); the rules are primary"),
         ({"alpha": 0.7}, "alpha is 0.7"),
         ({"primary": "f1"}, "primary is 'f1'"),
         ({"guards": [{"metric": "auc", "margin": 0}]}, "guards.0.margin is 0"),
