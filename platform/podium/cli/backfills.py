@@ -237,7 +237,7 @@ def _go_on(
 
     backfills = backfills_of(project)
     if detach:
-        project.require_prices(plan)  # first: no run may be on record that has none
+        project.require_runnable(plan)  # first: no run may be on record that has none
         found = begin()
         if as_json:
             _print(_document(project, backfills, found), as_json=True)

@@ -61,7 +61,7 @@ def execute(project: Project, plan: Plan, starts: Sequence[Start], prepared: Pre
 
 def leave_to_a_worker(project: Project, plan: Plan, start: Start, *, as_json: bool) -> None:
     """Put a run on record, print its id or its document, and say who executes it."""
-    project.require_prices(plan)  # first: no run may be on record that has none
+    project.require_runnable(plan)  # first: no run may be on record that has none
     run_id = start.create()
     if as_json:
         with project.database.read() as connection:

@@ -3,7 +3,8 @@
 In a run the supervisor is asked over the slot's channel; `podium.stages.answers` has most of its answers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from podium.canary.entities import CanaryResult
@@ -13,6 +14,7 @@ from podium.execution.context import current
 from podium.registry import versions
 from podium.registry.entities import LoggedModel, ModelVersion, Promotion
 from podium.registry.evidence import Evidence
+from podium.registry.policy import GatePolicy
 from podium.registry.port import ModelRegistry
 from podium.stats.cells import Cells
 
@@ -20,12 +22,17 @@ if TYPE_CHECKING:  # heavy, and named in a signature only
     import pandas as pd
 
 
-class AskingServices:
-    """Implements StageServices with a registry and somebody to ask."""
+GateOf = Callable[[str], GatePolicy | None]
+"""Returns the gate policy that the project sets for a model; None where it sets none."""
 
-    def __init__(self, registry: ModelRegistry, ask: Ask) -> None:
+
+class AskingServices:
+    """Implements StageServices with a registry, the project's gates, and somebody to ask."""
+
+    def __init__(self, registry: ModelRegistry, ask: Ask, gate_of: GateOf) -> None:
         self._registry = registry
         self._ask = ask
+        self._gate_of = gate_of
 
     def champion(self, model: str) -> ModelVersion | None:
         """Return the version that serves now."""
@@ -55,6 +62,15 @@ class AskingServices:
         """Return how often these rows judged before."""
         uses: int = self._ask("holdout_uses", {"model": model, "holdout_digest": holdout_digest})
         return uses
+
+    def gate_policy(self, model: str) -> GatePolicy | None:
+        """Return the gate policy that the project sets for a model."""
+        return self._gate_of(model)
+
+    def cost_so_far(self) -> Decimal | None:
+        """Return what the ended attempts of this run cost."""
+        cost: Decimal | None = self._ask("cost_so_far", {})
+        return cost
 
     def record_evidence(self, evidence: Evidence) -> None:
         """Keep what an evaluation found."""

@@ -1,32 +1,41 @@
 """The stage that judges a candidate."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
+from podium.checks.report import DataReport
 from podium.dag.authoring import step
 from podium.errors import EvaluationError
 from podium.execution.context import AttemptContext, current
 from podium.registry.entities import ModelVersion
-from podium.registry.evidence import Evidence
+from podium.registry.evidence import Evidence, Feature
 from podium.registry.policy import GatePolicy
 from podium.stages.services import StageServices
 
 
 @step(retries=2, memory="2GiB")
 def evaluate_candidate(
-    candidate: Any, holdout: pd.DataFrame, *, label: str, policy: GatePolicy | None = None
+    candidate: Any,
+    holdout: pd.DataFrame,
+    *,
+    label: str,
+    policy: GatePolicy | None = None,
+    checks: DataReport | Sequence[DataReport] | None = None,
 ) -> Evidence:
     """Compare the candidate with the champion on the same rows, which trained neither.
 
-    `holdout` holds the features and the column `label`; without a `policy` the default gate of the kind of problem
-    applies. The verdict and what it rests on are recorded, whatever it is. Raises EvaluationError for rows that
-    cannot judge: those that trained the candidate or the champion, none, or unknown labels.
+    `holdout` holds the features and the column `label`. Without a `policy` that of the section `[gates]` in podium.toml
+    applies, and without one there the default gate of the kind of problem. `checks` are reports of data checks, for a
+    policy that requires them. The verdict and what it rests on are recorded, whatever it is. Raises EvaluationError for
+    rows that cannot judge: those that trained the candidate or the champion, none, or unknown labels.
     """
     from podium.registry.evaluation import evaluate  # scipy and sklearn: only who judges pays for them
 
     context = current()
     services: StageServices = context.services
+    policy = policy or services.gate_policy(context.model) or GatePolicy()
     holdout_digest = context.input_digests["holdout"]
     champion = services.champion(context.model)
     if champion is not None and holdout_digest in services.trained_on(champion):
@@ -39,15 +48,17 @@ def evaluate_candidate(
         holdout,
         label=label,
         model=context.model,
-        policy=policy or GatePolicy(),
+        policy=policy,
         candidate_digest=context.input_digests["candidate"],
         champion_version=None if champion is None else champion.version,
         holdout_digest=holdout_digest,
         holdout_uses=services.holdout_uses(context.model, holdout_digest),
         seed=int(holdout_digest[:8], 16),
+        checks=checks,
+        cost_usd=None if policy.limits.cost_usd is None else services.cost_so_far(),
+        champion_features=None if policy.signature == "any" else _features(services, champion),
+        doubt=None if champion is None else _doubt(context, champion),
     )
-    if champion is not None:
-        evidence = _with_doubt(evidence, context, champion)
     services.record_evidence(evidence)
     return evidence
 
@@ -59,23 +70,29 @@ def _trained(context: AttemptContext, who: str) -> EvaluationError:
     )
 
 
-def _with_doubt(evidence: Evidence, context: AttemptContext, champion: ModelVersion) -> Evidence:
+def _features(services: StageServices, champion: ModelVersion | None) -> tuple[Feature, ...] | None:
+    """Return what the champion's columns held when it was judged; None where nobody wrote that down."""
+    if champion is None or champion.lineage is None:
+        return None
+    signature = services.evidence(champion).signature
+    return None if signature is None else signature.features
+
+
+def _doubt(context: AttemptContext, champion: ModelVersion) -> str | None:
     """Say it where the champion may know these rows, being of a later or unknown interval.
 
     To lose against it then proves nothing.
     """
     lineage = champion.lineage
     if lineage is not None and lineage.interval_start <= context.interval.start:
-        return evidence
+        return None
     whence = (
         "was adopted, so nobody knows what trained it,"
         if lineage is None
         else f"is from a later interval (from {lineage.interval_start:%Y-%m-%d}) than this run's "
         f"{context.interval.name}"
     )
-    reason = (
+    return (
         f"The champion, version {champion.version}, {whence} and may have been trained on these rows: an advantage "
         "that the candidate did not have."
     )
-    verdict = "insufficient" if evidence.verdict == "failed" else evidence.verdict
-    return evidence.model_copy(update={"verdict": verdict, "reasons": (reason, *evidence.reasons)})

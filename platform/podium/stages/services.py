@@ -1,12 +1,14 @@
 """What stages want from the platform; a slot carries most of it over to its supervisor."""
 
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
 
 from podium.canary.entities import CanaryResult
 from podium.canary.plan import CanaryPlan
 from podium.registry.entities import LoggedModel, ModelVersion, Promotion
 from podium.registry.evidence import Evidence
+from podium.registry.policy import GatePolicy
 from podium.stats.cells import Cells
 
 if TYPE_CHECKING:  # heavy, and named in a signature only
@@ -33,6 +35,12 @@ class StageServices(Protocol):
 
     def holdout_uses(self, model: str, holdout_digest: str) -> int:
         """Return how often these rows have judged candidates of a model before."""
+
+    def gate_policy(self, model: str) -> GatePolicy | None:
+        """Return the gate policy that the project sets for a model; None where it sets none."""
+
+    def cost_so_far(self) -> Decimal | None:
+        """Return what the attempts of this run that have ended cost, in USD; None where that is not known in full."""
 
     def record_evidence(self, evidence: Evidence) -> None:
         """Keep what an evaluation found."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,14 +33,16 @@ class FakeRegistry:
     """A model registry in memory, with the real gate, promotion service and canary controller before it.
 
     Give one to several runs, and the champion of the one is what the next is measured against. Its clock is that of
-    the runs.
+    the runs. Nothing is metered in process: `cost_usd` is what a gate with a limit of cost is told, None that nobody
+    knows.
 
     >>> FakeRegistry().champion("flight_delay") is None
     True
     """
 
-    def __init__(self, clock: FakeClock | None = None) -> None:
+    def __init__(self, clock: FakeClock | None = None, *, cost_usd: Decimal | None = None) -> None:
         self.clock = clock or FakeClock()
+        self.cost_usd = cost_usd
         self.registry = MemoryRegistry(trusted_types=REVIEWED_TYPES)
         self._open_runs: set[str] = set()
         self._trained_on: dict[str, TrainedOn] = {}
@@ -86,7 +89,11 @@ class FakeRegistry:
     @cached_property
     def answers(self) -> dict[str, Service]:
         """The services that stages ask for, by name."""
-        return {**answers_about_models(self), "trained_on": self._what_trained}
+        return {
+            **answers_about_models(self),
+            "trained_on": self._what_trained,
+            "cost_so_far": lambda *_: self.cost_usd,
+        }
 
     @contextmanager
     def run_open(self, run_id: str, trained_on: TrainedOn) -> Iterator[None]:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from podium import settings
 from podium.dag.plan import Plan, Reference, StepNode
 from podium.dag.recording import StepDefinition
 from podium.errors import InternalError, UsageError
@@ -26,6 +27,8 @@ from podium.execution.meter import Usage
 from podium.execution.readiness import decide, waiting_counts
 from podium.execution.reads import Read, Stored, digest_of, digests_of, items_of, maker_of, on_the_way_to, read_by
 from podium.execution.transitions import after_attempt, within_its_wait
+from podium.registry.policy import GatePolicy
+from podium.registry.policy_file import policy_for
 from podium.stages.asking import AskingServices
 from podium.testing.registry import FakeRegistry
 from podium.testing.result import AttemptResult, RunEvent, RunResult, StepResult
@@ -255,7 +258,7 @@ class Running:
                 work,
                 self._artifacts,
                 ask,
-                lambda: AskingServices(self._registry.registry, ask),
+                lambda: AskingServices(self._registry.registry, ask, self._gate_of),
             )
             outputs = attempt.store_outputs(work, result, self._artifacts)
         except Snooze as snooze:
@@ -266,6 +269,12 @@ class Running:
             return AttemptEnd("failed", _NOT_METERED, error=told), error
         made = {name: wire.artifact_from_document(document) for name, document in outputs.items()}
         return AttemptEnd("succeeded", _NOT_METERED, made), None
+
+    def _gate_of(self, model: str) -> GatePolicy | None:
+        """Return the policy that podium.toml sets for a model, where there is one beside the pipeline's code."""
+        if not (self._root / settings.PROJECT_FILE).is_file():
+            return None
+        return policy_for(model, settings.load(self._root).gates, self._root)
 
     def _assignment(self, step_run: _StepRun, number: int) -> Assignment:
         node, now = step_run.node, self._clock.now()

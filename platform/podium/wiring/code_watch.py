@@ -66,7 +66,7 @@ class CodeWatch:
     def _payable(self, plans: list[Plan], problems: set[str]) -> list[Plan]:
         """Return the plans whose runs could be paid for; why others could not is added to `problems`."""
         try:
-            self.project.require_prices(*plans)
+            self.project.require_runnable(*plans)
         except ConfigurationError:
             pass
         else:
@@ -74,7 +74,7 @@ class CodeWatch:
         found = []
         for plan in plans:
             try:
-                self.project.require_prices(plan)
+                self.project.require_runnable(plan)
                 found.append(plan)
             except ConfigurationError as error:
                 problems.add(f"The schedule of {plan.pipeline} is not taken up: {error}")

@@ -110,6 +110,11 @@ def _verdict(evidence: RecordedEvidence) -> dict[str, Any]:
         ],
         "rows": measured["rows"],
         "holdout_uses": measured["holdout_uses"],
+        "policy": {
+            "name": measured["policy"].get("name"),
+            "version": measured["policy"].get("version"),
+            "digest": measured["policy_digest"],
+        },
         "evidence_digest": evidence.digest,
     }
 

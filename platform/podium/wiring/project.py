@@ -201,6 +201,22 @@ class Project:
         with self.database.read() as connection:
             check_priced(connection, sorted(needed, key=lambda resource: resource.name), self.clock.now())
 
+    def require_runnable(self, *plans: Plan) -> None:
+        """Raise ConfigurationError unless runs of the plans could be paid for and judged.
+
+        That is `require_prices`; and where podium.toml sets a gate for a plan's model, its file is there and right, and
+        so are the functions of the project that it names, as far as their source tells.
+        """
+        self.require_prices(*plans)
+        if not self.settings.gates:
+            return
+        from podium.registry.policy_file import check_rules, policy_for
+
+        for model in dict.fromkeys(plan.model for plan in plans):
+            policy = policy_for(model, self.settings.gates, self.settings.root)
+            if policy is not None:
+                check_rules(policy, self.settings.root)
+
     def _run_is_open(self, run_id: str) -> bool:
         with self.database.read() as connection:
             return queries.is_open(connection, run_id)

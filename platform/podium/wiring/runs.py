@@ -69,7 +69,7 @@ def foreground(
     before a run is on record that could not be paid for, or would wait for ever.
     """
     prepared = prepared or Preparation(project)
-    project.require_prices(plan)
+    project.require_runnable(plan)
     backend = prepared.backend(project.settings.root / file for file in plan.modules)
     _require_capacity(plan, backend.capacity, project.settings.labels)
     with _worker(project, observe, backend, for_any_run=False) as worker:

@@ -5,6 +5,7 @@ the slot's channel and done by the supervisor, idempotent under the attempt's st
 """
 
 from collections.abc import Mapping
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
@@ -13,8 +14,10 @@ from podium.execution import outputs, plans, queries
 from podium.execution.attempt import Ask
 from podium.execution.entities import Assignment
 from podium.execution.questions import Service
+from podium.finops.costs import cost_of_runs
 from podium.registry import store
 from podium.registry.entities import ModelVersion
+from podium.registry.policy_file import policy_for
 from podium.settings import Settings
 from podium.stages.answers import answers_about_models
 from podium.stages.asking import AskingServices
@@ -25,7 +28,7 @@ def slot_services(configuration: Mapping[str, Any], ask: Ask) -> AskingServices:
     """Return the stage services inside a slot."""
     options = Settings.model_validate(configuration["settings"])
     registry = build_registry(options, partial(file_lock, options.home / "locks", "mlflow-store", 120.0))
-    return AskingServices(registry, ask)
+    return AskingServices(registry, ask, partial(policy_for, gates=options.gates, root=options.root))
 
 
 def supervisor_services(project: Project) -> dict[str, Service]:
@@ -35,6 +38,7 @@ def supervisor_services(project: Project) -> dict[str, Service]:
         **answers,
         "register": partial(_register, project, answers["register"]),
         "trained_on": partial(_trained_on, project),
+        "cost_so_far": partial(_cost_so_far, project),
     }
 
 
@@ -58,6 +62,12 @@ def _trained_on(project: Project, _: Assignment, arguments: Mapping[str, Any]) -
         run_id = version.lineage.run_id
         plan = plans.load(connection, queries.get_run(connection, run_id).plan_digest)
         return outputs.read_for(connection, run_id, plan, evidence.candidate_digest)
+
+
+def _cost_so_far(project: Project, assignment: Assignment, _: Mapping[str, Any]) -> Decimal | None:
+    run_id = assignment.run.run_id
+    with project.database.read() as connection:
+        return cost_of_runs(connection, [run_id])[run_id].complete
 
 
 def slot_configuration(project: Project) -> dict[str, Any]:

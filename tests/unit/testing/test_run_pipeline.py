@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import Mock
 
@@ -329,6 +331,42 @@ def test_stages_run_against_a_registry_that_one_run_leaves_to_the_next() -> None
     assert second.value("run_canary").state == "promoted"
     assert registry.champion("tried") == "2"
     assert [entry.to_version for entry in registry.history("tried")] == ["1", "2"]
+
+
+@pipeline(model="tried", team="research", environment="dev")
+def ruled(day: Interval) -> None:
+    """Judge by the project's own gate."""
+    data = rows(day)
+    evaluate_candidate(train(data.history), data.holdout, label="y")
+
+
+@pytest.mark.parametrize(
+    ("cost", "verdict"), [(None, "insufficient"), (Decimal("0.25"), "passed"), (Decimal("0.26"), "failed")]
+)
+def test_a_run_in_process_is_judged_by_the_gate_that_podium_toml_names(
+    cost: Decimal | None, verdict: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "podium.toml").write_text('[gates]\n"tri*" = "gate.yaml"\n')
+    (tmp_path / "gate.yaml").write_text("name: own\nfloors: {auc: 0.6}\nlimits: {cost_usd: 0.25}\n")
+    monkeypatch.setattr("podium.testing.run._root_of", lambda _: tmp_path)
+    result = run_pipeline(ruled, "2013-03-01", registry=FakeRegistry(cost_usd=cost))
+    assert result.state == "succeeded", result.reason
+    evidence = result.value("evaluate_candidate")
+    assert evidence.verdict == verdict, evidence.reasons
+    assert evidence.policy == GatePolicy.from_file(tmp_path / "gate.yaml")
+    assert evidence.policy_digest == evidence.policy.digest
+
+
+def test_what_the_columns_of_the_champion_held_is_asked_of_its_evidence() -> None:
+    registry, above = FakeRegistry(), ROWS.assign(x=ROWS["x"] > 0)
+    fakes = {"rows": Mock(return_value=Rows(above[:300], above[300:700], above[700:]))}
+    first = run_pipeline(promoted, "2013-03-01", registry=registry, fakes=fakes)
+    assert first.outcome == "promoted"
+    fakes = {"rows": Mock(return_value=Rows(ROWS[:250], ROWS[300:600], ROWS[700:]))}
+    second = run_pipeline(promoted, "2013-03-02", registry=registry, fakes=fakes)
+    assert (second.state, second.outcome) == ("succeeded", "rejected")
+    reasons = second.value("evaluate_candidate").reasons
+    assert any("The column x is number for the candidate and boolean for the champion" in each for each in reasons)
 
 
 def test_rows_that_trained_the_champion_may_not_judge_it_in_a_test_either() -> None:
