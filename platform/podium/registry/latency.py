@@ -1,7 +1,7 @@
 """How long a model takes for a single row: candidate and champion asked in turns, so that noise meets both.
 
-A worker's machine is busy with other things, and that is no fault of the model's. So each row is asked five times and the
-least counts; and a model has one thread, for threads that wait for each other on a busy machine can take a hundred
+A worker's machine is busy with other things, and that is no fault of the model's. So each row is asked five times and
+the least counts; and a model has one thread, for threads that wait for each other on a busy machine can take a hundred
 times as long as the row does.
 """
 
