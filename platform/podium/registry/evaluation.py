@@ -16,6 +16,7 @@ import pandas as pd
 
 from podium.errors import EvaluationError
 from podium.registry import conditions
+from podium.registry.calibration import Calibration, reliability
 from podium.registry.evidence import (
     Comparison,
     Evidence,
@@ -136,6 +137,7 @@ def evaluate(
         discordant=trial.discordant(),
         verdict=decision.verdict,
         reasons=decision.reasons,
+        calibration=_calibrate(candidate, trial, policy),
         duplicate_rows=duplicate_rows,
         signature=signature,
         limits=limits,
@@ -271,7 +273,8 @@ def _check_slices(
             if test is None or not test.informative:
                 not_checked += 1
             else:
-                found.append((column, str(value), test.rows, test.gain, test.p_worse()))
+                bounds = test.interval(1 - 2 * policy.alpha)
+                found.append((column, str(value), test.rows, test.gain, bounds, test.p_worse()))
     p_values = [p_value for *_, p_value in found]
     return tuple(
         SliceCheck(
@@ -282,8 +285,10 @@ def _check_slices(
             p_value=p_value,
             p_blocking=blocking,
             p_pointing=pointing,
+            low=bounds.low,
+            high=bounds.high,
         )
-        for (column, value, rows, gain, p_value), blocking, pointing in zip(
+        for (column, value, rows, gain, bounds, p_value), blocking, pointing in zip(
             found, holm(p_values).tolist(), benjamini_hochberg(p_values).tolist(), strict=True
         )
     ), not_checked
@@ -291,3 +296,15 @@ def _check_slices(
 
 def _has_both_classes(rows: Positions, policy: GatePolicy, metric: Metric, trial: Trial) -> bool:
     return metric is not Metric.AUC or (trial.rarer_class_rows(rows) or 0) >= policy.minimum_class_rows
+
+
+def _calibrate(candidate: Any, trial: Trial, policy: GatePolicy) -> Calibration | None:
+    """Return how far the probabilities of two classes came true; None where the candidate gives none."""
+    positive, confidence = trial.positive, 1 - 2 * policy.alpha
+    if positive is None or not trial.candidate.has_probabilities:
+        return None
+    own = reliability(trial.candidate.contributions(Metric.AUC), positive, confidence=confidence)
+    champion = None
+    if trial.champion is not None and trial.champion.has_probabilities:
+        champion = reliability(trial.champion.contributions(Metric.AUC), positive, confidence=confidence)
+    return Calibration(positive=str(candidate.classes_[1]), confidence=confidence, candidate=own, champion=champion)

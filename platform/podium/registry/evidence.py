@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, FiniteFloat
 
 from podium.checks.finding import Outcome, Severity
+from podium.registry.calibration import Calibration
 from podium.registry.digested import Digested
 from podium.registry.finding import Verdict
 from podium.registry.metrics import Kind, Metric
@@ -73,10 +74,11 @@ class Comparison(_Fact):
     unknown: str | None = None
 
 
-class SliceCheck(_Fact):
+class SliceCheck(Digested):
     """The primary metric on the rows where `column` is `value`, tested for harm.
 
-    `p_blocking` is adjusted by Holm over all slices, `p_pointing` by Benjamini-Hochberg.
+    `p_blocking` is adjusted by Holm over all slices, `p_pointing` by Benjamini-Hochberg. `low` and `high` bound the
+    gain as if this slice were the only one.
     """
 
     column: str
@@ -86,6 +88,8 @@ class SliceCheck(_Fact):
     p_value: FiniteFloat
     p_blocking: FiniteFloat
     p_pointing: FiniteFloat
+    low: FiniteFloat | None = None
+    high: FiniteFloat | None = None
 
 
 class Discordant(_Fact):
@@ -189,6 +193,7 @@ class Evidence(Digested):
     discordant: Discordant | None  # None for numbers, and for the first model
     verdict: Verdict
     reasons: tuple[str, ...]
+    calibration: Calibration | None = None  # None unless there are two classes with probabilities
     duplicate_rows: int | None = None  # rows that repeat another one, label and all; None where nobody counted
     signature: SignatureCheck | None = None
     limits: tuple[LimitCheck, ...] = ()

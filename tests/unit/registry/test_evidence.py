@@ -1,5 +1,6 @@
 import json
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from podium.dag import values
+from podium.ids import digest_json
+from podium.registry.calibration import Calibration, Reliability, ReliabilityBin
 from podium.registry.evidence import (
     Comparison,
     DataCheck,
@@ -77,6 +80,25 @@ def test_evidence_survives_json_with_its_digest() -> None:
     assert read_back == original
     assert read_back.digest == original.digest
     assert Evidence.model_validate(json.loads(json.dumps(original.model_dump(mode="json")))).digest == original.digest
+
+
+def test_evidence_of_an_earlier_version_keeps_its_digest() -> None:
+    recorded = json.loads((Path(__file__).parent / "evidence_before_reports.json").read_text(encoding="utf-8"))
+    digest = "b2c65016242ab7b349eff30cf2e5385c86d368a980c01f573bfe83cdfcd2cbd9"
+    assert digest_json(recorded) == digest
+    assert "calibration" not in recorded
+    assert "low" not in recorded["slices"][0]
+    read = Evidence.model_validate(recorded)
+    assert read.digest == digest
+    assert read.model_dump(mode="json") == recorded
+
+
+def test_what_a_later_version_added_is_part_of_the_digest_where_it_is_known() -> None:
+    one = ReliabilityBin(rows=9, lowest=0.1, highest=0.3, predicted=0.2, observed=0.2, low=0.1, high=0.4)
+    known = Calibration(positive="1", confidence=0.9, candidate=Reliability(brier=0.1, bins=(one,)))
+    read_back = Evidence.model_validate_json(evidence(calibration=known).model_dump_json())
+    assert read_back.calibration == known
+    assert read_back.digest == evidence(calibration=known).digest != evidence().digest
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
