@@ -19,6 +19,7 @@ from podium.registry.metrics import Kind, Metric
 from podium.registry.policy import GatePolicy
 from podium.registry.port import ModelRegistry
 from podium.registry.promotion import ANY, Expected, PromotionService
+from podium.registry.report import Circumstances
 
 SAMPLE = pd.DataFrame({"distance": [100.0, 900.0], "hour": [6.0, 21.0]})
 
@@ -95,6 +96,7 @@ class World:
         key = key or f"{self.model}/run-{next(self._numbers)}"
         judged = evidence(self.model, champion_version=champion, candidate_digest=f"{key:x<64}", **changes)
         logged = logged or self.upload(key)
+        versions.attach_report(self.registry, logged, judged, Circumstances(run_id=key))
         with self.database.write() as connection:
             versions.record_evidence(connection, judged, run_id=key, step_key=f"{key}/evaluate", at=self.clock.now())
         return versions.register(

@@ -1,10 +1,12 @@
 """What every model registry does: the twin in memory, MLflow with its SQLite store, and its server on PostgreSQL."""
 
+import errno
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ import sqlalchemy as sa
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.preprocessing import FunctionTransformer
 
-from podium.errors import ArtifactError, ConfigurationError, NoCodec, NotFound, Refused, ServiceUnavailable
+from podium.errors import ArtifactError, ConfigurationError, NoCodec, NotFound, Refused, ServiceUnavailable, StorageFull
 from podium.registry.entities import CHALLENGER, CHAMPION, LoggedModel
 from podium.registry.memory_registry import MemoryRegistry
 from podium.registry.mlflow_registry import MlflowRegistry
@@ -52,6 +54,23 @@ class Subject:
         else:
             folder = self._stored(source)
             folder.rename(folder.with_name("elsewhere"))
+
+    def attached(self, logged: LoggedModel) -> dict[str, bytes]:
+        """Return the files that lie beside a model, by name."""
+        if isinstance(self.registry, MemoryRegistry):
+            return self.registry.attached[logged.source]
+        import mlflow
+
+        uri = self.registry.tracking_uri  # type: ignore[attr-defined]  # MLflow's has one
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = Path(
+                mlflow.artifacts.download_artifacts(
+                    run_id=logged.mlflow_run_id, artifact_path="", dst_path=scratch, tracking_uri=uri
+                )
+            )
+            return {
+                path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+            }
 
     def _stored(self, source: str) -> Path:
         """Return the folder of a source: itself, or where the server keeps what it hands on."""
@@ -170,6 +189,41 @@ def test_a_version_carries_its_tags_and_source(subject: Subject, model: str) -> 
     assert (found.model, found.version, found.source) == (model, version, logged.source)
     assert tags.items() <= found.tags.items()
     assert (found.tags[DIGEST_TAG], found.tags[KEY_TAG]) == (logged.digest, f"{model}/train")
+
+
+def attach(registry: ModelRegistry, logged: LoggedModel, files: dict[str, bytes], **changes: Any) -> None:
+    facts: dict[str, Any] = {
+        "metrics": {"candidate_auc": 0.61, "gain_auc": -0.0125},
+        "parameters": {"gate_mode": "refresh"},
+        "note": "**passed**: it may replace version 3.",
+    }
+    registry.attach(logged, files, **(facts | changes))
+
+
+def test_files_lie_beside_a_model_and_change_nothing_of_it(subject: Subject, model: str) -> None:
+    logged = log(subject.registry, model)
+    attach(subject.registry, logged, {"podium/gate/report.md": b"# one", "podium/gate/evidence.json": b"{}"})
+    assert subject.attached(logged) == {"podium/gate/report.md": b"# one", "podium/gate/evidence.json": b"{}"}
+    assert subject.registry.digest_of(logged.source) == logged.digest
+    assert log(subject.registry, model) == logged, "the upload under the same key is found as before"
+
+
+def test_files_that_are_attached_again_are_replaced(subject: Subject, model: str) -> None:
+    logged = log(subject.registry, model)
+    for text in (b"# one", b"# one", b"# two"):
+        attach(subject.registry, logged, {"podium/gate/report.md": text})
+        assert subject.attached(logged) == {"podium/gate/report.md": text}
+    assert subject.registry.digest_of(logged.source) == logged.digest
+
+
+def test_a_version_carries_its_description(subject: Subject, model: str) -> None:
+    logged = log(subject.registry, model)
+    text = "**passed**: see [the report](#/x) — or **ask**"
+    version = subject.registry.create_version(model, logged, key=f"{model}/train", tags={}, description=text)
+    assert subject.registry.get_version(model, version).description == text
+    assert subject.registry.link(logged, "podium/gate/a report.html").endswith(
+        "podium/gate/a report.html" if isinstance(subject.registry, MemoryRegistry) else "podium/gate/a%20report.html"
+    )
 
 
 def test_an_alias_points_where_it_was_last_set(subject: Subject, model: str) -> None:
@@ -308,6 +362,46 @@ def test_a_plain_mlflow_user_loads_the_champion(mlflow_folder: Path, model: str)
         champion.predict(NUMBERS[["hour"]])
     assert champion.metadata.signature.inputs.input_names() == ["distance", "hour"]
     assert registry.digest_of(logged.source) == logged.digest, "loading by name left a trace in the digest"
+
+
+def test_numbers_and_a_note_are_the_runs_and_the_models_once(mlflow_folder: Path, model: str) -> None:
+    import mlflow
+
+    registry = _mlflow_registry(mlflow_folder)
+    logged = log(registry, model)
+    for note in ("first", "second"):
+        attach(registry, logged, {"a.txt": b"a"}, note=note)
+    client = mlflow.MlflowClient(registry.tracking_uri)
+    run = client.get_run(logged.mlflow_run_id)
+    assert run.data.metrics == {"candidate_auc": 0.61, "gain_auc": -0.0125}
+    assert run.data.params == {"gate_mode": "refresh"}
+    assert run.data.tags["mlflow.note.content"] == "second"
+    assert len(client.get_metric_history(logged.mlflow_run_id, "gain_auc")) == 1
+    of_model = client.get_logged_model(logged.mlflow_model_id).metrics
+    assert {metric.key: metric.value for metric in of_model} == run.data.metrics
+    assert registry.link(logged, "a.txt") == (
+        f"#/experiments/{run.info.experiment_id}/runs/{logged.mlflow_run_id}/artifacts/a.txt"
+    )
+
+
+def test_an_attachment_that_fails_is_said(mlflow_folder: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow
+
+    registry = _mlflow_registry(mlflow_folder)
+    logged = log(registry, model)
+
+    def full(*arguments: object, **_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow.MlflowClient, "log_artifacts", full)
+        with pytest.raises(StorageFull, match=f"attach 1 files to the run {logged.mlflow_run_id}"):
+            attach(registry, logged, {"a.txt": b"a"})
+    attach(registry, logged, {"a.txt": b"a"})
+    assert Subject(registry, mlflow_folder).attached(logged) == {"a.txt": b"a"}
+    attach_nowhere = replace(logged, mlflow_run_id="0" * 32)
+    with pytest.raises(ServiceUnavailable, match=r"did not attach 1 files .* not found"):
+        attach(registry, attach_nowhere, {"a.txt": b"a"})
 
 
 def test_a_model_made_of_local_code_loads_where_that_code_is_not(mlflow_folder: Path, model: str) -> None:

@@ -42,6 +42,8 @@ STOP_POINTS = ("interrupt.before_commit", "interrupt.after_commit", "worker.befo
 MODEL_POINTS = (
     "registry.before_log_model",
     "registry.after_log_model",
+    "registry.before_attach",
+    "registry.after_attach",
     "registry.before_create_version",
     "registry.after_create_version",
     "registry.after_record_version",

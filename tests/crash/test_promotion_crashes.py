@@ -16,6 +16,8 @@ KILLED = -9
 POINTS = [
     "registry.before_log_model",
     "registry.after_log_model",
+    "registry.before_attach",
+    "registry.after_attach",
     "registry.before_create_version",
     "registry.after_create_version",
     "registry.after_record_version",

@@ -23,7 +23,7 @@ def _imports(path: Path) -> set[str]:
 
 def test_mlflow_is_imported_by_its_adapter_alone() -> None:
     importers = {path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py") if "mlflow" in _imports(path)}
-    assert importers == {"registry/mlflow_registry.py"}
+    assert importers == {"registry/mlflow_registry.py", "registry/mlflow_signature.py"}
 
 
 def test_ray_is_imported_only_in_processes_made_for_it() -> None:
@@ -85,6 +85,7 @@ def test_light_commands_import_nothing_heavy() -> None:
 def test_commands_that_need_no_registry_do_not_import_mlflow() -> None:
     code = (
         "import sys; import podium.cli.execution, podium.wiring.runs, podium.wiring.documents, podium.finops.reports; "
+        "import podium.cli.model_report, podium.wiring.judgements; "
         "print(*sorted({'mlflow','pandas','sklearn','numpy','scipy','pyarrow'} & set(sys.modules)))"
     )
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()

@@ -35,12 +35,13 @@ class LoggedModel:
 
 @dataclass(frozen=True)
 class RegisteredVersion:
-    """What the registry itself says of a version, whoever registered it."""
+    """What the registry itself says of a version, whoever registered it; `description` is Markdown."""
 
     model: str
     version: str
     source: str
     tags: Mapping[str, str]
+    description: str = ""
 
 
 @dataclass(frozen=True)

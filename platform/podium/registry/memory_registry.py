@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # heavy, and not needed to import this module
 class MemoryRegistry:
     """Keeps serialised models, versions and aliases in dictionaries, behind one lock.
 
-    `stored` maps each source to its files, so that a test may damage one.
+    `stored` maps each source to its files, so that a test may damage one; `attached` holds the files beside them.
     """
 
     def __init__(self, *, trusted_types: Sequence[str] = ()) -> None:
@@ -30,6 +30,7 @@ class MemoryRegistry:
         self._versions: dict[str, list[RegisteredVersion]] = {}
         self._aliases: dict[tuple[str, str], str] = {}
         self.stored: dict[str, dict[str, bytes]] = {}
+        self.attached: dict[str, dict[str, bytes]] = {}
 
     def log_model(
         self,
@@ -58,7 +59,27 @@ class MemoryRegistry:
                 self._logged[key] = LoggedModel(source, self.digest_of(source), serialization, "", "")
             return self._logged[key]
 
-    def create_version(self, model: str, logged: LoggedModel, *, key: str, tags: Mapping[str, str]) -> str:
+    def attach(
+        self,
+        logged: LoggedModel,
+        files: Mapping[str, bytes],
+        *,
+        metrics: Mapping[str, float],
+        parameters: Mapping[str, str],
+        note: str,
+    ) -> None:
+        """Keep files beside a stored model."""
+        del metrics, parameters, note  # they describe the MLflow run, which has no twin
+        with self._lock:
+            self.attached.setdefault(logged.source, {}).update(files)
+
+    def link(self, logged: LoggedModel, name: str) -> str:
+        """Return a name for an attached file."""
+        return f"{logged.source}/{name}"
+
+    def create_version(
+        self, model: str, logged: LoggedModel, *, key: str, tags: Mapping[str, str], description: str = ""
+    ) -> str:
         """Number a stored model; the same `key` numbers once."""
         with self._lock:
             versions = self._versions.setdefault(model, [])
@@ -71,7 +92,8 @@ class MemoryRegistry:
                 DIGEST_TAG: logged.digest,
                 SERIALIZATION_TAG: logged.serialization,
             }
-            version = RegisteredVersion(model, str(len(versions) + 1), logged.source, MappingProxyType(everything))
+            number = str(len(versions) + 1)
+            version = RegisteredVersion(model, number, logged.source, MappingProxyType(everything), description)
             versions.append(version)
             return version.version
 

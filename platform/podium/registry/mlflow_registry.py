@@ -1,4 +1,4 @@
-"""The registry in MLflow: the only module that imports mlflow, and only when first used."""
+"""The registry in MLflow: it and the signature beside it alone import mlflow, and only when first used."""
 
 import logging
 import os
@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlparse
+from urllib.parse import quote, unquote, urlparse
 
 from podium.errors import ArtifactError, ConfigurationError, NotFound, UsageError
+from podium.registry import mlflow_attachments as attachments
 from podium.registry import packaging
 from podium.registry.entities import LoggedModel, RegisteredVersion
 from podium.registry.mlflow_errors import explained, without_password
+from podium.registry.mlflow_signature import signature_of
 from podium.registry.port import DIGEST_TAG, KEY_TAG, SERIALIZATION_TAG
 from podium.registry.sqlite_file import appearing_complete
 
@@ -90,7 +92,7 @@ class MlflowRegistry:
             if earlier is not None:
                 return earlier
         # What may fail for the estimator's own sake fails before MLflow hears of it.
-        signature = _signature(estimator, sample)
+        signature = signature_of(estimator, sample)
         serialization = packaging.serialization_of(estimator, self._trusted_types, model=model)
         everything = {**tags, KEY_TAG: key, SERIALIZATION_TAG: serialization}
         with self._translated(f"log a model for {model}") as session:
@@ -128,7 +130,27 @@ class MlflowRegistry:
             client.set_terminated(run_id)
         return LoggedModel(ready.artifact_location, digest, serialization, run_id, upload.model_id)
 
-    def create_version(self, model: str, logged: LoggedModel, *, key: str, tags: Mapping[str, str]) -> str:
+    def attach(
+        self,
+        logged: LoggedModel,
+        files: Mapping[str, bytes],
+        *,
+        metrics: Mapping[str, float],
+        parameters: Mapping[str, str],
+        note: str,
+    ) -> None:
+        """Keep files as artifacts of the model's MLflow run, numbers as its metrics and the note as its description."""
+        with self._translated(f"attach {len(files)} files to the run {logged.mlflow_run_id}") as session:
+            attachments.attach(session.client, session.mlflow.entities, logged, files, metrics, parameters, note)
+
+    def link(self, logged: LoggedModel, name: str) -> str:
+        """Return the address of an attached file in MLflow's own pages, from any of them."""
+        with self._translated("open its store") as session:
+            return f"#/experiments/{session.experiment_id}/runs/{logged.mlflow_run_id}/artifacts/{quote(name)}"
+
+    def create_version(
+        self, model: str, logged: LoggedModel, *, key: str, tags: Mapping[str, str], description: str = ""
+    ) -> str:
         """Register an uploaded model; the same `key` registers once."""
         with self._translated(f"register a version of {model}") as session:
             earlier = session.client.search_model_versions(
@@ -143,6 +165,7 @@ class MlflowRegistry:
                 logged.source,
                 run_id=logged.mlflow_run_id,
                 model_id=logged.mlflow_model_id,
+                description=description,
                 tags={
                     **tags,
                     KEY_TAG: key,
@@ -355,33 +378,8 @@ def preload() -> None:
     _import_mlflow()
 
 
-def _signature(estimator: Any, sample: "pd.DataFrame") -> Any:
-    """Return MLflow's signature: every column required, none of an integer type.
-
-    MLflow refuses a column declared `long` once a missing value has made it float, and refuses integers where
-    `double` is declared; so integers are declared `any`, and a float column takes every float.
-    """
-    import pandas as pd
-    from mlflow.models import ModelSignature, infer_signature
-    from mlflow.types import ColSpec, DataType, Schema
-    from mlflow.types.schema import AnyType
-
-    def declared(column: "pd.Series[Any]") -> Any:
-        if pd.api.types.is_bool_dtype(column.dtype):
-            return DataType.boolean
-        if pd.api.types.is_float_dtype(column.dtype):
-            return DataType.double
-        if pd.api.types.infer_dtype(column, skipna=True) == "string":
-            return DataType.string
-        return AnyType()
-
-    columns = Schema([ColSpec(declared(sample[name]), str(name)) for name in sample.columns])
-    # Inferred as if the predictions were an input: inferring from the sample itself warns about its integers.
-    return ModelSignature(inputs=columns, outputs=infer_signature(estimator.predict(sample)).inputs)
-
-
 def _version(found: Any) -> RegisteredVersion:
-    return RegisteredVersion(found.name, str(found.version), found.source, dict(found.tags))
+    return RegisteredVersion(found.name, str(found.version), found.source, dict(found.tags), found.description or "")
 
 
 def _all_pages(search: Callable[..., Any], filter_string: str | None = None) -> Iterator[Any]:
@@ -396,7 +394,7 @@ def _all_pages(search: Callable[..., Any], filter_string: str | None = None) -> 
 
 def _literal(text: str) -> str:
     """Return `text` as a literal of MLflow's filter language."""
-    for quote in ("'", '"'):
-        if quote not in text:
-            return f"{quote}{text}{quote}"
+    for mark in ("'", '"'):
+        if mark not in text:
+            return f"{mark}{text}{mark}"
     raise UsageError(f"{text!r} holds both kinds of quotation marks, which no name in MLflow may.")

@@ -36,8 +36,31 @@ class ModelRegistry(Protocol):
         or without pinned requirements, and NoCodec for an estimator that cannot be serialised.
         """
 
-    def create_version(self, model: str, logged: LoggedModel, *, key: str, tags: Mapping[str, str]) -> str:
-        """Register an uploaded model and return its version; the same `key` registers once."""
+    def attach(
+        self,
+        logged: LoggedModel,
+        files: Mapping[str, bytes],
+        *,
+        metrics: Mapping[str, float],
+        parameters: Mapping[str, str],
+        note: str,
+    ) -> None:
+        """Keep files, by relative path, beside an uploaded model, with numbers, short texts and a note in Markdown.
+
+        The model's own files and their digest stay as they are. Attached again, a file is replaced and the rest is as
+        it was; a parameter may not change.
+        """
+
+    def link(self, logged: LoggedModel, name: str) -> str:
+        """Return where a person opens the attached file `name`, for a link in a description."""
+
+    def create_version(
+        self, model: str, logged: LoggedModel, *, key: str, tags: Mapping[str, str], description: str = ""
+    ) -> str:
+        """Register an uploaded model and return its version; the same `key` registers once.
+
+        `description` is Markdown of at most 5,000 characters.
+        """
 
     def get_version(self, model: str, version: str) -> RegisteredVersion:
         """Return a version; raises NotFound."""

@@ -1,4 +1,4 @@
-"""From a fitted estimator to a version on record: upload, evidence, registration; each once per step run."""
+"""From a fitted estimator to a version on record: upload, report, evidence, registration; each once per step run."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -10,13 +10,16 @@ from podium import faults
 from podium.clock import Clock
 from podium.db.engine import Database
 from podium.errors import NotFound
-from podium.registry import packaging, store
+from podium.registry import packaging, report, store
 from podium.registry.entities import Lineage, LoggedModel, ModelVersion, RecordedEvidence
 from podium.registry.evidence import Evidence
 from podium.registry.port import ModelRegistry
+from podium.registry.report import Circumstances
 
 if TYPE_CHECKING:  # heavy, and not needed to import this module
     import pandas as pd
+
+_REPORT = f"{report.FOLDER}/report.html"
 
 
 def upload(
@@ -45,6 +48,23 @@ def upload(
     return logged
 
 
+def attach_report(registry: ModelRegistry, logged: LoggedModel, evidence: Evidence, about: Circumstances) -> None:
+    """Keep the report of a judgement, the evidence and its numbers beside the uploaded model; again, nothing changes.
+
+    Needs no database, like `upload`.
+    """
+    faults.reach("registry.before_attach")
+    files = report.render(evidence, about).files
+    registry.attach(
+        logged,
+        {f"{report.FOLDER}/{name}": content for name, content in files.items()},
+        metrics=report.numbers(evidence),
+        parameters=report.parameters(evidence),
+        note=f"{report.summary(evidence)}\n\nThe report is `{_REPORT}`, among the artifacts of this run.",
+    )
+    faults.reach("registry.after_attach")
+
+
 def register(
     database: Database,
     registry: ModelRegistry,
@@ -71,7 +91,14 @@ def register(
                 "register what evaluate_candidate judged in the same run."
             )
         faults.reach("registry.before_create_version")
-        number = registry.create_version(model, logged, key=step_key, tags=lineage.to_tags())
+        number = registry.create_version(
+            model,
+            logged,
+            key=step_key,
+            tags=lineage.to_tags(),
+            description=f"{report.summary(Evidence.model_validate(evidence.document))}\n\n"
+            f"[The report]({registry.link(logged, _REPORT)}) says what this rests on.",
+        )
         faults.reach("registry.after_create_version")
         version = ModelVersion(
             model=model,

@@ -16,6 +16,7 @@ from podium.registry.entities import LoggedModel, ModelVersion, Promotion
 from podium.registry.evidence import Evidence
 from podium.registry.policy import GatePolicy
 from podium.registry.port import ModelRegistry
+from podium.registry.report import Circumstances
 from podium.stats.cells import Cells
 
 if TYPE_CHECKING:  # heavy, and named in a signature only
@@ -79,6 +80,10 @@ class AskingServices:
     def log_model(self, estimator: Any, sample: "pd.DataFrame", *, model: str, tags: Mapping[str, str]) -> LoggedModel:
         """Upload an estimator, once per step run."""
         return versions.upload(self._registry, estimator, sample, model=model, step_key=current().step_key, tags=tags)
+
+    def attach_report(self, logged: LoggedModel, evidence: Evidence, about: Circumstances) -> None:
+        """Keep the report beside the uploaded model."""
+        versions.attach_report(self._registry, logged, evidence, about)
 
     def register(self, logged: LoggedModel, evidence: Evidence, data_digest: str) -> ModelVersion:
         """Make a version of an uploaded model."""

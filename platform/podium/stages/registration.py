@@ -8,6 +8,7 @@ from podium.errors import InternalError
 from podium.execution.context import AttemptContext, current
 from podium.registry.entities import ModelVersion
 from podium.registry.evidence import Evidence
+from podium.registry.report import Circumstances
 from podium.stages.services import StageServices
 
 _SAMPLE_ROWS = 1000
@@ -16,7 +17,7 @@ _SAMPLE_ROWS = 1000
 
 @step(retries=2, memory="2GiB")
 def register_version(candidate: Any, evidence: Evidence) -> ModelVersion:
-    """Register the candidate as a new model version, with its signature, digests and lineage; no alias moves.
+    """Register the candidate as a new model version, with its signature, digests, lineage and report; no alias moves.
 
     Registering again under the same step of the same run finds the version that is there.
     """
@@ -40,6 +41,17 @@ def register_version(candidate: Any, evidence: Evidence) -> ModelVersion:
         "podium.verdict": evidence.verdict,
     }
     logged = services.log_model(candidate, sample, model=context.model, tags=tags)
+    services.attach_report(
+        logged,
+        evidence,
+        Circumstances(
+            run_id=context.run_id,
+            pipeline=context.pipeline,
+            interval=context.interval.name,
+            data_digest=data_digest,
+            code_digest=context.code_digest,
+        ),
+    )
     return services.register(logged, evidence, data_digest)
 
 

@@ -9,6 +9,7 @@ from podium.canary.plan import CanaryPlan
 from podium.registry.entities import LoggedModel, ModelVersion, Promotion
 from podium.registry.evidence import Evidence
 from podium.registry.policy import GatePolicy
+from podium.registry.report import Circumstances
 from podium.stats.cells import Cells
 
 if TYPE_CHECKING:  # heavy, and named in a signature only
@@ -47,6 +48,9 @@ class StageServices(Protocol):
 
     def log_model(self, estimator: Any, sample: "pd.DataFrame", *, model: str, tags: Mapping[str, str]) -> LoggedModel:
         """Upload an estimator with the signature of `sample`; moves no alias and makes no version."""
+
+    def attach_report(self, logged: LoggedModel, evidence: Evidence, about: Circumstances) -> None:
+        """Keep the report of what an uploaded model was judged on beside it."""
 
     def register(self, logged: LoggedModel, evidence: Evidence, data_digest: str) -> ModelVersion:
         """Make a version of an uploaded model."""

@@ -3,6 +3,7 @@ from typing import Any
 
 import pytest
 
+from podium import faults
 from podium.clock import FakeClock
 from podium.db.engine import Database
 from podium.errors import NotFound
@@ -29,6 +30,22 @@ def document(world: World, **options: Any) -> dict[str, Any]:
 
 
 # Versions and evidence
+
+
+@pytest.mark.parametrize("point", ["registry.before_attach", "registry.after_attach"])
+def test_no_version_is_without_its_report(world: World, point: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert isinstance(world.registry, MemoryRegistry)
+    with monkeypatch.context() as patch:
+        patch.setattr(faults, "_armed", {point: "raise"})
+        with pytest.raises(faults.FaultRaised):
+            world.register(key="run-1")
+    assert world.registry.versions(world.model) == []
+    version = world.register(key="run-1")
+    assert world.registry.digest_of(version.source) == version.digest
+    assert set(world.registry.attached) == {version.source}
+    assert set(world.registry.attached[version.source]) == {
+        f"podium/gate/{name}" for name in ("report.html", "report.md", "evidence.json")
+    }
 
 
 def test_a_version_carries_its_whole_lineage(world: World) -> None:

@@ -1,5 +1,6 @@
 """`run_pipeline`: fakes, parameters, time, values and stages, as a test of a user's meets them."""
 
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -320,6 +321,15 @@ def test_stages_run_against_a_registry_that_one_run_leaves_to_the_next() -> None
     (version,) = registry.versions("tried")
     assert first.value("register_version") == version
     assert version.run_id == first.run_id
+    beside = registry.registry.attached[version.source]
+    assert hashlib.sha256(beside["podium/gate/evidence.json"]).hexdigest() == version.evidence_digest
+    page = beside["podium/gate/report.html"].decode()
+    assert version.lineage is not None
+    for fact in (first.run_id, "promoted", "2013-03-01", version.lineage.data_digest, version.lineage.code_digest):
+        assert fact in page
+    described = registry.registry.get_version("tried", "1").description
+    assert described.startswith("**passed**: The candidate passed the gate: it may become the first champion of tried.")
+    assert f"[The report]({version.source}/podium/gate/report.html)" in described
 
     def other_rows(day: Interval) -> Rows:
         return Rows(ROWS[:250], ROWS[300:700], ROWS[700:])
