@@ -1,5 +1,6 @@
 """The demo on real flights: three months in order, and everything a person or a script asks about them afterwards."""
 
+import hashlib
 import shutil
 import sqlite3
 import subprocess
@@ -68,6 +69,35 @@ def changed_state(podium: Podium, tmp_path: Path) -> Iterator[Podium]:
     yield podium
     shutil.rmtree(home)
     shutil.move(kept, home)
+
+
+def test_the_report_lies_with_the_model_and_also_tells_of_the_rejected(
+    podium: Podium, runs: list[dict[str, Any]]
+) -> None:
+    import mlflow
+
+    home = Path(podium.environment["PODIUM_HOME"])
+    client = mlflow.MlflowClient(f"sqlite:///{home / 'mlflow.db'}")
+    version = client.get_model_version("flight_delay", "2")
+    digest = runs[1]["verdict"]["evidence_digest"]
+    lies = client.list_artifacts(version.run_id, "podium/gate")
+    assert sorted(Path(each.path).name for each in lies) == [
+        *("evidence.json", "report-calibration.svg", "report-gain.svg", "report.html", "report.md")
+    ]
+    evidence = Path(client.download_artifacts(version.run_id, "podium/gate/evidence.json", str(home)))
+    assert hashlib.sha256(evidence.read_bytes()).hexdigest() == digest
+    run = client.get_run(version.run_id)
+    auc = runs[1]["verdict"]["metrics"][0]
+    assert (run.data.metrics["candidate_auc"], run.data.metrics["champion_auc"]) == (auc["candidate"], auc["champion"])
+    assert run.data.tags["mlflow.note.content"].startswith("**passed**: The candidate passed the gate:")
+    assert f"/runs/{version.run_id}/artifacts/podium/gate/report.html)" in version.description
+
+    printed = podium("models", "report", "flight_delay", "2")
+    assert printed.out.startswith("# flight_delay: version 2, 2013-08\n\n**passed**")
+    assert digest in printed.out
+    rejected = podium("models", "report", "flight_delay", "--run", runs[2]["run_id"])
+    assert rejected.out.startswith("# flight_delay: a candidate, 2013-09\n\n**failed**")
+    assert runs[2]["verdict"]["reasons"][0].partition(":")[0] in rejected.out
 
 
 def test_real_data_promote_the_first_model_and_a_better_one_and_reject_a_worse_one(runs: list[dict[str, Any]]) -> None:

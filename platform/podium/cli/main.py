@@ -17,6 +17,7 @@ from podium.cli import (
     collect,
     costs,
     database,
+    model_report,
     models,
     output,
     pipelines,
@@ -49,6 +50,7 @@ app.add_typer(runs.app, name="runs")
 run_acts.add_to(runs.app)
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(triggers.app, name="triggers")
+models.app.command("report")(model_report.report)
 app.add_typer(models.app, name="models")
 app.command("promote")(models.promote)
 app.command("rollback")(models.rollback)
