@@ -12,12 +12,13 @@ _LANE = 34.0
 _ENDS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0)
 
 
-def calibration_plot(calibration: Calibration) -> Plot:
+def calibration_plot(calibration: Calibration, label_name: str) -> Plot:
     """Return the plot; both axes end at the same round number beyond all that was predicted and seen."""
     curves = models(calibration)
     most = max(max(one.predicted, one.high) for _, curve in curves for one in curve.bins)
     axis = _Axis(next((end for end in _ENDS if end >= most), 1.0))
-    parts = [*_frame(axis, calibration)]
+    what = words.shortened(f"{label_name} = {calibration.positive}", 30)
+    parts = [*_frame(axis, what)]
     for index, (who, curve) in enumerate(curves):
         parts.extend(_curve(axis, who, curve))
         parts.extend(_counts(axis, who, curve, _TOP + _SIDE + 46 + index * _LANE))
@@ -31,7 +32,7 @@ def calibration_plot(calibration: Calibration) -> Plot:
         for who, curve in curves
     )
     height = _TOP + _SIDE + 46 + len(curves) * _LANE + 8
-    return plot("calibration", f"Calibration of {words.shortened(calibration.positive)}", told, height, parts)
+    return plot("calibration", f"Calibration of {what}", told, height, parts)
 
 
 def models(calibration: Calibration) -> list[tuple[str, Reliability]]:
@@ -51,9 +52,8 @@ class _Axis:
         return _TOP + _SIDE - min(max(share / self.end, 0.0), 1.0) * _SIDE
 
 
-def _frame(axis: _Axis, calibration: Calibration) -> Iterator[str]:
-    what = words.shortened(calibration.positive, 30)
-    yield label(8, 20, f"how often it was {what}", "pale")
+def _frame(axis: _Axis, what: str) -> Iterator[str]:
+    yield label(8, 20, f"how often {what} came", "pale")
     yield label(_LEFT + _SIDE / 2, _TOP + _SIDE + 36, f"predicted probability of {what}", "pale middle")
     for step in range(6):
         share = axis.end * step / 5

@@ -42,7 +42,7 @@ def page_of(evidence: Evidence, about: Circumstances) -> Page:
         Section("Why", [Bullets(evidence.reasons)]),
         _metrics(evidence),
         *_slices(evidence),
-        *_calibration(evidence.calibration),
+        *_calibration(evidence.calibration, evidence.label),
         *_discordant(evidence.discordant),
         _rows(evidence),
         *_further(evidence),
@@ -176,7 +176,7 @@ def _slices(evidence: Evidence) -> Iterator[Section]:
     yield Section("Slices", blocks)
 
 
-def _calibration(calibration: Calibration | None) -> Iterator[Section]:
+def _calibration(calibration: Calibration | None, label: str) -> Iterator[Section]:
     if calibration is None:
         return
     rows = [
@@ -191,17 +191,18 @@ def _calibration(calibration: Calibration | None) -> Iterator[Section]:
         for who, curve in models(calibration)
         for one in curve.bins
     ]
+    what = words.shortened(f"{label} = {calibration.positive}")
     scores = ", ".join(f"{words.value(curve.brier)} for the {who}" for who, curve in models(calibration))
     yield Section(
         "Calibration",
         [
             Paragraph(f"Brier score, the mean squared error of the probabilities, lower is better: {scores}."),
-            *_plots(calibration_plot(calibration)),
+            *_plots(calibration_plot(calibration, label)),
             Table(("model", "predicted", "rows", "on average", "observed", "interval"), rows, numbers_from=2),
             Paragraph(
-                f"Of rows that a model gives the class {words.shortened(calibration.positive)} about the same "
-                "probability, as large a share should be of it: points on the diagonal. Bins hold about equally many "
-                f"rows; intervals are Wilson's, {words.percent(calibration.confidence)}. The gate does not ask for it."
+                f"Of the rows to which a model gives {what} about the same probability, as large a share should turn "
+                "out so: points on the diagonal. Bins hold about equally many rows; intervals are Wilson's, "
+                f"{words.percent(calibration.confidence)}. The gate does not ask for it."
             ),
         ],
     )

@@ -66,7 +66,8 @@ def _table(table: Table) -> str:
     rows = "".join(f"<tr>{_cells(row, table.numbers_from, 'td')}</tr>" for row in table.rows)
     # What is wider than the screen scrolls by itself, also for who has a keyboard only.
     return (
-        f'<div class="scroll" tabindex="0"><table><thead><tr>{heading}</tr></thead><tbody>{rows}</tbody></table></div>'
+        '<div class="scroll" role="region" aria-label="table" tabindex="0">'
+        f"<table><thead><tr>{heading}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
 
