@@ -498,13 +498,13 @@ def test_markdown_escapes_what_is_markup_and_nothing_else(text: str, shown: str)
 
 def test_facts_that_the_report_does_not_know_are_listed() -> None:
     class Later(Evidence):
-        duplicate_rows: int = 0
-        limits: tuple[dict[str, float], ...] = ()
+        repeated_days: int = 0
+        bounds: tuple[dict[str, float], ...] = ()
         nothing: None = None
 
-    later = Later.model_validate(evidence().model_dump() | {"duplicate_rows": 12, "limits": [{"latency": 2.5}]})
+    later = Later.model_validate(evidence().model_dump() | {"repeated_days": 12, "bounds": [{"latency": 2.5}]})
     listed = check(render(later, ABOUT)).sections["Further facts"]
-    assert "duplicate rows 12" in " ".join(listed.split())
+    assert "repeated days 12" in " ".join(listed.split())
     assert '[{"latency":2.5}]' in listed
     assert "nothing" not in listed
 
