@@ -25,7 +25,9 @@ from podium.notify.port import Channel
 from podium.notify.rules import Limit, Rule, Rules
 from tests.execution_world import DAY, HandWorker, node, plan_of
 
-ON_EVERYTHING = Rules((Rule(("run_failed", "deadline_missed", "held", "promotion", "rollback"), ("oncall",)),))
+ON_EVERYTHING = Rules(
+    (Rule(("run_failed", "deadline_missed", "held", "promotion", "rollback", "champion_moved"), ("oncall",)),)
+)
 ONE_STEP = plan_of(node("a"))
 ASKED = plan_of(
     node("a"),

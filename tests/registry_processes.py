@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ import sqlalchemy as sa
 from podium import faults
 from podium.clock import SystemClock
 from podium.db.engine import Database
-from podium.registry.entities import Promotion
+from podium.registry.entities import CHAMPION, Promotion
+from podium.registry.guard import Guard
 from podium.registry.mlflow_registry import MlflowRegistry
 from podium.registry.packaging import requirements_of
 from tests.promotion_world import SAMPLE, World, estimator
@@ -87,6 +88,20 @@ def candidates(world: World, *, count: int) -> list[str]:
 def promote(world: World, *, version: str, expect: str | None, key: str) -> dict[str, Any]:
     """Promote a version that is expected to replace `expect`."""
     return _heard(world.promote(version, expect=expect, key=key))
+
+
+def champions(world: World, *, count: int, found: str) -> list[str]:
+    """Let versions become champion, one after the other, and then `found` as somebody does it outside Podium."""
+    made = world.champions(count)
+    world.registry.set_alias(world.model, CHAMPION, found)
+    return made
+
+
+def look(world: World) -> list[str]:
+    """Look as a guard that restores; return what it saw."""
+    guard = Guard(world.database, world.registry, world.clock, "restore", reconcile=world.service.reconcile)
+    faults.reach("promotion.before_compare")  # where a barrier lines up those that are to look at once
+    return [sight.kind for sight in guard.look()]
 
 
 def inspect(world: World) -> dict[str, Any]:
@@ -170,7 +185,9 @@ _COUNTED_MOVES = (
     f"CREATE TRIGGER IF NOT EXISTS alias_moved AFTER UPDATE ON registered_model_aliases {_NOTED}",
 )
 _PATIENCE_SECONDS = 120.0
-ACTS = {act.__name__: act for act in (journey, candidates, promote, inspect, share_an_upload, race, settle)}
+ACTS: dict[str, Callable[..., Any]] = {
+    act.__name__: act for act in (journey, candidates, promote, champions, look, inspect, share_an_upload, race, settle)
+}
 
 
 def _serve(folder: Path) -> None:

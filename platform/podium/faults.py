@@ -65,6 +65,8 @@ POINTS = frozenset(
         "promotion.after_intent",
         "promotion.after_alias",
         "promotion.after_applied",
+        "guard.after_noticed",
+        "guard.after_restore",
         "canary.before_open",
         "canary.after_open",
         "canary.after_alias",

@@ -66,8 +66,10 @@ CANARY_POINTS = (
 COLLECTION_POINTS = ("gc.before_delete", "gc.after_delete")
 
 # Nor to these: what goes on beside runs dies there in tests/integration/test_schedules.py, test_triggers.py,
-# test_alerts.py and test_backfills.py.
+# test_alerts.py and test_backfills.py, and the guard in tests/crash/test_promotion_crashes.py.
 BESIDE_RUNS = (
+    "guard.after_noticed",
+    "guard.after_restore",
     "tick.before_commit",
     "tick.after_commit",
     "trigger.before_commit",

@@ -73,6 +73,31 @@ def test_whoever_comes_next_first_ends_what_the_dead_process_began(
     assert found["verify"]["ok"]
 
 
+GUARD_POINTS = ["guard.after_noticed", "guard.after_restore"]
+
+
+@pytest.mark.parametrize("point", GUARD_POINTS)
+def test_a_guard_that_was_killed_leaves_what_the_next_one_completes(
+    processes: Processes, database: Database, model: str, point: str
+) -> None:
+    processes.one(database, model, "champions", count=2, found="1")
+    assert processes.one(database, model, "look", faults=f"{point}:kill") == KILLED
+    assert processes.one(database, model, "look") == ["restored"]
+    assert processes.one(database, model, "look") == []
+    found = processes.one(database, model, "inspect")
+    assert (found["champion"], found["told"][2:]) == ("2", [["watch", "noticed", "1"], ["watch", "restored", "2"]])
+    assert found["verify"]["ok"]
+
+
+def test_of_guards_that_look_at_once_one_acts(processes: Processes, database: Database, model: str) -> None:
+    processes.one(database, model, "champions", count=2, found="1")
+    acts: list[tuple[str, dict[str, Any]]] = [("look", {})] * 4
+    seen = processes.run(database, model, *acts, faults="promotion.before_compare:barrier=4")
+    assert sorted(seen, key=len) == [[], [], [], ["noticed", "restored"]]
+    found = processes.one(database, model, "inspect")
+    assert (found["champion"], len(found["told"])) == ("2", 4)
+
+
 def test_the_processes_share_one_mlflow(tmp_path: Path, processes: Processes, database: Database, model: str) -> None:
     # Its tables do not exist yet, and four processes want them at once.
     fresh = Processes(processes._process, tmp_path / "fresh")

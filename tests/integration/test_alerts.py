@@ -23,6 +23,8 @@ from podium.faults import FaultRaised
 from podium.notify import collection, happenings, not_run, outbox, texts
 from podium.notify.loop import Notifier
 from podium.notify.rules import Rule, Rules
+from podium.registry.entities import CHAMPION
+from podium.registry.guard import Guard
 from podium.registry.memory_registry import MemoryRegistry
 from tests.alerting_world import (
     ASKED,
@@ -134,6 +136,23 @@ class TestWhatIsTold:
         assert "Why: complaints from the desk" in body
         world.notifier.advance()
         assert len(world.channel.taken) == 3
+
+    def test_who_moved_a_champion_outside_podium_and_what_became_of_that(self, world: AlertingWorld) -> None:
+        models = World(world.database, MemoryRegistry(), world.clock)
+        first, second = models.champions(2)
+        world.notifier.advance()
+        guard = Guard(world.database, models.registry, world.clock, "restore", reconcile=models.service.reconcile)
+        models.registry.set_alias(models.model, CHAMPION, first)
+        guard.look()
+        world.notifier.advance()
+        told = dict(world.channel.taken[2:])
+        moved = f"champion_moved: flight_delay version {second} → version {first}, outside Podium"
+        assert set(told) == {moved, f"champion_moved: flight_delay is back at version {second}"}
+        assert "What to do: podium models doctor flight_delay" in told[moved]
+        models.registry.delete_alias(models.model, CHAMPION)
+        Guard(world.database, models.registry, world.clock, "alert", reconcile=models.service.reconcile).look()
+        world.notifier.advance()
+        assert world.channel.titles[-1] == f"champion_moved: flight_delay version {second} → no version, outside Podium"
 
     def test_nothing_of_what_was_before_the_first_look(self, database: Database, tmp_path: Path) -> None:
         before = AlertingWorld(database, tmp_path)

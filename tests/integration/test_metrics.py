@@ -337,6 +337,8 @@ def test_verdicts_and_moves_are_counted_and_the_champion_is_the_last_that_applie
         move(connection, "flight_delay", "1", NOON + timedelta(hours=2), from_version="2", action="rollback")
         move(connection, "flight_delay", "2", NOON + timedelta(hours=2), action="block", state="blocked")
         move(connection, "flight_delay", "3", NOON + timedelta(hours=3), state="refused")
+        outside = NOON + timedelta(hours=4)
+        move(connection, "flight_delay", "3", outside, from_version="1", action="watch", state="noticed")
     found = scrape(database)
     verdicts = {
         key[1]: count for key, count in found.all("podium_gate_verdicts_total").items() if "flight_delay" in key
@@ -348,9 +350,11 @@ def test_verdicts_and_moves_are_counted_and_the_champion_is_the_last_that_applie
         ("rollback", "flight_delay", "applied"): 1,
         ("block", "flight_delay", "blocked"): 1,
         ("promote", "flight_delay", "refused"): 1,
+        ("watch", "flight_delay", "noticed"): 1,
     }
-    assert found.all("podium_champion_info") == {("flight_delay", "1"): 1}
-    since = (NOON + timedelta(hours=2)).timestamp()
+    assert found.value("podium_foreign_alias_moves_total", model="flight_delay") == 1
+    assert found.all("podium_champion_info") == {("flight_delay", "3"): 1}
+    since = outside.timestamp()
     assert found.all("podium_champion_since_timestamp_seconds") == {("flight_delay",): since}
 
 

@@ -221,3 +221,31 @@ def test_a_gate_is_a_file_of_the_project_and_its_entry_is_named_where_it_is_none
             ConfigurationError, match=r"gates.flight in .* give a YAML file of the project, by its path"
         ):
             settings.load()
+
+
+def test_the_guard_s_settings(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.load().guard == settings.GuardSettings(champion_moved="alert", poll="60s", keep_champions=3)
+    (root / "podium.toml").write_text('[guard]\nchampion_moved = "restore"\npoll = "2m"\n')
+    assert settings.load().guard.champion_moved == "restore"
+    assert settings.load().guard.pause == timedelta(minutes=2)
+    monkeypatch.setenv("PODIUM_GUARD", '{"keep_champions": 5}')
+    assert settings.load().guard.keep_champions == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('guard = "alert"', "guard is no table; write its settings below a line [guard]."),
+        ('[guard]\npol = "5s"', "guard: pol is no setting; did you mean poll? They are champion_moved, poll, "),
+        ('[guard]\nchampion_moved = "undo"', "guard: champion_moved is 'undo': Input should be 'alert' or 'restore'."),
+        ('[guard]\npoll = "0s"', "guard: poll is '0s': give a whole number of seconds, minutes, hours or days"),
+        ("[guard]\npoll = 60", "guard: poll is 60: "),
+        ("[guard]\nkeep_champions = -1", "guard: keep_champions is -1: "),
+    ],
+)
+def test_what_is_wrong_with_the_guard_s_settings_is_named(root: Path, text: str, said: str) -> None:
+    (root / "podium.toml").write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        settings.load()
+    assert said in str(caught.value)
+    assert str(root / "podium.toml") in str(caught.value)

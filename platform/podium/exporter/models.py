@@ -16,7 +16,14 @@ from podium.registry import tally
 
 VARIANTS = (CHAMPION, CHALLENGER)
 PHASES = tuple(state for state in CANARY_STATES if state not in CANARY_ENDED)
-MOVES = (*product(("promote", "rollback"), PROMOTION_ENDED), ("block", "blocked"), ("unblock", "unblocked"))
+FOREIGN_MOVE = ("watch", "noticed")
+MOVES = (
+    *product(("promote", "rollback"), PROMOTION_ENDED),
+    ("block", "blocked"),
+    ("unblock", "unblocked"),
+    FOREIGN_MOVE,
+    ("watch", "restored"),
+)
 """What happens to a champion: (action, state)."""
 
 
@@ -29,11 +36,19 @@ def collect_promotions(connection: sa.Connection, owners: Sequence[Owner]) -> It
         ("model", "verdict"),
         born_at_zero(product(models, VERDICTS), tally.verdicts(connection)),
     )
+    moves = tally.moves(connection)
     yield counter(
         "podium_promotions",
         "Entries of the promotion history; those in state applied moved the champion.",
         ("model", "action", "state"),
-        born_at_zero([(model, *move) for model, move in product(models, MOVES)], tally.moves(connection)),
+        born_at_zero([(model, *move) for model, move in product(models, MOVES)], moves),
+    )
+    foreign = {(model,): count for (model, *move), count in moves.items() if tuple(move) == FOREIGN_MOVE}
+    yield counter(
+        "podium_foreign_alias_moves",
+        "Moves of champion that somebody made outside Podium, as the guard noticed them.",
+        ("model",),
+        born_at_zero([(model,) for model in models], foreign),
     )
     reigns = tally.champions(connection)
     yield gauge(

@@ -29,7 +29,13 @@ _EVENTS: Mapping[str, AlertEvent] = {
     "run.deadline_passed": "deadline_missed",
     "step.held": "held",
 }
-_MOVES: Mapping[str, AlertEvent] = {"promote": "promotion", "rollback": "rollback"}
+_MOVES: Mapping[tuple[str, str], AlertEvent] = {
+    ("promote", "applied"): "promotion",
+    ("rollback", "applied"): "rollback",
+    ("watch", "noticed"): "champion_moved",
+    ("watch", "restored"): "champion_moved",
+}
+"""What is told of a champion, by action and state."""
 _AT_ONCE = 500  # keys in a list of a statement
 _OF_RUN = (  # none that holds a document: one that cannot be read would hide every row read with it
     run.c.run_id,
@@ -76,12 +82,11 @@ def of_events(connection: sa.Connection, rules: Rules, after: int) -> Iterator[A
 
 def of_history(connection: sa.Connection, rules: Rules, model: str, after: int) -> Iterator[Alert | Untold]:
     """Yield what the rules tell of the moves of a model's champion behind the one numbered `after`."""
-    columns = [promotion_history.c[name] for name in ("id", "at", "action", "from_version", "to_version", "actor")]
-    moves = sa.select(*columns, promotion_history.c.reason).where(
+    names = ("id", "at", "action", "state", "from_version", "to_version", "actor", "reason")
+    moves = sa.select(*(promotion_history.c[name] for name in names)).where(
         promotion_history.c.model == model,
         promotion_history.c.id > after,
-        promotion_history.c.state == "applied",
-        promotion_history.c.action.in_(list(_MOVES)),
+        sa.tuple_(promotion_history.c.action, promotion_history.c.state).in_(list(_MOVES)),
     )
     for row in connection.execute(moves.order_by(promotion_history.c.id)).all():
         key = f"history:{model}:{row.id}"
@@ -134,12 +139,16 @@ def _interval(start: datetime, end: datetime, zone: object) -> str:
 
 def _of_move(connection: sa.Connection, rules: Rules, model: str, key: str, row: Any) -> Alert | None:
     """Return the alert for an entry of a model's history; None where no rule tells of it."""
-    kind, made = _MOVES[row.action], _made(connection, model, row.to_version)
+    kind, made = _MOVES[row.action, row.state], _made(connection, model, row.to_version or row.from_version)
     subject = Subject(model=model) if made is None else _subject(made)
     targets = rules.targets(kind, subject)
     if not targets:
         return None
-    title, body = texts.moved(model, kind, (row.from_version, row.to_version), row.actor, row.reason, row.at)
+    versions = (row.from_version, row.to_version)
+    if kind == "champion_moved":
+        title, body = texts.moved_outside(model, row.state, versions, row.reason, row.at)
+    else:
+        title, body = texts.moved(model, kind, versions, row.actor, row.reason, row.at)
     return Alert(
         key=key,
         event=kind,
@@ -153,6 +162,7 @@ def _of_move(connection: sa.Connection, rules: Rules, model: str, key: str, row:
             "from_version": row.from_version,
             "to_version": row.to_version,
             "actor": row.actor,
+            "state": row.state,
             "reason": row.reason,
         },
     )

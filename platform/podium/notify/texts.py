@@ -84,6 +84,22 @@ def moved(
     )
 
 
+def moved_outside(
+    model: str, state: str, versions: tuple[str | None, str | None], reason: str, at: datetime
+) -> tuple[str, str]:
+    """Return title and body for a champion that somebody moved outside Podium (`noticed`), or that was put back."""
+    before, after = (f"version {version}" if version else "no version" for version in versions)
+    if state == "restored":
+        head = f"Podium brought the champion of {model} back to {after}, at {when(at)}."
+        return f"champion_moved: {model} is back at {after}", _lines(
+            head, *_why(reason), f"More: podium models history {model}"
+        )
+    head = f"Somebody moved the champion of {model} from {before} to {after} outside Podium; noticed at {when(at)}."
+    return f"champion_moved: {model} {before} → {after}, outside Podium", _lines(
+        head, *_why(reason), f"What to do: podium models doctor {model}", f"More: podium models history {model}"
+    )
+
+
 def not_run(pipeline: str, due_at: datetime, within: str, fact: str, run_id: str | None) -> tuple[str, str]:
     """Return title and body for a tick that no run succeeded for in time; `fact` says what there is instead."""
     return f"not_run: {pipeline}, due {when(due_at)}", _lines(

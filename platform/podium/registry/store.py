@@ -22,6 +22,7 @@ from podium.registry.entities import (
     instant_text,
     lineage_document,
 )
+from podium.registry.timeline import LIVE, live_now
 from podium.registry.transitions import blocked_versions, champions
 
 _OPEN = ("proposed", "awaiting_approval", "applying")  # as the index has them that allows one of a model
@@ -294,9 +295,8 @@ def _champion_by_history(connection: sa.Connection, model: str) -> str | None:
     count = 32
     while True:
         newest = history.newest_entries(connection, model, count)
-        served = champions(newest)
-        if served or len(newest) < count:
-            return served[-1] if served else None
+        if len(newest) < count or any(fact.state in LIVE for fact in newest):
+            return live_now(newest)
         count *= 8
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from podium.db.schema import evidence, promotion_history
+from podium.registry.timeline import LIVE
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ def champions(connection: sa.Connection) -> list[Reign]:
     reigns = []
     for model in connection.scalars(sa.select(history.model).distinct().order_by(history.model)).all():
         # One model at a time, from the newest entry back: that reads a few rows of each, however long its history.
-        last = sa.select(history.to_version, history.at).where(history.model == model, history.state == "applied")
+        last = sa.select(history.to_version, history.at).where(history.model == model, history.state.in_(LIVE))
         moved = connection.execute(last.order_by(history.id.desc()).limit(1)).first()
         if moved is not None and moved.to_version is not None:
             reigns.append(Reign(model, moved.to_version, moved.at))

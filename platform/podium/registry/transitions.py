@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from podium.registry.entities import HistoryEntry, ModelVersion, Promotion, RecordedEvidence, instant_text
+from podium.registry.timeline import LIVE, MOVED
 
 Move = Literal["confirm", "set_alias", "void"]
 
@@ -34,8 +35,11 @@ def blocked_versions(history: Sequence[HistoryEntry]) -> set[str]:
 
 
 def champions(history: Sequence[HistoryEntry]) -> list[str]:
-    """Return every version that became champion, oldest first, as often as it did."""
-    return [entry.to_version for entry in history if entry.state == "applied" and entry.to_version is not None]
+    """Return every version that was made champion or accepted as it, oldest first, as often as it was.
+
+    One that somebody else made champion and nobody accepted is none of them: no rollback leads back to it.
+    """
+    return [entry.to_version for entry in history if entry.state in MOVED and entry.to_version is not None]
 
 
 def swap_objection(situation: Situation, expected: str | None) -> Objection | None:
@@ -201,12 +205,14 @@ def _is_blocked(situation: Situation, version: str) -> Objection:
 
 
 def _who_moved(situation: Situation) -> str:
-    moves = [entry for entry in situation.history if entry.state == "applied"]
-    if not moves or moves[-1].to_version != situation.champion:
+    moves = [entry for entry in situation.history if entry.state in LIVE]
+    if not moves or moves[-1].to_version != situation.champion or moves[-1].state == "noticed":
         return "somebody moved it in the registry itself, outside Podium."
     last = moves[-1]
-    verb = "rolled back to" if last.action == "rollback" else "promoted"
-    return f"{last.actor} {verb} version {last.to_version} at {instant_text(last.at)} ({last.reason})."
+    verb = {"restored": "restored", "adopted": "adopted"}.get(
+        last.state, "rolled back to" if last.action == "rollback" else "promoted"
+    )
+    return f"{last.actor} {verb} {_named(last.to_version)} at {instant_text(last.at)} ({last.reason})."
 
 
 def _named(version: str | None) -> str:

@@ -3,6 +3,7 @@
 from podium.settings.alerts import ALERT_EVENTS, AlertEvent, AlertRule, AlertSettings
 from podium.settings.approvals import ApprovalSettings
 from podium.settings.gates import Gates, gate_file
+from podium.settings.guard import GuardSettings
 from podium.settings.project import PROJECT_FILE, REVIEWED_TYPES, Settings, load
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "AlertSettings",
     "ApprovalSettings",
     "Gates",
+    "GuardSettings",
     "Settings",
     "gate_file",
     "load",

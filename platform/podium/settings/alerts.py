@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-AlertEvent = Literal["run_failed", "deadline_missed", "not_run", "held", "promotion", "rollback"]
+AlertEvent = Literal["run_failed", "deadline_missed", "not_run", "held", "promotion", "rollback", "champion_moved"]
 ALERT_EVENTS: tuple[AlertEvent, ...] = get_args(AlertEvent)
 
 _CHANNEL_URL = re.compile(r"\$[A-Za-z_][A-Za-z0-9_]*|[A-Za-z][A-Za-z0-9+.-]*://\S+")

@@ -32,6 +32,8 @@ from podium.settings.alerts import AlertSettings
 from podium.settings.alerts import explain as explain_alerts
 from podium.settings.approvals import ApprovalSettings
 from podium.settings.gates import Gates
+from podium.settings.guard import GuardSettings
+from podium.settings.guard import explain as explain_guard
 
 PROJECT_FILE = "podium.toml"
 
@@ -94,6 +96,7 @@ class Settings(BaseSettings):
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     approvals: dict[str, ApprovalSettings] = Field(default_factory=dict)
     gates: Gates = Field(default_factory=dict)
+    guard: GuardSettings = Field(default_factory=GuardSettings)
 
     @field_validator("trusted_types", "labels", mode="before")
     @classmethod
@@ -228,6 +231,8 @@ def _explain_one(problem: dict[str, Any], path: Path) -> str:
     name = ".".join(str(part) for part in problem["loc"])
     if name.startswith("alerts"):
         return explain_alerts(problem, "PODIUM_ALERTS" if os.environ.get("PODIUM_ALERTS") else str(path))
+    if problem["loc"][:1] == ("guard",):
+        return explain_guard(problem, "PODIUM_GUARD" if os.environ.get("PODIUM_GUARD") else str(path))
     if problem["type"] == "extra_forbidden":
         known = sorted(ApprovalSettings.model_fields) if name.startswith("approvals.") else _names()
         close = difflib.get_close_matches(name.rpartition(".")[2], known, n=1)

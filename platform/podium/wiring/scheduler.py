@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from podium.execution.entities import Happening
 from podium.execution.liveness import host_name
 from podium.execution.rescuer import rescue
 from podium.execution.setbacks import Setbacks
+from podium.registry.guard import Sight
 from podium.scheduling.loop import Loop, Part, Wait
 from podium.scheduling.presence import Presence
 from podium.scheduling.scheduler import Fired, Scheduler
@@ -20,6 +22,7 @@ from podium.scheduling.trigger_watch import TriggerWatch
 from podium.scheduling.triggers import Triggers
 from podium.wiring.admission import ExecutorAdmission
 from podium.wiring.code_watch import CodeWatch
+from podium.wiring.guard import Watch, guard_of
 from podium.wiring.notify import notifier
 from podium.wiring.project import Project
 
@@ -61,6 +64,10 @@ class Observer:
         what = f"run {happening.run_id}" if happening.run_id else happening.kind.replace(".", " ")
         self.say(f"{what} {happening.reason or ''}".rstrip())
 
+    def saw(self, sight: Sight) -> None:
+        """Take note of a champion that somebody moved outside Podium, and of what became of that."""
+        self.say(f"guard: {sight.text}")
+
     def failed(self, part: str, error: BaseException) -> None:
         """Take note of a part that failed; it is tried again a minute later."""
         text = str(error) if isinstance(error, PodiumError) else f"{type(error).__name__}: {error}"
@@ -76,38 +83,44 @@ class Observer:
 
 
 class ProjectScheduler:
-    """The loops of a project: one for what must be on time, and beside it one for what may take a while."""
+    """The loops of a project: one for what must be on time, and beside it some for what may take a while."""
 
-    def __init__(self, punctual: Loop, patient: Loop) -> None:
+    def __init__(self, punctual: Loop, *beside: Loop) -> None:
         self._punctual = punctual
-        self._patient = patient
+        self._beside = beside
         self._error: BaseException | None = None
 
     def run(self, wait: Wait) -> None:
         """Go on until `wait` says to end; what is being done beside is given a few seconds to come to its end.
 
-        What ends one loop, as a log that cannot be written, ends both: none of them is missed unnoticed.
+        What ends one loop, as a log that cannot be written, ends all: none of them is missed unnoticed.
         """
         ended = threading.Event()
 
-        def go_on_beside() -> None:
+        def go_on_beside(loop: Loop) -> None:
             try:
-                self._patient.run(ended.wait)
-            except BaseException as error:  # noqa: BLE001 - raised by the other loop
+                loop.run(ended.wait)
+            except BaseException as error:  # noqa: BLE001 - raised by the punctual loop
                 self._error = error
 
-        def wait_for_both(seconds: float) -> bool:
+        def wait_for_all(seconds: float) -> bool:
             if self._error is not None:
                 raise self._error
             return wait(seconds)
 
-        beside = threading.Thread(target=go_on_beside, name="patient", daemon=True)
-        beside.start()
+        threads = [
+            threading.Thread(target=go_on_beside, args=(loop,), name=", ".join(loop.parts), daemon=True)
+            for loop in self._beside
+        ]
+        for thread in threads:
+            thread.start()
         try:
-            self._punctual.run(wait_for_both)
+            self._punctual.run(wait_for_all)
         finally:
             ended.set()
-            beside.join(_END_SECONDS)
+            deadline = time.monotonic() + _END_SECONDS
+            for thread in threads:
+                thread.join(max(0.0, deadline - time.monotonic()))
 
 
 @contextmanager
@@ -133,8 +146,14 @@ def scheduling(project: Project, say: Callable[[str], None]) -> Iterator[Project
         "alerts": alerts,
         "care": Care(project, observer.happened),
     }
+    # In a loop of its own: a registry that does not answer is waited for, for minutes.
+    watch: dict[str, Part] = {
+        "guard": Watch(guard_of(project), project.settings.guard.pause.total_seconds(), observer.saw)
+    }
     try:
-        yield ProjectScheduler(Loop(punctual, clock, observer), Loop(patient, clock, observer))
+        yield ProjectScheduler(
+            Loop(punctual, clock, observer), Loop(patient, clock, observer), Loop(watch, clock, observer)
+        )
     finally:
         alerts.close()
         with suppress(ServiceUnavailable):

@@ -6,7 +6,7 @@ import pytest
 
 from podium.clock import FakeClock, SystemClock
 from podium.errors import ServiceUnavailable
-from podium.scheduling.loop import Loop
+from podium.scheduling.loop import Loop, Part
 from podium.wiring.scheduler import ProjectScheduler
 
 
@@ -56,3 +56,23 @@ def test_what_ends_the_loop_beside_ends_both() -> None:
     )
     with pytest.raises(OSError, match="no space left"):
         loops.run(lambda _: False)
+
+
+def test_one_that_waits_for_long_keeps_no_other_waiting() -> None:
+    patient, released = Turns(), threading.Event()
+
+    class Waits:
+        def advance(self) -> float:
+            released.wait(30)
+            return 60.0
+
+    each: tuple[dict[str, Part], ...] = ({"on time": Turns()}, {"patient": patient}, {"guard": Waits()})
+    loops = ProjectScheduler(*(Loop(parts, SystemClock(), Mute()) for parts in each))
+
+    def until_the_patient_came(_: float) -> bool:
+        came = patient.came.wait(30)
+        released.set()
+        return came
+
+    loops.run(until_the_patient_came)
+    assert patient.came.is_set()
