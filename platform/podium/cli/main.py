@@ -17,6 +17,7 @@ from podium.cli import (
     collect,
     costs,
     database,
+    doctor,
     model_report,
     models,
     output,
@@ -52,6 +53,7 @@ app.add_typer(schedules.app, name="schedule")
 app.add_typer(triggers.app, name="triggers")
 models.app.command("report")(model_report.report)
 app.add_typer(models.app, name="models")
+models.app.command("doctor")(doctor.of_models)
 app.command("promote")(models.promote)
 app.command("rollback")(models.rollback)
 app.add_typer(canary.app, name="canary")
@@ -64,6 +66,7 @@ app.add_typer(alerts.app, name="alerts")
 app.add_typer(artifacts.app, name="artifacts")
 app.command("gc")(collect.collect)
 app.add_typer(database.app, name="db")
+app.command("doctor")(doctor.doctor)
 
 
 def _print_version(asked: bool) -> None:  # noqa: FBT001 - an option's callback is called like this

@@ -45,6 +45,17 @@ class RegisteredVersion:
 
 
 @dataclass(frozen=True)
+class Removal:
+    """What a version rests on and the registry has marked as deleted or has lost: `problem` in a sentence.
+
+    `repair` is how that is taken back, None where the registry cannot.
+    """
+
+    problem: str
+    repair: str | None
+
+
+@dataclass(frozen=True)
 class Lineage:
     """What a version was made by and from."""
 

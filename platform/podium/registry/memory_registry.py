@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from podium.errors import ArtifactError, NotFound
 from podium.ids import digest_bytes
 from podium.registry import packaging
-from podium.registry.entities import LoggedModel, RegisteredVersion
+from podium.registry.entities import LoggedModel, RegisteredVersion, Removal
 from podium.registry.port import DIGEST_TAG, KEY_TAG, SERIALIZATION_TAG
 
 if TYPE_CHECKING:  # heavy, and not needed to import this module
@@ -108,6 +108,11 @@ class MemoryRegistry:
         """Return every version, oldest first."""
         with self._lock:
             return list(self._versions.get(model, ()))
+
+    def removals(self, model: str, version: str) -> list[Removal]:
+        """Return nothing: what a version rests on here cannot be deleted by itself."""
+        self.get_version(model, version)
+        return []
 
     def models(self) -> list[str]:
         """Return the names of the models that have versions, sorted."""

@@ -16,8 +16,9 @@ from urllib.parse import quote, unquote, urlparse
 from podium.errors import ArtifactError, ConfigurationError, NotFound, UsageError
 from podium.registry import mlflow_attachments as attachments
 from podium.registry import packaging
-from podium.registry.entities import LoggedModel, RegisteredVersion
+from podium.registry.entities import LoggedModel, RegisteredVersion, Removal
 from podium.registry.mlflow_errors import explained, without_password
+from podium.registry.mlflow_removals import removals_of
 from podium.registry.mlflow_signature import signature_of
 from podium.registry.port import DIGEST_TAG, KEY_TAG, SERIALIZATION_TAG
 from podium.registry.sqlite_file import appearing_complete
@@ -166,12 +167,7 @@ class MlflowRegistry:
                 run_id=logged.mlflow_run_id,
                 model_id=logged.mlflow_model_id,
                 description=description,
-                tags={
-                    **tags,
-                    KEY_TAG: key,
-                    DIGEST_TAG: logged.digest,
-                    SERIALIZATION_TAG: logged.serialization,
-                },
+                tags={**tags, KEY_TAG: key, DIGEST_TAG: logged.digest, SERIALIZATION_TAG: logged.serialization},
             )
             with _suppressed(*_NOT_THERE):  # asking first whether there is the model would read all of its versions
                 return str(create().version)
@@ -192,6 +188,12 @@ class MlflowRegistry:
         with self._translated(f"list the versions of {model}") as session:
             found = _all_pages(session.client.search_model_versions, f"name = {_literal(model)}")
         return sorted((_version(each) for each in found), key=lambda each: int(each.version))
+
+    def removals(self, model: str, version: str) -> list[Removal]:
+        """Return what of a version's MLflow run and logged model was deleted; raises NotFound."""
+        self.get_version(model, version)
+        with self._translated(f"read what version {version} of {model} rests on") as session:
+            return removals_of(session, model, version, self._shown)
 
     def models(self) -> list[str]:
         """Return the names of the registered models, sorted."""

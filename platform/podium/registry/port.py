@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from podium.registry.entities import LoggedModel, RegisteredVersion
+from podium.registry.entities import LoggedModel, RegisteredVersion, Removal
 
 if TYPE_CHECKING:  # pandas is heavy, and this module is imported by commands that need none of it
     import pandas as pd
@@ -67,6 +67,9 @@ class ModelRegistry(Protocol):
 
     def versions(self, model: str) -> list[RegisteredVersion]:
         """Return every version, oldest first; none of an unknown model."""
+
+    def removals(self, model: str, version: str) -> list[Removal]:
+        """Return what a version rests on that was deleted in the registry, files left aside; raises NotFound."""
 
     def models(self) -> list[str]:
         """Return the names of the registered models, sorted."""
