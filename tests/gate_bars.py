@@ -32,7 +32,7 @@ class Recorded(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-
     def __init__(self, column: str) -> None:
         self.column = column
         self.classes_ = np.array([0, 1])
-        self.feature_names_in_ = np.array([column], dtype=object)
+        self.feature_names_in_ = np.array(["candidate", "champion"], dtype=object)  # or their callers would differ
 
     def predict(self, rows: pd.DataFrame) -> npt.NDArray[Any]:
         """Return the class that each row's number stands for."""
