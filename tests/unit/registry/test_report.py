@@ -443,12 +443,13 @@ def test_two_hundred_slices_are_all_in_the_table_and_the_most_harmed_in_the_plot
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_name_is_a_name(name: str) -> None:
-    plain = evidence()
+    hurt = {"gain": -0.06, "blocking": 0.003, "pointing": 0.003}
+    plain = evidence(slices=(checked("AA", **hurt), checked("UA")))
     hostile = evidence(
         model=name,
         label=name,
         champion_version=name,
-        slices=(checked(name), checked("UA", gain=-0.06, blocking=0.003, pointing=0.003)),
+        slices=(checked(name, **hurt), checked("UA")),
         reasons=(f"Slice carrier = {name} is worse.", name),
         policy=GatePolicy(slices=(name,), guards=plain.policy.guards, floors=plain.policy.floors),
         primary=comparison(test=name, unknown=name),

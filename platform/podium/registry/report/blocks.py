@@ -41,7 +41,7 @@ class Table:
     """Rows below a heading; from the column numbered `numbers_from` on they are numbers, set to the right."""
 
     heading: Sequence[str]
-    rows: Sequence[Sequence[Text]]
+    rows: Sequence[Sequence[str]]
     numbers_from: int = 1
 
 

@@ -71,10 +71,11 @@ def _table(table: Table) -> str:
     )
 
 
-def _cells(texts: Sequence[Text], numbers_from: int, name: str, attributes: str = "") -> str:
+def _cells(texts: Sequence[str], numbers_from: int, name: str, attributes: str = "") -> str:
     kinds = ["", ' class="number"']
     return "".join(
-        f"<{name}{attributes}{kinds[index >= numbers_from]}>{_text(text)}</{name}>" for index, text in enumerate(texts)
+        f"<{name}{attributes}{kinds[index >= numbers_from]}>{_escaped(text)}</{name}>"
+        for index, text in enumerate(texts)
     )
 
 

@@ -73,7 +73,7 @@ def _table(table: Table) -> Iterator[str]:
     yield _cells([escaped(name) for name in table.heading])
     yield _cells(["--:" if index >= table.numbers_from else "---" for index in range(len(table.heading))])
     for row in table.rows:
-        yield _cells([_text(cell) for cell in row])
+        yield _cells([escaped(cell) for cell in row])
 
 
 def _cells(cells: Sequence[str]) -> str:
@@ -83,6 +83,6 @@ def _cells(cells: Sequence[str]) -> str:
 def _text(text: Text) -> str:
     if not isinstance(text, Code):
         return escaped(text)
-    inside = visible(text.text).replace("|", "¦")  # which would end a cell, even here
+    inside = visible(text.text)
     fence = "`" * (max((len(ticks) for ticks in re.findall("`+", inside)), default=0) + 1)
     return f"{fence} {inside} {fence}" if inside.startswith("`") or inside.endswith("`") else f"{fence}{inside}{fence}"
