@@ -258,6 +258,13 @@ def test_what_does_not_exist_is_not_found(subject: Subject, model: str) -> None:
             subject.registry.set_alias(model, CHAMPION, version)
 
 
+def test_what_a_version_rests_on_was_not_deleted(subject: Subject, model: str) -> None:
+    version = register(subject.registry, model)
+    assert subject.registry.removals(model, version) == []
+    with pytest.raises(NotFound, match=f"version 2 of model {model}"):
+        subject.registry.removals(model, "2")
+
+
 def test_a_flipped_byte_is_caught_before_loading(subject: Subject, model: str) -> None:
     logged = log(subject.registry, model)
     subject.flip_a_byte(logged.source)
@@ -444,6 +451,25 @@ def test_what_a_dead_process_left_incomplete_is_uploaded_again(
 
 def _die(*arguments: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_what_was_deleted_on_mlflow_s_server_is_told(http_registry: tuple[MlflowRegistry, Path], model: str) -> None:
+    import mlflow
+
+    registry, _ = http_registry
+    version = register(registry, model)
+    client = mlflow.MlflowClient(registry.tracking_uri)
+    run_id = client.get_model_version(model, version).run_id
+    client.delete_run(run_id)
+    (removal,) = registry.removals(model, version)
+    assert run_id in removal.problem
+    command = f"MLFLOW_TRACKING_URI={registry.tracking_uri} mlflow runs restore --run-id {run_id}"
+    assert removal.repair == f"`{command}` brings it back."
+    client.restore_run(run_id)
+    (output,) = client.get_run(run_id).outputs.model_outputs
+    client.delete_logged_model(output.model_id)
+    (removal,) = registry.removals(model, version)
+    assert f"its logged model {output.model_id} is deleted in MLflow" in removal.problem
 
 
 def test_a_registration_starts_no_process(mlflow_folder: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,15 @@ from urllib.parse import urlparse
 import mlflow
 import pytest
 
-from podium.clock import FakeClock
+from podium.clock import FakeClock, SystemClock
 from podium.registry.doctor import Finding
 from podium.registry.entities import CHALLENGER, CHAMPION
 from podium.registry.guard import Guard, Sight
-from podium.settings import Settings
+from podium.settings import GuardSettings, Settings
 from podium.wiring.doctor import model_findings
 from podium.wiring.guard import Watch, guard_of
 from podium.wiring.project import Project
+from podium.wiring.scheduler import scheduling
 from tests.promotion_world import World
 
 _numbers = itertools.count(1)
@@ -178,3 +180,24 @@ def test_a_store_that_is_gone_is_no_store_without_champions(world: World, projec
     moved.close()
     assert not (tmp_path / "lost.db").exists()
     assert world.told == [("promote", "applied", "1")]
+
+
+def test_a_scheduler_notices(project: Project, world: World, client: Any) -> None:
+    first, second = world.champions(2)
+    client.set_registered_model_alias(world.model, CHAMPION, first)
+    guard = GuardSettings(champion_moved="restore", poll="1s")
+    hosting = Project(project.settings.model_copy(update={"guard": guard}), SystemClock())
+    restored = threading.Event()
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        if f"Brought champion of {world.model} back" in text:
+            restored.set()
+
+    with scheduling(hosting, say) as scheduler:
+        scheduler.run(lambda _: restored.wait(60))
+    hosting.close()
+    assert restored.is_set(), said
+    assert world.champion == second
+    assert any(text.startswith(f"guard: Somebody moved champion of {world.model}") for text in said)

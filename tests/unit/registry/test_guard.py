@@ -369,3 +369,24 @@ def test_guards_that_look_at_once_put_it_on_record_once(world: World, registry: 
     assert sorted(found) == ["noticed", "restored"]
     assert seen_by(world) == [("noticed", second, first), ("restored", first, second)]
     assert world.verify().ok
+
+
+@on_sqlite
+def test_a_collection_keeps_what_every_champion_of_the_history_was_made_from_and_judged_on(
+    world: World, registry: Registry
+) -> None:
+    served = world.champions(5)
+    challenger = world.candidate(champion=served[-1], month=6)
+    registry.set_alias(world.model, CHAMPION, served[0])
+    guard_of(world, "alert").look()
+    needed: set[str] = set()
+    with world.database.read() as connection:
+        for digests in store.needed_digests(connection).values():
+            needed |= set(digests)
+        for version in (*served, challenger):
+            on_record = store.find_version(connection, world.model, version)
+            assert on_record is not None
+            assert on_record.lineage is not None
+            evidence = store.find_evidence(connection, on_record.evidence_digest)
+            assert evidence is not None
+            assert {on_record.lineage.data_digest, evidence.candidate_digest, evidence.holdout_digest} <= needed
