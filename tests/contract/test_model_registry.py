@@ -16,9 +16,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
+from mlflow import MlflowClient
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.preprocessing import FunctionTransformer
 
+from podium.clock import FakeClock
+from podium.db.engine import Database
 from podium.errors import ArtifactError, ConfigurationError, NoCodec, NotFound, Refused, ServiceUnavailable, StorageFull
 from podium.registry.entities import CHALLENGER, CHAMPION, LoggedModel
 from podium.registry.memory_registry import MemoryRegistry
@@ -26,8 +29,10 @@ from podium.registry.mlflow_registry import MlflowRegistry
 from podium.registry.packaging import requirements_of
 from podium.registry.port import DIGEST_TAG, KEY_TAG, ModelRegistry
 from podium.settings import REVIEWED_TYPES
+from tests.faulty_registry import FaultyRegistry, When
 from tests.mlflow_over_http import mlflow_server
 from tests.postgresql_on_tcp import TcpServer
+from tests.promotion_world import World
 
 
 @dataclass(frozen=True)
@@ -517,3 +522,42 @@ def test_a_tracking_uri_mlflow_does_not_know_is_a_configuration_error() -> None:
     registry = MlflowRegistry("gopher://somewhere", None, trusted_types=())
     with pytest.raises(ConfigurationError, match="tracking URI gopher://somewhere"):
         registry.models()
+
+
+@pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("when", ["before", "after", "late"])
+def test_a_promotion_that_the_registry_failed_halfway_is_completed(
+    subject: Subject, model: str, database: Database, clock: FakeClock, when: When
+) -> None:
+    faulty = FaultyRegistry(subject.registry)
+    world = World(database, faulty.port, clock, f"{model}.{when}")
+    version = world.candidate()
+    faulty.fail(1, when, only="set_alias")
+    with pytest.raises(ServiceUnavailable, match="did not answer set_alias"):
+        world.promote(version, key="act")
+    faulty.fail(0, when)
+    assert world.promote(version, key="act").applied
+    assert (world.champion, faulty.moves) == (version, [version])
+    assert world.told == [("promote", "applied", version)]
+    assert world.verify().ok
+
+
+@pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
+def test_a_version_deleted_while_it_is_on_its_way_does_not_become_champion(
+    http_registry: tuple[MlflowRegistry, Path], database: Database, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, _ = http_registry
+    world = World(database, registry, clock, "deleted")
+    (first,) = world.champions(1)
+    second = world.candidate(champion=first)
+    moving = registry.set_alias
+
+    def delete_first(model: str, alias: str, version: str) -> None:
+        MlflowClient(registry.tracking_uri, registry.tracking_uri).delete_model_version(model, version)
+        moving(model, alias, version)
+
+    monkeypatch.setattr(registry, "set_alias", delete_first)
+    promotion = world.promote(second)
+    assert (promotion.state, world.champion) == ("void", first)
+    assert f"Version {second} of deleted, the target version, is gone from the registry" in promotion.reasons[0]
+    assert world.verify().ok
