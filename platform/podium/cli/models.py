@@ -32,9 +32,8 @@ def list_(*, as_json: Json = False) -> None:
     from podium.wiring.project import open_project
 
     with open_project().database.read() as connection:
-        documents = [
-            store.model_document(connection, name, limit=SHOWN_VERSIONS) for name in store.model_names(connection)
-        ]
+        limit = SHOWN_VERSIONS if as_json else 1
+        documents = [store.model_document(connection, name, limit=limit) for name in store.model_names(connection)]
     if as_json:
         output.print_json(documents)
         return
@@ -117,12 +116,17 @@ def show(
 
 
 @app.command()
-def history(model: Model, *, as_json: Json = False) -> None:
+def history(
+    model: Model,
+    *,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many of the newest facts alone.")] = None,
+    as_json: Json = False,
+) -> None:
     """Show every fact about a model's champion, oldest first.
 
     Facts are moves, refusals, blocks and what lifted them.
 
-    Example: podium models history flight_delay
+    Example: podium models history flight_delay --limit 20
     """
     from podium.cli import output
     from podium.cli.tables import Column, print_table
@@ -130,7 +134,12 @@ def history(model: Model, *, as_json: Json = False) -> None:
     from podium.wiring.project import open_project
 
     with open_project().database.read() as connection:
-        entries = [entry.to_document() for entry in registry_history.entries(connection, model)]
+        told = (
+            registry_history.entries(connection, model)
+            if limit is None
+            else registry_history.newest_entries(connection, model, limit)
+        )
+        entries = [entry.to_document() for entry in told]
         if not entries:
             _require_known(connection, model)
     if as_json:

@@ -7,7 +7,7 @@ end goes unseen; that is harmless, for the version is blocked again and somebody
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,8 @@ from podium.ids import digest_json
 from podium.registry.entities import HistoryEntry, instant_text
 
 _WORDS = {"approve": "approved", "reject": "rejected"}
+_COLUMNS = tuple(promotion_history.c[field.name] for field in fields(HistoryEntry))
+_APPROVERS = [column.name for column in _COLUMNS].index("approvers")
 
 GENESIS = "0" * 64
 """What the first entry of every model has for a previous hash."""
@@ -164,25 +166,33 @@ def newest_entries(connection: sa.Connection, model: str, count: int) -> list[Hi
 
 def entries_on(connection: sa.Connection, model: str, versions: Collection[str]) -> list[HistoryEntry]:
     """Return what the history of `model` tells of these versions, oldest first."""
-    told = _of(model).where(promotion_history.c.to_version.in_(versions))
-    return _entries(connection, told.order_by(promotion_history.c.id))
+    return _sorted(_entries(connection, _of(model).where(promotion_history.c.to_version.in_(versions))))
 
 
 def blocks(connection: sa.Connection, model: str) -> list[HistoryEntry]:
     """Return what the history of `model` tells of versions blocked and let in again, oldest first."""
-    told = _of(model).where(promotion_history.c.action.in_(("block", "unblock")))
-    return _entries(
-        connection, told.where(promotion_history.c.state.in_(("blocked", "unblocked"))).order_by(promotion_history.c.id)
-    )
+    return _sorted(_entries(connection, _of(model).where(promotion_history.c.action.in_(("block", "unblock")))))
+
+
+def _sorted(found: list[HistoryEntry]) -> list[HistoryEntry]:
+    """Sort a few of many entries; asked for them in order, SQLite reads all in that order and leaves out the others."""
+    return sorted(found, key=lambda entry: entry.id)
 
 
 def _of(model: str) -> sa.Select[Any]:
-    return sa.select(promotion_history).where(promotion_history.c.model == model)
+    return sa.select(*_COLUMNS).where(promotion_history.c.model == model)
 
 
 def _entries(connection: sa.Connection, query: sa.Select[Any]) -> list[HistoryEntry]:
-    rows = connection.execute(query).mappings()
-    return [HistoryEntry(**{**row, "approvers": tuple(row["approvers"])}) for row in rows]
+    """Return the rows as entries; by position, because every move reads the history, which may be long."""
+    return [
+        _entry([*row[:_APPROVERS], tuple(row[_APPROVERS]), *row[_APPROVERS + 1 :]])
+        for row in connection.execute(query).tuples()
+    ]
+
+
+def _entry(facts: list[Any]) -> HistoryEntry:
+    return HistoryEntry(*facts)
 
 
 def verify(connection: sa.Connection, model: str) -> Verification:

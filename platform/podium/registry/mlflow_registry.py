@@ -326,7 +326,8 @@ class MlflowRegistry:
             )
         else:
             experiment_id = experiment.experiment_id
-        client.search_registered_models(max_results=1)  # the registry's half of MLflow opens on its own first use
+        with _suppressed(*_NOT_THERE):  # the registry's half of MLflow opens on its own first use
+            client.get_model_version("podium", "0")  # there is none, whatever else there is to read
         return _Session(mlflow, client, str(experiment_id))
 
 

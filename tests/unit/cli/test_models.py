@@ -48,6 +48,14 @@ def test_the_list_counts_every_version(podium: InProcess) -> None:
     assert podium("models", "list").out.splitlines()[-1].split()[:4] == ["flight_delay", "1", "–", "25"]
 
 
+def test_the_newest_facts_alone_are_shown_where_that_is_asked(podium: InProcess, world: World) -> None:
+    for version in ("2", "3"):
+        world.service.block(world.model, version, actor="grace", actor_verified=False, reason="it is slow")
+    every = podium("models", "history", "flight_delay", "--json").document
+    assert [entry["id"] for entry in every] == [1, 2, 3]
+    assert podium("models", "history", "flight_delay", "--limit", "2", "--json").document == every[1:]
+
+
 def test_the_newest_version_is_promoted_where_none_is_named(podium: InProcess, world: World) -> None:
     document = podium("promote", "flight_delay", "--reason", "monthly", "--json").document
     assert (document["state"], document["to_version"]) == ("applied", "25")
