@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from podium.db.engine import Database
-from podium.execution import claims, plans, queries
+from podium.execution import approvals, claims, plans, queries, waking
 from podium.execution.entities import AttemptEnd, Happening, Wait
 from tests.execution_world import USED, FlowProject, HandWorker, attempts, check_books, node, plan_of
 
@@ -76,6 +76,48 @@ class TestInTheDatabase:
         started = hand.start(plan_of(node("it")))
         snooze(hand, hand.claim(started)[0].attempt_id, 90)
         assert hand.service.cancel(started.run_id, reason="enough").state == "cancelled"
+
+    def test_what_it_waits_for_makes_it_due_at_once(self, hand: HandWorker) -> None:
+        started = hand.start(plan_of(node("it"), node("other")))
+        for claim in hand.claim(started):
+            snooze(hand, claim.attempt_id, 3_600)
+        assert wake(hand, started.run_id, f"{started.run_id}/it")
+        assert [claim.step for claim in hand.claim(started)] == ["it"]
+
+    def test_only_what_snoozes_is_woken(self, hand: HandWorker) -> None:
+        started = hand.start(plan_of(node("it")))
+        key = f"{started.run_id}/it"
+        assert not wake(hand, started.run_id, key)
+        (claim,) = hand.claim(started)
+        assert not wake(hand, started.run_id, key), "an attempt is made of it"
+        snooze(hand, claim.attempt_id, 90)
+        assert not wake(hand, started.run_id, f"{key}~1"), "that is another"
+        hand.clock.advance(90)
+        assert not wake(hand, started.run_id, key), "it is due"
+
+    def test_a_run_waits_for_a_person_whose_every_snooze_ends_with_a_decision_elsewhere(self, hand: HandWorker) -> None:
+        started = hand.start(plan_of(node("it"), node("other")))
+        it, other = hand.claim(started)
+        asked = [f"{started.run_id}/it"]
+        snooze(hand, it.attempt_id, 3_600)
+        assert not waits_for_a_person(hand, started.run_id, asked), "the other runs"
+        snooze(hand, other.attempt_id, 90)
+        assert not waits_for_a_person(hand, started.run_id, asked), "the other has a time of its own"
+        hand.clock.advance(90)
+        (again,) = hand.claim(started)
+        hand.end(again)
+        assert waits_for_a_person(hand, started.run_id, asked)
+        assert not waits_for_a_person(hand, started.run_id, []), "nobody is asked any more"
+
+
+def wake(hand: HandWorker, run_id: str, step_key: str) -> bool:
+    with hand.database.write() as connection:
+        return waking.wake(connection, run_id, step_key, hand.clock.now())
+
+
+def waits_for_a_person(hand: HandWorker, run_id: str, elsewhere: list[str]) -> bool:
+    with hand.database.read() as connection:
+        return approvals.waits_for_a_person(connection, run_id, elsewhere)
 
 
 SNOOZING = """

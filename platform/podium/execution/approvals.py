@@ -18,7 +18,7 @@ from podium.dag.plan import Plan, StepNode
 from podium.db.prepared import Prepared
 from podium.db.schema import step_run
 from podium.errors import InternalError
-from podium.execution import attempt_store, outputs, queries, store
+from podium.execution import attempt_store, outputs, queries, store, waking
 from podium.execution.artifacts import Artifact
 from podium.execution.entities import Actor
 from podium.execution.items import WHOLE
@@ -132,9 +132,15 @@ def held(connection: sa.Connection, run_ids: Collection[str]) -> dict[str, list[
     return found
 
 
-def waits_for_a_person(connection: sa.Connection, run_id: str) -> bool:
-    """Tell whether all that could go on in a run is held: nothing of it runs, may start, or comes at a time."""
-    return {row[0] for row in _GOING_ON.rows(connection, {"of_run": run_id})} == {"held"}
+def waits_for_a_person(connection: sa.Connection, run_id: str, elsewhere: Collection[str] = ()) -> bool:
+    """Tell whether all that could go on in a run is held: nothing of it runs, may start, or comes at a time.
+
+    `elsewhere` are the keys of step runs that snooze until a person decides about something outside the run.
+    """
+    states = {row[0] for row in _GOING_ON.rows(connection, {"of_run": run_id})}
+    if elsewhere and "waiting" in states and waking.all_wait_for(connection, run_id, elsewhere):
+        states = states - {"waiting"} | {"held"}
+    return states == {"held"}
 
 
 def _about(digests: Mapping[str, str]) -> str:

@@ -59,6 +59,7 @@ def to_message(assignment: Assignment, log_folder: Path) -> Message:
         "context": {
             "run_id": run.run_id,
             "step_key": assignment.step_key,
+            "number": assignment.number,
             "pipeline": run.pipeline,
             "model": plan.model,
             "team": plan.team,

@@ -47,14 +47,16 @@ class Cancelled(BaseException):
 class AttemptContext:
     """The attempt that runs now, and the services its stages may ask.
 
-    `step_key` names the step run and stays the same over its attempts: what a stage does outside is idempotent
-    under it. `input_digests` maps each parameter to the digest of the artifact it came from; `read_before` returns for
-    a parameter the digests of all that was read on the way to its value. `artifact` reads a stored value by its digest.
-    `services` are built when a stage first asks: a step that is no stage does not pay for their import.
+    `step_key` names the step run and stays the same over its attempts, which `number` counts from 1: what a stage does
+    outside is idempotent under it. `input_digests` maps each parameter to the digest of the artifact it came from;
+    `read_before` returns for a parameter the digests of all that was read on the way to its value. `artifact` reads a
+    stored value by its digest. `services` are built when a stage first asks: a step that is no stage does not pay for
+    their import.
     """
 
     run_id: str
     step_key: str
+    number: int
     pipeline: str
     model: str
     team: str

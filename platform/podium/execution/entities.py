@@ -73,13 +73,22 @@ class Assignment:
 
         A step run that is done anew, with other inputs maybe, has another name then.
         """
-        again = f"~{self.generation}" if self.generation else ""
-        return f"{self.run.run_id}/{self.label}{again}"
+        return step_key_of(self.run.run_id, self.label, self.generation)
 
     @property
     def label(self) -> str:
         """The step run's name: its step's, and for an item its number."""
         return item_name(self.node.name, self.map_index)
+
+
+def step_key_of(run_id: str, label: str, generation: int) -> str:
+    """Return the key of a step run.
+
+    >>> step_key_of("01k", "train[3]", 0), step_key_of("01k", "train[3]", 2)
+    ('01k/train[3]', '01k/train[3]~2')
+    """
+    again = f"~{generation}" if generation else ""
+    return f"{run_id}/{label}{again}"
 
 
 @dataclass(frozen=True)

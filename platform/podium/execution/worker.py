@@ -6,12 +6,14 @@ run in threads beside it. Only the supervisor writes runs, step runs and attempt
 
 import os
 import select
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
+
+import sqlalchemy as sa
 
 from podium import faults, ids
 from podium.clock import Clock
@@ -41,9 +43,16 @@ _RESCUE_SECONDS = 1.0
 _SIGN_SECONDS = 20.0  # well below what others take for silence
 
 
+def _nowhere_else(_: sa.Connection, __: str) -> Collection[str]:
+    return ()
+
+
 @dataclass
 class Worker:
-    """Executes one run, or every run; use it as a context manager, so that nothing of it outlives the block."""
+    """Executes one run, or every run; use it as a context manager, so that nothing of it outlives the block.
+
+    `asks_elsewhere` returns the keys of a run's steps that snooze until a person decides about something outside it.
+    """
 
     database: Database
     progress: Progress
@@ -52,6 +61,7 @@ class Worker:
     options: WorkerOptions
     clock: Clock
     observe: Callable[[Happening], None]
+    asks_elsewhere: Callable[[sa.Connection, str], Collection[str]] = _nowhere_else
     _worker_id: str = ""
     _executions: dict[str, Execution] = field(default_factory=dict)
     _plans: dict[str, Plan] = field(default_factory=dict)
@@ -219,7 +229,9 @@ class Worker:
         if self._executions:
             return False
         with self._session.read() as connection:
-            return not queries.is_open(connection, run_id) or approvals.waits_for_a_person(connection, run_id)
+            if not queries.is_open(connection, run_id):
+                return True
+            return approvals.waits_for_a_person(connection, run_id, self.asks_elsewhere(connection, run_id))
 
     def _write(self, ended: Sequence[Execution]) -> None:
         """Write how attempts ended and claim what comes next; then have that executed.
