@@ -1,6 +1,7 @@
 """A model with candidates to promote: what tests of promotion, its races and its crashes start from."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -12,6 +13,7 @@ from sklearn.dummy import DummyClassifier
 from podium.clock import Clock
 from podium.db.engine import Database
 from podium.registry import history, versions
+from podium.registry.approval import Governance
 from podium.registry.entities import CHAMPION, HistoryEntry, Lineage, LoggedModel, ModelVersion, Promotion
 from podium.registry.evidence import Evidence
 from podium.registry.history import Verification
@@ -67,11 +69,12 @@ class World:
     registry: ModelRegistry
     clock: Clock
     model: str = "flight_delay"
+    govern: Callable[[str], Governance] = field(default=lambda _: Governance())
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     @property
     def service(self) -> PromotionService:
-        return PromotionService(self.database, self.registry, self.clock)
+        return PromotionService(self.database, self.registry, self.clock, govern=self.govern)
 
     def candidate(self, *, champion: str | None = None, month: int = 1, key: str | None = None, **changes: Any) -> str:
         """Judge, upload and register a candidate of that month of 2013; return its version."""
@@ -148,6 +151,16 @@ class World:
             actor_verified=False,
             reason="complaints from the desk",
         )
+
+    def approved_by(self, promotion_id: str | None, actor: str) -> Promotion:
+        """Approve as somebody."""
+        return self.service.approve(
+            promotion_id or "none", actor=actor, actor_verified=False, reason="looked at the report"
+        )
+
+    def rejected_by(self, promotion_id: str | None, actor: str) -> Promotion:
+        """Reject as somebody."""
+        return self.service.reject(promotion_id or "none", actor=actor, actor_verified=False, reason="worse at JFK")
 
     def unblock(self, version: str) -> HistoryEntry:
         """Unblock as grace."""

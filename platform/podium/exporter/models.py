@@ -19,6 +19,9 @@ PHASES = tuple(state for state in CANARY_STATES if state not in CANARY_ENDED)
 FOREIGN_MOVE = ("watch", "noticed")
 MOVES = (
     *product(("promote", "rollback"), PROMOTION_ENDED),
+    ("promote", "proposed"),
+    ("approve", "approved"),
+    ("reject", "rejected"),
     ("block", "blocked"),
     ("unblock", "unblocked"),
     FOREIGN_MOVE,

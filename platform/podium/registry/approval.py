@@ -109,6 +109,18 @@ def missing(promotion: Promotion, given: Sequence[Approval]) -> int:
     return max(0, promotion.approvals_required - sum(1 for each in given if each.decision == "approve"))
 
 
+def out_of_reach(promotion: Promotion, rule: ApprovalRule) -> str | None:
+    """Return why a promotion could never be approved: who asks has no say in it, and without them too few are left."""
+    others = [name for name in rule.approvers if _person(name) != _person(promotion.actor)]
+    if not rule.approvers or len(others) >= rule.required:
+        return None
+    return (
+        f"A promotion of {promotion.model} takes {rule.required} approvals of {', '.join(rule.approvers)}, and "
+        f"{promotion.actor}, who asks for it, has no say in it: {len(others)} < {rule.required} are left. Let somebody "
+        f"else ask, or name more approvers in podium.toml."
+    )
+
+
 def objection_to(
     promotion: Promotion, given: Sequence[Approval], rule: ApprovalRule | None, decision: Decision, actor: str
 ) -> str | None:
@@ -142,6 +154,12 @@ def objection_to(
             f"{promotion.promotion_id} to version {promotion.to_version}. {_others(rule, asked)}"
         )
     return None
+
+
+def may_approve(promotion: Promotion, given: Sequence[Approval], rule: ApprovalRule | None) -> list[str]:
+    """Return the named approvers who have not said anything yet; without names anybody but the requester may."""
+    spoken = {_person(promotion.actor), *(_person(each.actor) for each in given)}
+    return [name for name in (rule.approvers if rule is not None else ()) if _person(name) not in spoken]
 
 
 def stale(promotion: Promotion, now: datetime, binding: str) -> str | None:

@@ -181,6 +181,15 @@ class Promotion:
         return self.state == "applied"
 
     @property
+    def awaits_approval(self) -> bool:
+        """Whether people have yet to sign it off."""
+        return self.state == "awaiting_approval"
+
+    def is_due(self, now: datetime) -> bool:
+        """Whether the time in which it could be approved is over."""
+        return self.expires_at is not None and self.expires_at <= now
+
+    @property
     def champion(self) -> str | None:
         """The champion when the promotion ended."""
         return self.to_version if self.applied else self.from_version
@@ -194,6 +203,11 @@ class Promotion:
         """Return itself when it applied; raise ChampionMoved or Refused with the reasons otherwise."""
         if self.applied:
             return self
+        if self.awaits_approval:
+            raise Refused(
+                f"The promotion of {self.model} to version {self.to_version} awaits approval; "
+                f"`podium promotions show {self.promotion_id}` says by whom."
+            )
         verb = "rollback" if self.action == "rollback" else "promotion"
         outcome = {"refused": "was refused", "void": "is void"}.get(self.state, f"is {self.state}")
         error = ChampionMoved if self.lost_the_swap else Refused
@@ -217,6 +231,9 @@ class Promotion:
             "reason": self.reason,
             "proposed_at": instant_text(self.proposed_at),
             "ended_at": None if self.ended_at is None else instant_text(self.ended_at),
+            "approvals_required": self.approvals_required,
+            "binding_digest": self.binding_digest,
+            "expires_at": None if self.expires_at is None else instant_text(self.expires_at),
         }
 
 

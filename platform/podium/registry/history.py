@@ -21,6 +21,7 @@ from podium.registry.entities import HistoryEntry, instant_text
 _WORDS = {"approve": "approved", "reject": "rejected"}
 _COLUMNS = tuple(promotion_history.c[field.name] for field in fields(HistoryEntry))
 _APPROVERS = [column.name for column in _COLUMNS].index("approvers")
+_SAID = ("proposed", *_WORDS.values())
 
 GENESIS = "0" * 64
 """What the first entry of every model has for a previous hash."""
@@ -121,8 +122,8 @@ def check_blocks(entries: Sequence[HistoryEntry], rollbacks: Iterable[tuple[str,
 
 
 def check_approvals(entries: Sequence[HistoryEntry], said: Iterable[tuple[str, str, str]]) -> Verification:
-    """Check that the entries tell of what each person said on a promotion, `(id, person, approved or rejected)`."""
-    told = {(entry.promotion_id, entry.actor, entry.state): entry.id for entry in entries if entry.action in _WORDS}
+    """Check that the entries tell of what each person said on a promotion, `(id, person, proposed or approved …)`."""
+    told = {(entry.promotion_id, entry.actor, entry.state): entry.id for entry in entries if entry.state in _SAID}
     known = set(said)
     for word, place in told.items():
         if word not in known:
@@ -209,14 +210,27 @@ def verify(connection: sa.Connection, model: str) -> Verification:
     told = check_promotions(found, [(row.promotion_id, row.state) for row in ended])
     if not told.ok:
         return told
-    words = connection.execute(
-        sa.select(approval.c.promotion_id, approval.c.actor, approval.c.decision)
-        .join(promotion, promotion.c.promotion_id == approval.c.promotion_id)
-        .where(promotion.c.model == model)
-    ).all()
-    said = check_approvals(found, [(row.promotion_id, row.actor, _WORDS[row.decision]) for row in words])
+    said = check_approvals(found, _said(connection, model))
     if not said.ok:
         return said
     rollbacks = [row for row in ended if (row.action, row.state) == ("rollback", "applied")]
     # A rollback while there was no champion left no version, so it blocked none.
     return check_blocks(found, [(row.promotion_id, row.from_version) for row in rollbacks if row.from_version])
+
+
+def _said(connection: sa.Connection, model: str) -> list[tuple[str, str, str]]:
+    """Return who proposed, approved or rejected which promotion that people had to approve."""
+    proposed = connection.execute(
+        sa.select(promotion.c.promotion_id, promotion.c.actor).where(
+            promotion.c.model == model, promotion.c.approvals_required > 0
+        )
+    )
+    decided = connection.execute(
+        sa.select(approval.c.promotion_id, approval.c.actor, approval.c.decision)
+        .join(promotion, promotion.c.promotion_id == approval.c.promotion_id)
+        .where(promotion.c.model == model)
+    )
+    return [
+        *((row.promotion_id, row.actor, "proposed") for row in proposed),
+        *((row.promotion_id, row.actor, _WORDS[row.decision]) for row in decided),
+    ]

@@ -4,6 +4,7 @@ All of it happens under the model's lock, so an intent that somebody else finds 
 whoever holds the lock brings it to its end first.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -19,14 +20,22 @@ from podium.registry.history import Fact
 from podium.registry.port import ModelRegistry
 from podium.registry.transitions import Objection
 
+Ended = Callable[[sa.Connection, Promotion], None]
+"""Is told of a promotion that ended, inside the transaction that ends it: whoever waited for it may go on."""
+
+
+def nobody_waits(_: sa.Connection, __: Promotion) -> None:
+    """Take no note of a promotion that ended."""
+
 
 class Mover:
     """Brings promotions to their end and tells the history; every method wants the model's lock held."""
 
-    def __init__(self, database: Database, registry: ModelRegistry, clock: Clock) -> None:
+    def __init__(self, database: Database, registry: ModelRegistry, clock: Clock, ended: Ended = nobody_waits) -> None:
         self._database = database
         self._registry = registry
         self._clock = clock
+        self._ended = ended
 
     def begin(self, proposal: Promotion) -> Promotion:
         """Store a proposal that every rule has let pass, and move the alias."""
@@ -61,6 +70,7 @@ class Mover:
                     f"`podium models history {ended.model}` shows how."
                 )
             tell(connection, ended, at)
+            self._ended(connection, ended)
         return ended
 
     def _settle(self, promotion: Promotion) -> Promotion:

@@ -18,7 +18,7 @@ from podium.registry import history, packaging, store, transitions
 from podium.registry.approval import Decision, Governance
 from podium.registry.entities import CHAMPION, HistoryEntry, ModelVersion, Promotion, RecordedEvidence
 from podium.registry.history import Fact
-from podium.registry.moving import Mover
+from podium.registry.moving import Ended, Mover, nobody_waits
 from podium.registry.port import ModelRegistry
 from podium.registry.signing import SignOff
 from podium.registry.transitions import Objection, Situation
@@ -71,12 +71,15 @@ class PromotionService:
         *,
         lock: Callable[[str], AbstractContextManager[None]] | None = None,
         govern: Callable[[str], Governance] = lambda _: Governance(),
+        run_is_open: Callable[[str], bool] = lambda _: True,
+        ended: Ended = nobody_waits,
     ) -> None:
         self._database = database
         self._registry = registry
         self._clock = clock
         self._lock = lock or database.lock
-        self._mover = Mover(database, registry, clock)
+        self._run_is_open = run_is_open
+        self._mover = Mover(database, registry, clock, ended)
         self._sign_off = SignOff(database, clock, self._mover, govern, self._examine)
 
     def promote(
@@ -133,6 +136,18 @@ class PromotionService:
     def reject(self, promotion_id: str, *, actor: str, actor_verified: bool, reason: str) -> Promotion:
         """End a promotion that awaits approval; raises as `approve` does. Who asked for it may take it back so."""
         return self._decide(promotion_id, "reject", actor, reason, actor_verified=actor_verified)
+
+    def withdraw(self, idempotency_key: str, *, reason: str) -> Promotion | None:
+        """Void the promotion asked for under a key if it still awaits approval; return it as it is then."""
+        asked = self.answer_to(idempotency_key)
+        if asked is None:
+            return None
+        with self._lock(f"model-{asked.model}"):
+            self._reconcile(asked.model)
+            waiting = self._sign_off.waiting(asked.model)
+            if waiting is not None and waiting.awaits_approval and waiting.promotion_id == asked.promotion_id:
+                return self._mover.end(waiting, "void", (reason,))
+            return self.answer_to(idempotency_key)
 
     def expire(self) -> list[Promotion]:
         """End the promotions of all models that nobody approved in time; return them."""
@@ -208,6 +223,8 @@ class PromotionService:
         with self._lock(f"model-{request.model}"):
             self._reconcile(request.model)
             known = self._known(request)
+            if known is not None and known.awaits_approval:
+                return self._sign_off.waiting(known.model) or known
             if known is not None:
                 return known
             situation = self._situation(request.model)
@@ -247,7 +264,9 @@ class PromotionService:
             return self._sign_off.decide(found, decision, actor, reason, actor_verified=actor_verified)
 
     def _examine(self, waiting: Promotion, candidate: ModelVersion, evidence: RecordedEvidence) -> Objection | None:
-        """Ask everything that was asked when a promotion was proposed once more."""
+        """Ask everything that was asked when a promotion was proposed once more, and whether anybody still wants it."""
+        if waiting.run_id is not None and not self._run_is_open(waiting.run_id):
+            return Objection("void", transitions.run_gone(waiting))
         return self._objection(waiting, self._situation(waiting.model), candidate, evidence)
 
     def _on_record(self, model: str, version: str) -> tuple[ModelVersion | None, RecordedEvidence | None]:

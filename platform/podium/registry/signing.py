@@ -41,13 +41,19 @@ class SignOff:
     def propose(
         self, proposal: Promotion, candidate: ModelVersion | None, evidence: RecordedEvidence | None
     ) -> Promotion | None:
-        """Store a proposal that somebody has to sign off, as awaiting that; None where nobody has to."""
+        """Store a proposal that somebody has to sign off, as awaiting that; None where nobody has to.
+
+        It is refused where so many never could.
+        """
         if proposal.action == "rollback" or candidate is None or evidence is None:
             return None
         governance = self._govern(proposal.model)
         rule = approval.needed(governance, by_run=proposal.run_id is not None)
         if rule is None:
             return None
+        why = approval.out_of_reach(proposal, rule)
+        if why is not None:
+            return self._mover.refuse(proposal, Objection("refused", why))
         waiting = replace(
             proposal,
             state="awaiting_approval",

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from podium.db.engine import insert_unless_present
 from podium.db.prepared import Prepared
 from podium.db.schema import approval, evidence, model_version, promotion, promotion_history
+from podium.db.schema.columns import is_in
 from podium.registry import history
 from podium.registry.approval import Approval
 from podium.registry.entities import (
@@ -181,6 +182,23 @@ def approvers_of(connection: sa.Connection, promoted: Promotion) -> tuple[str, .
         return ()
     given = approvals_of(connection, promoted.promotion_id)
     return tuple(each.actor for each in given if each.decision == "approve")
+
+
+def open_promotions(connection: sa.Connection) -> list[Promotion]:
+    """Return the promotions of all models that have not ended, oldest first."""
+    return _promotions(connection, sa.text(is_in("promotion.state", _OPEN)))  # the index' condition
+
+
+def newest_promotions(connection: sa.Connection, model: str | None, state: str | None, limit: int) -> list[Promotion]:
+    """Return the newest promotions, of one model or in one state where either is given."""
+    wanted = [*([promotion.c.model == model] if model else []), *([promotion.c.state == state] if state else [])]
+    rows = connection.execute(
+        sa.select(promotion.c.promotion_id)
+        .where(*wanted)
+        .order_by(promotion.c.proposed_at.desc(), promotion.c.promotion_id.desc())
+        .limit(limit)
+    )
+    return _promotions(connection, promotion.c.promotion_id.in_(list(rows.scalars())))[::-1]
 
 
 def awaiting_since(connection: sa.Connection, expired_at: datetime) -> list[Promotion]:
@@ -365,7 +383,7 @@ def _lineage(row: sa.Row[Any]) -> Lineage | None:
     return None if row.run_id is None else Lineage(**{name: getattr(row, name) for name in _LINEAGE})
 
 
-def _promotions(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[Promotion]:
+def _promotions(connection: sa.Connection, *conditions: sa.ColumnElement[bool] | sa.TextClause) -> list[Promotion]:
     rows = connection.execute(
         sa.select(promotion).where(*conditions).order_by(promotion.c.proposed_at, promotion.c.promotion_id)
     ).mappings()

@@ -179,6 +179,14 @@ def rolled_back_meanwhile(rollback: Promotion) -> str:
     )
 
 
+def run_gone(promotion: Promotion) -> str:
+    """Return why a promotion that awaited approval is void: nobody wants it any more."""
+    return (
+        f"Run {promotion.run_id}, which asked for it, has ended without it. "
+        f"`podium promote {promotion.model} --version {promotion.to_version}` asks for it anew."
+    )
+
+
 def target_gone(promotion: Promotion) -> str:
     """Return why a promotion is void whose target was deleted before the alias reached it."""
     return (

@@ -101,6 +101,14 @@ def test_some_have_no_say(world: SignedWorld, waiting: Promotion, actor: str, wo
     assert world.told[-1] == ("promote", "proposed", "2")
 
 
+def test_a_promotion_that_too_few_others_could_approve_is_refused(world: SignedWorld) -> None:
+    world.governance = Governance(ApprovalRule(2, ("Ada ", "bo")))
+    refused = world.promote(world.candidate())
+    assert refused.state == "refused"
+    assert "has no say in it: 1 < 2 are left" in refused.reasons[0]
+    assert world.promote(world.candidate(), actor="cy").state == "awaiting_approval"
+
+
 def test_nobody_agrees_twice(world: SignedWorld, waiting: Promotion) -> None:
     world.approve(waiting, "bo")
     with pytest.raises(Refused, match=r"[Bb]o approved promotion .* already, at 20"):
@@ -230,6 +238,15 @@ def test_an_approval_that_the_history_does_not_tell_of_is_found(world: SignedWor
     assert (found.ok, found.first_bad) == (False, 3)
     assert found.problem is not None
     assert "that bo approved promotion" in found.problem
+
+
+def test_a_proposal_that_was_cut_off_is_found(world: SignedWorld, waiting: Promotion) -> None:
+    with world.database.write() as connection:
+        last = sa.select(sa.func.max(promotion_history.c.id)).scalar_subquery()
+        connection.execute(sa.delete(promotion_history).where(promotion_history.c.id == last))
+    found = world.verify()
+    assert not found.ok
+    assert f"No entry tells that ada proposed promotion {waiting.promotion_id}" in str(found.problem)
 
 
 def test_an_approval_that_nobody_gave_is_found(world: SignedWorld, waiting: Promotion) -> None:
