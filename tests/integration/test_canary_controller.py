@@ -301,6 +301,7 @@ class Refusing:
 
     promotion_id = "p1"
     applied = False
+    awaits_approval = False
     reasons = ("The champion was frozen.",)
 
     def reconcile(self, model: str) -> None:
@@ -314,6 +315,9 @@ class Refusing:
 
     def answer_to(self, idempotency_key: str) -> None:
         del idempotency_key
+
+    def withdraw(self, idempotency_key: str, *, reason: str) -> None:
+        del idempotency_key, reason
 
     def promote(self, model: str, version: str, **arguments: Any) -> "Refusing":
         self.asked.append({"model": model, "version": version, **arguments})

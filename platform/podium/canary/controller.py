@@ -61,16 +61,30 @@ class CanaryController:
             champion = self._champion(request.model)
             if champion is None:
                 return self._first_model(request)
-            earlier = self._promoter.answer_to(request.step_key)
-            if earlier is not None:  # without a canary, so an attempt before this one found no champion
-                return _without_canary(request, earlier)
+            if self._promoter.answer_to(request.step_key) is not None:
+                return self._first_model(request)  # an attempt before this one found no champion
             return CanaryResult.of(self._try(request, champion))
+
+    def resume(self, step_key: str, challenger: str, traffic_digest: str) -> CanaryResult | None:
+        """Return the canary that a step opened before if nothing is left to look at: it ended, or awaits approval.
+
+        None where there is none, or it goes on; so too where it was of another version or other traffic.
+        """
+        with self._database.read() as connection:
+            known = store.of_step(connection, step_key)
+        if known is None or (known.challenger_version, known.traffic_digest) != (challenger, traffic_digest):
+            return None
+        with self._database.lock(_lock_of(known.model)):
+            with self._database.read() as connection:
+                known = self._found(store.find(connection, known.canary_id), known.canary_id)
+            known = self._completed(known)
+        return CanaryResult.of(known) if known.ended or known.awaits_approval else None
 
     def advance(self, canary_id: str, cells: Cells) -> CanaryResult:
         """Look at the counts so far, act on the verdict, and return where the canary stands.
 
-        A position that was looked at before adds nothing. Raises EvaluationError for counts that contradict those
-        stored, and NotFound for an unknown canary.
+        A position that was looked at before adds nothing, nor does one beyond a verdict that awaits approval. Raises
+        EvaluationError for counts that contradict those stored, and NotFound for an unknown canary.
         """
         with self._database.read() as connection:
             model = self._found(store.find(connection, canary_id), canary_id).model
@@ -78,10 +92,11 @@ class CanaryController:
             with self._database.read() as connection:
                 canary = self._found(store.find(connection, canary_id), canary_id)
             canary = self._taken_up(canary, trust_alias=True)
-            return CanaryResult.of(canary if canary.ended else self._look(canary, tuple(cells)))
+            over = canary.ended or canary.awaits_approval
+            return CanaryResult.of(canary if over else self._look(canary, tuple(cells)))
 
     def abort(self, model: str, *, reason: str, actor: str) -> CanaryResult:
-        """End the open canary of a model; the champion stays.
+        """End the open canary of a model; the champion stays. A promotion that awaits approval is withdrawn with it.
 
         Raises NotFound where none is open, and Conflict where its verdict had been reached already: then that is
         completed instead.
@@ -92,12 +107,15 @@ class CanaryController:
             if canary is None:
                 raise NotFound(f"Model {model} has no open canary; `podium canary show {model}` shows its last one.")
             completed = self._completed(canary)
-            if completed.ended:
-                raise Conflict(
-                    f"Canary {canary.canary_id} of {model} could not be aborted: its evidence had decided, and it "
-                    f"ended {completed.state}. `podium canary show {model}` shows why."
-                )
-            return CanaryResult.of(self._end(canary, "aborted", (transitions.aborted_by(canary, actor, reason),)))
+            if not completed.ended:
+                aborted = self._put_away(completed, transitions.aborted_by(completed, actor, reason))
+                if aborted.state == "aborted":
+                    return CanaryResult.of(aborted)
+                completed = aborted  # the last approval came first
+            raise Conflict(
+                f"Canary {canary.canary_id} of {model} could not be aborted: its evidence had decided, and it "
+                f"ended {completed.state}. `podium canary show {model}` shows why."
+            )
 
     def _first_model(self, request: CanaryRequest) -> CanaryResult:
         answer = self._promoter.promote(
@@ -160,7 +178,14 @@ class CanaryController:
             return
         if self._run_is_open(other.run_id):
             raise CanaryOpen(transitions.occupied(other))
-        self._end(other, "aborted", (transitions.abandoned(other),))
+        self._put_away(other, transitions.abandoned(other))
+
+    def _put_away(self, canary: Canary, reason: str) -> Canary:
+        """End a canary that its evidence did not end; one that awaits approval through the end of its promotion."""
+        if not canary.awaits_approval:
+            return self._end(canary, "aborted", (reason,))
+        self._promoter.withdraw(canary.step_key, reason=reason)
+        return self._completed(canary)
 
     def _champion(self, model: str) -> str | None:
         self._promoter.reconcile(model)
@@ -230,6 +255,8 @@ class CanaryController:
                 run_id=canary.run_id,
             )
             faults.reach("canary.after_promotion")
+            if promotion.awaits_approval:
+                return self._awaiting(canary, promotion.promotion_id)
         if look.verdict == "roll_back":
             self._promoter.block(
                 canary.model,
@@ -241,6 +268,13 @@ class CanaryController:
         state = transitions.ended_by(look.verdict, promotion)
         promotion_id = None if promotion is None else promotion.promotion_id
         return self._end(canary, state, transitions.end_reasons(canary.reasons, promotion), promotion_id)
+
+    def _awaiting(self, canary: Canary, promotion_id: str) -> Canary:
+        """Let a decided canary wait for its promotion; traffic and alias stay as they are."""
+        if canary.promotion_id != promotion_id:
+            with self._database.write() as connection:
+                _require(canary, won=store.await_approval(connection, canary, promotion_id))
+        return replace(canary, promotion_id=promotion_id)
 
     def _end(self, canary: Canary, state: State, reasons: Sequence[str], promotion_id: str | None = None) -> Canary:
         if not transitions.may_move(canary.state, state):
@@ -280,13 +314,14 @@ def _seed_of(request: CanaryRequest) -> str:
 
 def _without_canary(request: CanaryRequest, answer: PromotionAnswer) -> CanaryResult:
     """Return what a first model came to: there was nothing to compare it with."""
+    ended: State = "promoted" if answer.applied else "aborted"
     return CanaryResult(
         canary_id=None,
         model=request.model,
         challenger=request.challenger,
         champion=None,
-        state="promoted" if answer.applied else "aborted",
-        reasons=(transitions.FIRST_MODEL,) if answer.applied else answer.reasons,
+        state="pending" if answer.awaits_approval else ended,
+        reasons=(transitions.FIRST_MODEL,) if answer.applied or answer.awaits_approval else answer.reasons,
         plan=request.plan,
         position=0,
         horizon=0,
@@ -295,4 +330,5 @@ def _without_canary(request: CanaryRequest, answer: PromotionAnswer) -> CanaryRe
         challenger_errors=0,
         champion_exposures=0,
         champion_errors=0,
+        promotion_id=answer.promotion_id,
     )

@@ -45,6 +45,7 @@ def show(connection: sa.Connection, model: str, run_id: str | None = None) -> di
         "seed": canary.seed,
         "baseline_error_rate": canary.baseline_error_rate,
         "promotion_id": canary.promotion_id,
+        "awaits_approval": canary.awaits_approval,
         "run_id": canary.run_id,
         "actor": canary.actor,
         "actor_verified": canary.actor_verified,

@@ -49,7 +49,8 @@ class CanaryRequest:
 class Canary:
     """One canary as it is stored; `position` requests of it are counted in `counts`.
 
-    `reasons` are those of its last look, and in the end what it was ended for.
+    `reasons` are those of its last look, and in the end what it was ended for. While it is open, a `promotion_id` is
+    that of a promotion which its verdict asked for and people have yet to approve: nothing more is looked at.
     """
 
     canary_id: str
@@ -79,6 +80,11 @@ class Canary:
     def ended(self) -> bool:
         """Whether its state is final."""
         return self.ended_at is not None
+
+    @property
+    def awaits_approval(self) -> bool:
+        """Whether it is decided, and its end waits until people have signed the promotion off."""
+        return not self.ended and self.promotion_id is not None
 
 
 @dataclass(frozen=True)
@@ -142,6 +148,7 @@ class CanaryResult:
     Without a champion there is nothing to compare with: the challenger is promoted at once, and `canary_id` is
     None. `plan` and `horizon` are those declared when it opened; `seed` (hexadecimal) is what routes a replay.
     Exposures and errors are of all phases together, so their rates may mislead; `reasons` compare within phases.
+    `promotion_id` is the promotion that its verdict asked for, None where there is none (yet).
     """
 
     canary_id: str | None
@@ -158,11 +165,17 @@ class CanaryResult:
     challenger_errors: int
     champion_exposures: int
     champion_errors: int
+    promotion_id: str | None = None
 
     @property
     def ended(self) -> bool:
         """Whether the state is final."""
         return self.state not in ("pending", "shadowing", "ramping")
+
+    @property
+    def awaits_approval(self) -> bool:
+        """Whether its end waits until people have approved the promotion."""
+        return not self.ended and self.promotion_id is not None
 
     @property
     def promoted(self) -> bool:
@@ -183,6 +196,7 @@ class CanaryResult:
             position=canary.position,
             horizon=canary.horizon,
             seed=canary.seed,
+            promotion_id=canary.promotion_id,
             **totals(canary.counts),
         )
 

@@ -41,6 +41,10 @@ class PromotionAnswer(Protocol):
         """Whether `champion` moved."""
 
     @property
+    def awaits_approval(self) -> bool:
+        """Whether it is not decided yet, because people have to sign it off."""
+
+    @property
     def reasons(self) -> tuple[str, ...]:
         """Why it did not."""
 
@@ -72,7 +76,10 @@ class Promoter(Protocol):
         reason: str,
         run_id: str | None,
     ) -> PromotionAnswer:
-        """Ask for `champion` to move from the expected version; the same key gets the same answer."""
+        """Ask for `champion` to move from the expected version; the same key gets the same one, as it is by now."""
+
+    def withdraw(self, idempotency_key: str, *, reason: str) -> PromotionAnswer | None:
+        """Void the promotion asked for under a key if it still awaits approval; return what became of it."""
 
 
 class RunIsOpen(Protocol):

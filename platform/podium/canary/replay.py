@@ -57,18 +57,18 @@ class ReplayTraffic:
 
 
 def play(opened: CanaryResult, traffic: Traffic, advance: Callable[[str, Cells], CanaryResult]) -> CanaryResult:
-    """Let an opened canary look at its traffic until it ends; a canary that has ended stays as it is.
+    """Let an opened canary look at its traffic until it ends or awaits approval; one that has ended stays as it is.
 
     One that was interrupted first shows its counts so far again, which completes what the interruption left
     undone, and goes on from there.
     """
-    if opened.ended or opened.canary_id is None:
+    if opened.ended or opened.awaits_approval or opened.canary_id is None:
         return opened
     latest = opened
     interrupted_at = [opened.position] if opened.position else []
     for position in (*interrupted_at, *opened.plan.looks(opened.horizon, after=opened.position)):
         latest = advance(opened.canary_id, traffic.cells(position))
-        if latest.ended:
+        if latest.ended or latest.awaits_approval:
             break
     return latest
 

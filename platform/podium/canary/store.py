@@ -77,6 +77,20 @@ def add_look(connection: sa.Connection, looked: Canary, look: Look, reasons: Seq
     return True
 
 
+def await_approval(connection: sa.Connection, decided: Canary, promotion_id: str) -> bool:
+    """Note the promotion that an open canary waits for; False when it was not as `decided` says any more."""
+    noted = connection.execute(
+        sa.update(canary)
+        .where(
+            canary.c.canary_id == decided.canary_id,
+            canary.c.state == decided.state,
+            canary.c.position == decided.position,
+        )
+        .values(promotion_id=promotion_id)
+    )
+    return noted.rowcount == 1
+
+
 def end(
     connection: sa.Connection,
     ended: Canary,

@@ -77,6 +77,12 @@ def outdated(request: CanaryRequest, champion: str) -> str | None:
 
 def occupied(other: Canary) -> str:
     """Return why another run must wait for an open canary."""
+    if other.awaits_approval:
+        return (
+            f"Canary {other.canary_id} of {other.model} is decided: version {other.challenger_version} of run "
+            f"{other.run_id} becomes champion as soon as promotion {other.promotion_id} is approved. "
+            f"`podium promotions show {other.promotion_id}` says by whom."
+        )
     return (
         f"Canary {other.canary_id} of {other.model} is open: run {other.run_id} tries version "
         f"{other.challenger_version} ({other.position:,} of {other.horizon:,} requests). Its end makes room; "

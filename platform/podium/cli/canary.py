@@ -177,6 +177,7 @@ def _print_canary(document: dict[str, Any]) -> None:
             ("state", [document["state"]]),
             ("requests", [f"{document['position']:,} of {document['horizon']:,}, in {document['looks']:,} looks"]),
             ("why", document["reasons"]),
+            *([("awaits", [f"podium approve {document['promotion_id']}"])] if document["awaits_approval"] else []),
         ]
     )
     output.print_lines([""])

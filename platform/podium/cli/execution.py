@@ -85,9 +85,13 @@ def report(plan: Plan, documents: list[dict[str, Any]], *, many: bool, as_json: 
 def _print_hints(plan: Plan, documents: list[dict[str, Any]]) -> None:
     last = documents[-1]
     if last["state"] == "running":
+        decisions = {
+            **{f"podium runs approve {last['run_id']} --step {step} --reason …": "" for step in last["held"][:1]},
+            **{f"podium approve {each} --reason …": " what it promotes" for each in last["awaits_approval"][:1]},
+        }
         hints = {
             f"podium runs show {last['run_id']}": "what is asked, and until when",
-            f"podium runs approve {last['run_id']} --step {last['held'][0]} --reason …": "decide; or `reject`",
+            **{command: f"decide{about}; or `reject`" for command, about in decisions.items()},
             f"podium runs resume {last['run_id']}": "go on once it is decided; a `podium worker` does so by itself",
         }
     elif last["state"] != "succeeded":

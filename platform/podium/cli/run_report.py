@@ -79,6 +79,7 @@ def print_run(document: Document) -> None:
             ("run", [f"{document['run_id']} of {document['pipeline']} for {document['interval_name']}"]),
             ("result", [document["state"] + (f", {document['outcome']}" if document["outcome"] else "")]),
             ("held", [f"for a decision on {' and '.join(document['held'])}"] if document["held"] else []),
+            ("awaits", [f"podium approve {each} --reason …" for each in document["awaits_approval"]]),
             *_failure(document),
             ("asked by", [f"{document['actor']} ({document['trigger']}) at {output.when(document['created_at'])}"]),
             ("because of", [document["cause"]] if document["cause"] else []),
@@ -130,7 +131,7 @@ def _print_metrics(verdict: Document) -> None:
 def result(document: Document) -> str:
     """Return what a run came to in one word: its outcome if it has one to speak of, `held`, else its state."""
     outcome = document["outcome"]
-    if document["state"] == "running" and document["held"]:
+    if document["state"] == "running" and (document["held"] or document["awaits_approval"]):
         return "held"
     return str(document["state"] if outcome in (None, "none") else outcome)
 

@@ -54,6 +54,7 @@ def answers_about_models(platform: Platform) -> dict[str, Service]:
         "record_evidence": partial(_record_evidence, platform),
         "register": partial(_register, platform),
         "promote": partial(_promote, platform),
+        "resume_canary": partial(_resume_canary, platform),
         "open_canary": partial(_open_canary, platform),
         "advance_canary": partial(_advance_canary, platform),
     }
@@ -149,6 +150,10 @@ def _promote(platform: Platform, assignment: Assignment, arguments: Mapping[str,
         reason=f"run {run.run_id} for {run.interval.name}",
         run_id=run.run_id,
     )
+
+
+def _resume_canary(platform: Platform, assignment: Assignment, arguments: Mapping[str, Any]) -> CanaryResult | None:
+    return platform.canaries.resume(assignment.step_key, arguments["version"], arguments["traffic_digest"])
 
 
 def _open_canary(platform: Platform, assignment: Assignment, arguments: Mapping[str, Any]) -> CanaryResult:

@@ -96,6 +96,12 @@ class AskingServices:
         promotion: Promotion = self._ask("promote", {"version": version.version})
         return promotion
 
+    def resume_canary(self, version: ModelVersion, traffic_digest: str) -> CanaryResult | None:
+        """Return the step's canary if nothing is left to look at."""
+        arguments = {"version": version.version, "traffic_digest": traffic_digest}
+        known: CanaryResult | None = self._ask("resume_canary", arguments)
+        return known
+
     def open_canary(
         self,
         version: ModelVersion,

@@ -9,6 +9,7 @@ from podium.errors import CanaryOpen, ConfigurationError, EvaluationError
 from podium.execution.context import AttemptContext, Snooze, current
 from podium.registry.entities import ModelVersion
 from podium.registry.evidence import Evidence
+from podium.stages.approval import awaited
 from podium.stages.services import StageServices
 
 _NEXT_LOOK_SECONDS = 15.0
@@ -24,8 +25,8 @@ def run_canary(
     The version becomes champion, is rolled back, or the champion stays because nothing was shown; without a champion
     the version is promoted at once. `replay` holds the requests in the order of their time, with the label; they must
     have trained and judged neither model. The default plan is made for live traffic; see CanaryPlan. While another
-    run's canary of the model is open, the step waits. A backfilled run skips it. Raises EvaluationError for rows that
-    cannot be replayed.
+    run's canary of the model is open, the step waits, and so it does where people have to approve the promotion. A
+    backfilled run skips it. Raises EvaluationError for rows that cannot be replayed.
     """
     context = current()
     services: StageServices = context.services
@@ -34,6 +35,9 @@ def run_canary(
             f"The canary of {context.model} has no traffic: this version of Podium has no gateway that could send live "
             "requests. Keep the newest rows apart and give them to it: run_canary(version, replay=…)."
         )
+    known = services.resume_canary(version, context.input_digests["replay"])
+    if known is not None:
+        return _ended(known)
     plan = plan or CanaryPlan()
     evidence = services.evidence(version)
     champion = None if evidence.champion_version is None else services.version(context.model, evidence.champion_version)
@@ -60,7 +64,7 @@ def run_canary(
     except CanaryOpen as error:
         raise Snooze(_NEXT_LOOK_SECONDS, str(error)) from None
     if champion is None or opened.ended:
-        return opened
+        return _ended(opened)
     tried = opened.plan  # as it was when the canary opened, whatever the pipeline says by now
     traffic = ReplayTraffic(
         wrong_answers(services.load_model(version), "challenger", requests, tolerance=tried.tolerance),
@@ -68,7 +72,14 @@ def run_canary(
         weights=tried.weights,
         seed=opened.seed,
     )
-    return play(opened, traffic, services.advance_canary)
+    return _ended(play(opened, traffic, services.advance_canary))
+
+
+def _ended(result: CanaryResult) -> CanaryResult:
+    """Return what a canary came to; wait where people have to approve that."""
+    if result.awaits_approval and result.promotion_id is not None:
+        raise awaited(result.model, result.challenger, result.promotion_id)
+    return result
 
 
 def _refuse_known_rows(

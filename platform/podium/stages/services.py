@@ -56,7 +56,10 @@ class StageServices(Protocol):
         """Make a version of an uploaded model."""
 
     def promote(self, version: ModelVersion) -> Promotion:
-        """Ask for `champion` to move to a version; the answer may be a refusal."""
+        """Ask for `champion` to move to a version; the answer may be a refusal, or that people have to approve it."""
+
+    def resume_canary(self, version: ModelVersion, traffic_digest: str) -> CanaryResult | None:
+        """Return the step's canary if it has ended or awaits approval; None where there is something to look at."""
 
     def open_canary(
         self,

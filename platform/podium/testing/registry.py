@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from podium.clock import FakeClock
 from podium.db.engine import Database
-from podium.db.schema import canary, canary_look, evidence, metadata, model_version, promotion, promotion_history
+from podium.db.schema import (
+    approval,
+    canary,
+    canary_look,
+    evidence,
+    metadata,
+    model_version,
+    promotion,
+    promotion_history,
+)
 from podium.errors import Conflict
 from podium.execution.entities import Assignment
 from podium.execution.questions import Service
@@ -23,7 +32,7 @@ from podium.stages.answers import answers_about_models
 if TYPE_CHECKING:  # heavy, and named in a signature only
     from podium.canary.controller import CanaryController
 
-_TABLES = (evidence, model_version, promotion, promotion_history, canary, canary_look)
+_TABLES = (evidence, model_version, promotion, approval, promotion_history, canary, canary_look)
 
 TrainedOn = Callable[[str], list[str]]
 """Returns the digests of all that was read on the way to what has a digest."""

@@ -95,6 +95,7 @@ def _run(connection: sa.Connection, row: sa.Row[Any], cost: Cost, held: list[str
         "verdict": _verdict(evidence[-1]) if evidence else None,
         "canary": canaries.of_run(connection, row.run_id),
         "promotion": last.to_document() if last else None,
+        "awaits_approval": [each.promotion_id for each in promotions if each.awaits_approval],
     }
 
 

@@ -17,7 +17,7 @@ from podium.dag.plan import Plan
 from podium.db import migrate
 from podium.db.engine import Database, file_lock
 from podium.errors import ConfigurationError
-from podium.execution import attempt_rollup, queries
+from podium.execution import attempt_rollup, queries, waking
 from podium.execution.artifacts import ArtifactStore, open_blobs
 from podium.execution.blobs import Blobs
 from podium.execution.claims import Limits
@@ -29,6 +29,7 @@ from podium.finops import run_rollup, savings
 from podium.finops.ledger import Ledger
 from podium.finops.usage import UsageRecord, resources_of
 from podium.registry.approval import ApprovalRule, Governance
+from podium.registry.entities import Promotion
 from podium.registry.port import ModelRegistry
 from podium.registry.promotion import PromotionService
 from podium.settings import Settings
@@ -95,6 +96,12 @@ def run_outcome(connection: sa.Connection, run_id: str) -> str:
     return canaries.run_outcome(connection, run_id) or registry.run_outcome(connection, run_id)
 
 
+def _wake_step(connection: sa.Connection, ended: Promotion) -> None:
+    """Make the step of a run that waits for a promotion due, in the transaction that ends it."""
+    if ended.run_id is not None and ended.ended_at is not None:
+        waking.wake(connection, ended.run_id, ended.idempotency_key, ended.ended_at)
+
+
 @dataclass(frozen=True)
 class Project:
     """Everything of one project; open it with `open_project`."""
@@ -138,9 +145,17 @@ class Project:
     @cached_property
     def promotions(self) -> PromotionService:
         """The one way `champion` moves."""
-        return PromotionService(self.database, self.registry, self.clock, govern=self._governance)
+        return PromotionService(
+            self.database,
+            self.registry,
+            self.clock,
+            govern=self.govern,
+            run_is_open=self._run_is_open,
+            ended=_wake_step,
+        )
 
-    def _governance(self, model: str) -> Governance:
+    def govern(self, model: str) -> Governance:
+        """Return what promotions of a model are held to."""
         found = of_model(self.settings.approvals, model)
         if found is None:
             return Governance()

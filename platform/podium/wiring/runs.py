@@ -3,7 +3,10 @@
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+
+import sqlalchemy as sa
 
 from podium.dag.catalogue import pipeline_files
 from podium.dag.loading import imported_names
@@ -16,6 +19,7 @@ from podium.execution.ray_backend import RayBackend
 from podium.execution.slots import Slots
 from podium.execution.worker import Worker
 from podium.execution.workers import WorkerOptions
+from podium.registry import store
 from podium.wiring.project import Project
 from podium.wiring.stage_services import STAGE_PRELOADS, slot_configuration, supervisor_services
 
@@ -141,7 +145,14 @@ def _worker(project: Project, observe: Observer, backend: Backend, *, for_any_ru
         ),
         clock=project.clock,
         observe=observe,
+        asks_elsewhere=partial(_awaiting_approval, project),
     )
+
+
+def _awaiting_approval(project: Project, connection: sa.Connection, run_id: str) -> list[str]:
+    """Return the keys of a run's steps that wait until people have approved a promotion."""
+    found = store.promotions_of_run(connection, run_id)
+    return [each.idempotency_key for each in found if each.awaits_approval and not each.is_due(project.clock.now())]
 
 
 def _open_registry(project: Project) -> None:

@@ -25,6 +25,7 @@ from podium.wiring.code_watch import CodeWatch
 from podium.wiring.guard import Watch, guard_of
 from podium.wiring.notify import notifier
 from podium.wiring.project import Project
+from podium.wiring.promotions import PromotionCare
 
 _CARE_SECONDS = 5.0
 _END_SECONDS = 5.0
@@ -145,6 +146,7 @@ def scheduling(project: Project, say: Callable[[str], None]) -> Iterator[Project
         "pipelines": CodeWatch(project, (schedules.take_up, triggers.take_up), observer.fired),
         "alerts": alerts,
         "care": Care(project, observer.happened),
+        "promotions": PromotionCare(project),
     }
     # In a loop of its own: a registry that does not answer is waited for, for minutes.
     watch: dict[str, Part] = {

@@ -76,6 +76,7 @@ def test_a_replay_has_nothing_to_shadow() -> None:
 class Answer:
     promotion_id = "p1"
     reasons = ("no",)
+    awaits_approval = False
 
     def __init__(self, *, applied: bool) -> None:
         self.applied = applied

@@ -1,0 +1,19 @@
+"""How a stage waits for people who have to approve a promotion: without a worker, and woken by their decision."""
+
+from podium.execution.context import Snooze, current
+
+_FIRST_SECONDS = 15.0
+_LONGEST_SECONDS = 3_600.0
+
+
+def awaited(model: str, version: str, promotion_id: str) -> Snooze:
+    """Return what a stage raises while a promotion awaits approval.
+
+    The decision makes the step due at once. That it looks by itself too, ever more rarely, is for a decision that falls
+    while an attempt is about to wait, which nothing would wake.
+    """
+    seconds = min(_FIRST_SECONDS * 2.0 ** (current().number - 1), _LONGEST_SECONDS)
+    return Snooze(
+        seconds,
+        f"version {version} of {model} awaits approval; `podium promotions show {promotion_id}` says by whom",
+    )

@@ -1,0 +1,47 @@
+"""What becomes of promotions that nobody touches: the scheduler ends them."""
+
+from dataclasses import dataclass, field
+
+from podium.errors import Conflict, ServiceUnavailable
+from podium.execution import queries
+from podium.registry import store, transitions
+from podium.registry.entities import Promotion
+from podium.wiring.project import Project
+
+_LOOK_SECONDS = 5.0
+
+
+@dataclass
+class PromotionCare:
+    """Ends promotions that nobody approved in time or wants any more, and moves that a dead process began."""
+
+    project: Project
+    _moving: set[str] = field(default_factory=set)
+
+    def advance(self) -> float:
+        """Do what is due; return after how many seconds to look again.
+
+        The database alone is asked what there is, so a project that promotes nothing opens no registry. One whose
+        registry is away waits for it, and holds up nothing but promotions: Conflict.
+        """
+        with self.project.database.read() as connection:
+            found = store.open_promotions(connection)
+            gone = {each.run_id for each in found if each.run_id and not queries.is_open(connection, each.run_id)}
+        moving = {each.promotion_id for each in found if not each.awaits_approval}
+        try:
+            for each in found:
+                self._care_for(each, gone)
+        except ServiceUnavailable as error:
+            raise Conflict(str(error)) from error
+        self._moving = moving
+        return _LOOK_SECONDS
+
+    def _care_for(self, promotion: Promotion, gone: set[str]) -> None:
+        promotions = self.project.promotions
+        if not promotion.awaits_approval:
+            if promotion.promotion_id in self._moving:  # not of a process that is just at it
+                promotions.reconcile(promotion.model)
+        elif promotion.run_id in gone:
+            promotions.withdraw(promotion.idempotency_key, reason=transitions.run_gone(promotion))
+        elif promotion.is_due(self.project.clock.now()):
+            promotions.expire()
