@@ -84,7 +84,7 @@ def failing_at_each_call(
 def assert_whole(world: World, faulty: FaultyRegistry) -> None:
     """The alias moved as often as promotions are applied, to versions on record, and the history tells of it."""
     with world.database.read() as connection:
-        assert store.applying_promotion(connection, world.model) is None
+        assert store.open_promotion(connection, world.model) is None
         of_model = sa.select(promotion.c.to_version).where(promotion.c.model == world.model)
         applied = list(connection.scalars(of_model.where(promotion.c.state == "applied")))
         assert store.find_version(connection, world.model, str(world.champion)) is not None

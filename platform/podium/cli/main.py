@@ -23,6 +23,7 @@ from podium.cli import (
     output,
     pipelines,
     project,
+    promotions,
     run,
     run_acts,
     runs,
@@ -54,8 +55,11 @@ app.add_typer(triggers.app, name="triggers")
 models.app.command("report")(model_report.report)
 app.add_typer(models.app, name="models")
 models.app.command("doctor")(doctor.of_models)
-app.command("promote")(models.promote)
-app.command("rollback")(models.rollback)
+app.command("promote")(promotions.promote)
+app.command("rollback")(promotions.rollback)
+app.command("approve")(promotions.approve)
+app.command("reject")(promotions.reject)
+app.add_typer(promotions.app, name="promotions")
 app.add_typer(canary.app, name="canary")
 app.add_typer(costs.app, name="costs")
 app.command("up")(up.up)

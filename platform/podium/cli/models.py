@@ -1,4 +1,4 @@
-"""`podium models`, `podium promote` and `podium rollback`: who serves, since when, and why."""
+"""`podium models`: who serves, since when, and why."""
 
 from typing import Annotated, Any
 
@@ -12,10 +12,6 @@ SHOWN_VERSIONS = 20
 """So many of a model's versions are shown unless more are asked for."""
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
-Expected = Annotated[
-    str | None,
-    typer.Option(metavar="VERSION", help="Refuse unless this version is champion ('none': unless there is none)."),
-]
 
 
 @app.command("list")
@@ -221,111 +217,15 @@ def unblock(
     Example: podium models unblock flight_delay --version 2 --reason "the outage was the network's"
     """
     from podium.cli import output
+    from podium.cli.promotions import said_by
     from podium.wiring.project import open_project
 
     project = open_project()
-    entry = project.promotions.unblock(model, version, **_said_by(project, reason)).to_document()
+    entry = project.promotions.unblock(model, version, **said_by(project, reason)).to_document()
     if as_json:
         output.print_json(entry)
     else:
         output.print_lines([f"Version {version} of {model} may be promoted again."])
-
-
-def promote(
-    model: Model,
-    reason: Reason,
-    version: Annotated[
-        str | None, typer.Option(help="The version; without one, the newest that is not champion.")
-    ] = None,
-    expect_champion: Expected = None,
-    *,
-    as_json: Json = False,
-) -> None:
-    """Make a version champion, through the gate.
-
-    Its evidence must have passed, measured against the present champion.
-
-    Example: podium promote flight_delay --version 3 --expect-champion 2 --reason "approved in review"
-    """
-    from podium import ids
-    from podium.registry import store
-    from podium.registry.promotion import ANY
-    from podium.wiring.project import open_project
-
-    project = open_project()
-    if version is None:
-        from podium.registry.entities import CHAMPION
-
-        champion = project.registry.alias(model, CHAMPION)
-        with project.database.read() as connection:
-            version = store.newest_version(connection, model, besides=champion)
-        if version is None:
-            from podium.errors import NotFound
-
-            raise NotFound(
-                f"{model} has no version to promote besides its champion; `podium models show {model}` lists them."
-            )
-    promotion = project.promotions.promote(
-        model,
-        version,
-        expect_champion=ANY if expect_champion is None else _expected(expect_champion),
-        idempotency_key=f"person:{ids.new_id(project.clock.now())}",
-        **_said_by(project, reason),
-    )
-    _report(promotion, as_json=as_json)
-
-
-def rollback(
-    model: Model,
-    reason: Reason,
-    to: Annotated[
-        str | None,
-        typer.Option(metavar="VERSION", help="An earlier champion; without one, the last before this."),
-    ] = None,
-    expect_champion: Expected = None,
-    *,
-    as_json: Json = False,
-) -> None:
-    """Make an earlier champion champion again.
-
-    That it is there, unchanged, and loads is checked first. The version rolled back from is blocked until
-    `podium models unblock` lifts that.
-
-    Example: podium rollback flight_delay --reason "false alarms since Monday"
-    """
-    from podium import ids
-    from podium.registry.promotion import ANY
-    from podium.wiring.project import open_project
-
-    project = open_project()
-    promotion = project.promotions.rollback(
-        model,
-        to=to,
-        expect_champion=ANY if expect_champion is None else _expected(expect_champion),
-        idempotency_key=f"person:{ids.new_id(project.clock.now())}",
-        **_said_by(project, reason),
-    )
-    _report(promotion, as_json=as_json)
-
-
-def _report(promotion: Any, *, as_json: bool) -> None:
-    from podium.cli import output
-
-    if as_json:
-        output.print_json(promotion.to_document())
-        if not promotion.applied:
-            raise typer.Exit(3)
-        return
-    promotion.raise_unless_applied()
-    output.print_lines([f"{promotion.model}: champion {promotion.from_version or 'none'} → {promotion.to_version}"])
-
-
-def _expected(text: str) -> str | None:
-    return None if text == "none" else text
-
-
-def _said_by(project: Any, reason: str) -> dict[str, Any]:
-    return {"actor": project.actor.name, "actor_verified": project.actor.verified, "reason": reason}
 
 
 def _require_known(connection: Any, model: str) -> None:
