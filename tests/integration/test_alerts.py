@@ -23,6 +23,7 @@ from podium.faults import FaultRaised
 from podium.notify import collection, happenings, not_run, outbox, texts
 from podium.notify.loop import Notifier
 from podium.notify.rules import Rule, Rules
+from podium.registry.approval import ApprovalRule, Governance
 from podium.registry.entities import CHAMPION
 from podium.registry.guard import Guard
 from podium.registry.memory_registry import MemoryRegistry
@@ -153,6 +154,36 @@ class TestWhatIsTold:
         Guard(world.database, models.registry, world.clock, "alert", reconcile=models.service.reconcile).look()
         world.notifier.advance()
         assert world.channel.titles[-1] == f"champion_moved: flight_delay version {second} → no version, outside Podium"
+
+    def test_what_people_have_to_approve_by_when_and_how(self, world: AlertingWorld) -> None:
+        models = World(world.database, MemoryRegistry(), world.clock)
+        (first,) = models.champions(1)
+        models.govern = lambda _: Governance(ApprovalRule(2, (), timedelta(days=7)))
+        asked = models.promote(models.candidate(champion=first))
+        world.notifier.advance()
+        told = dict(world.channel.taken)
+        assert set(told) == {f"promotion: flight_delay version {first}", "held: flight_delay version 2 awaits approval"}
+        body = told["held: flight_delay version 2 awaits approval"]
+        assert f"that version 2 of flight_delay become champion (version {first} serves). " in body
+        assert "2 people other than ada must approve it.\nWhy: monthly retraining\n" in body
+        assert "Until 2026-11-28 00:00 UTC; then it is void.\n" in body
+        assert f"podium approve {asked.promotion_id} --reason …\npodium reject {asked.promotion_id} --reason …" in body
+        models.approved_by(asked.promotion_id, "bo")
+        models.approved_by(asked.promotion_id, "cy")
+        world.notifier.advance()
+        assert world.channel.titles[2:] == [f"promotion: flight_delay version {first} → 2"]
+        (document,) = [each for each in world.alerts() if each["event"] == "held"]
+        assert document["facts"]["promotion_id"] == asked.promotion_id
+
+    def test_that_a_promotion_was_decided_before_anybody_was_told(self, world: AlertingWorld) -> None:
+        models = World(world.database, MemoryRegistry(), world.clock)
+        models.govern = lambda _: Governance(ApprovalRule(1, ("bo",)))
+        models.rejected_by(models.promote(models.candidate()).promotion_id, "bo")
+        world.notifier.advance()
+        ((title, body),) = world.channel.taken
+        assert title == "held: flight_delay version 1 awaits approval"
+        assert "(no version serves yet). 1 person other than ada must approve it." in body
+        assert "It was decided meanwhile." in body
 
     def test_nothing_of_what_was_before_the_first_look(self, database: Database, tmp_path: Path) -> None:
         before = AlertingWorld(database, tmp_path)

@@ -1,6 +1,6 @@
 """Alerts from what is on record: the executor's events and the history of champions.
 
-It reads the tables `event`, `run`, `step_run`, `attempt`, `plan`, `promotion_history` and
+It reads the tables `event`, `run`, `step_run`, `attempt`, `plan`, `promotion`, `promotion_history` and
 `model_version`, which others write in transactions of their own, and writes none of them: whatever becomes of alerts,
 no run waits for them.
 
@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from podium.dag.interval import Interval, time_zone
-from podium.db.schema import alert, attempt, event, model_version, plan, promotion_history, run, step_run
+from podium.db.schema import alert, attempt, event, model_version, plan, promotion, promotion_history, run, step_run
 from podium.db.schema.columns import is_in
 from podium.db.schema.execution import TOLD
 from podium.errors import InvalidInterval
@@ -29,13 +29,14 @@ _EVENTS: Mapping[str, AlertEvent] = {
     "run.deadline_passed": "deadline_missed",
     "step.held": "held",
 }
-_MOVES: Mapping[tuple[str, str], AlertEvent] = {
+_FACTS: Mapping[tuple[str, str], AlertEvent] = {
     ("promote", "applied"): "promotion",
     ("rollback", "applied"): "rollback",
+    ("promote", "proposed"): "held",
     ("watch", "noticed"): "champion_moved",
     ("watch", "restored"): "champion_moved",
 }
-"""What is told of a champion, by action and state."""
+"""What is told of the history of champions, by action and state."""
 _AT_ONCE = 500  # keys in a list of a statement
 _OF_RUN = (  # none that holds a document: one that cannot be read would hide every row read with it
     run.c.run_id,
@@ -81,18 +82,18 @@ def of_events(connection: sa.Connection, rules: Rules, after: int) -> Iterator[A
 
 
 def of_history(connection: sa.Connection, rules: Rules, model: str, after: int) -> Iterator[Alert | Untold]:
-    """Yield what the rules tell of the moves of a model's champion behind the one numbered `after`."""
-    names = ("id", "at", "action", "state", "from_version", "to_version", "actor", "reason")
-    moves = sa.select(*(promotion_history.c[name] for name in names)).where(
+    """Yield what the rules tell of a model's history behind the entry numbered `after`: moves, and what is proposed."""
+    names = ("id", "at", "action", "state", "from_version", "to_version", "actor", "reason", "promotion_id")
+    facts = sa.select(*(promotion_history.c[name] for name in names)).where(
         promotion_history.c.model == model,
         promotion_history.c.id > after,
-        sa.tuple_(promotion_history.c.action, promotion_history.c.state).in_(list(_MOVES)),
+        sa.tuple_(promotion_history.c.action, promotion_history.c.state).in_(list(_FACTS)),
     )
-    for row in connection.execute(moves.order_by(promotion_history.c.id)).all():
+    for row in connection.execute(facts.order_by(promotion_history.c.id)).all():
         key = f"history:{model}:{row.id}"
         what = f"No alert for entry {row.id} of the history of {model}"
         untold = Untold(key, what, f"see `podium models history {model}`")
-        found = contained(untold, _of_move, connection, rules, model, key, row)
+        found = contained(untold, _of_fact, connection, rules, model, key, row)
         if found is not None:
             yield found
 
@@ -137,9 +138,9 @@ def _interval(start: datetime, end: datetime, zone: object) -> str:
     return name if known else f"{name} UTC"
 
 
-def _of_move(connection: sa.Connection, rules: Rules, model: str, key: str, row: Any) -> Alert | None:
+def _of_fact(connection: sa.Connection, rules: Rules, model: str, key: str, row: Any) -> Alert | None:
     """Return the alert for an entry of a model's history; None where no rule tells of it."""
-    kind, made = _MOVES[row.action, row.state], _made(connection, model, row.to_version or row.from_version)
+    kind, made = _FACTS[row.action, row.state], _made(connection, model, row.to_version or row.from_version)
     subject = Subject(model=model) if made is None else _subject(made)
     targets = rules.targets(kind, subject)
     if not targets:
@@ -147,6 +148,9 @@ def _of_move(connection: sa.Connection, rules: Rules, model: str, key: str, row:
     versions = (row.from_version, row.to_version)
     if kind == "champion_moved":
         title, body = texts.moved_outside(model, row.state, versions, row.reason, row.at)
+    elif kind == "held":
+        asked = _asked(connection, row.promotion_id)
+        title, body = texts.awaits_approval(model, versions, row.actor, row.reason, asked, row.at)
     else:
         title, body = texts.moved(model, kind, versions, row.actor, row.reason, row.at)
     return Alert(
@@ -164,8 +168,17 @@ def _of_move(connection: sa.Connection, rules: Rules, model: str, key: str, row:
             "actor": row.actor,
             "state": row.state,
             "reason": row.reason,
+            "promotion_id": row.promotion_id,
         },
     )
+
+
+def _asked(connection: sa.Connection, promotion_id: str) -> texts.Asked:
+    """Return what people are asked about a promotion; until None where it was decided meanwhile."""
+    columns = promotion.c.state, promotion.c.approvals_required, promotion.c.expires_at
+    found = connection.execute(sa.select(*columns).where(promotion.c.promotion_id == promotion_id)).one()
+    until = found.expires_at if found.state == "awaiting_approval" else None
+    return texts.Asked(promotion_id, found.approvals_required, until)
 
 
 def _targets(rules: Rules, kind: AlertEvent, subject: Subject, row: Any) -> tuple[str, ...]:

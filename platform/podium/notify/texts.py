@@ -70,6 +70,34 @@ def held(
     )
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A promotion that so many people have to approve; one without `until` was decided about meanwhile."""
+
+    promotion_id: str
+    approvals: int
+    until: datetime | None
+
+
+def awaits_approval(
+    model: str, versions: tuple[str | None, str | None], actor: str, reason: str, asked: Asked, at: datetime
+) -> tuple[str, str]:
+    """Return title and body for a promotion that waits for people; `versions` are those from and to."""
+    before, after = versions
+    people = "1 person" if asked.approvals == 1 else f"{asked.approvals} people"
+    serves = f"version {before} serves" if before else "no version serves yet"
+    until = f"Until {when(asked.until)}; then it is void." if asked.until else "It was decided meanwhile."
+    return f"held: {model} version {after} awaits approval", _lines(
+        f"{actor} asked at {when(at)} that version {after} of {model} become champion ({serves}). "
+        f"{people} other than {actor} must approve it.",
+        *_why(reason),
+        until,
+        f"podium approve {asked.promotion_id} --reason …",
+        f"podium reject {asked.promotion_id} --reason …",
+        f"More: podium promotions show {asked.promotion_id}",
+    )
+
+
 def moved(
     model: str, action: str, versions: tuple[str | None, str | None], actor: str, reason: str, at: datetime
 ) -> tuple[str, str]:
