@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ import sqlalchemy as sa
 from podium import faults
 from podium.clock import SystemClock
 from podium.db.engine import Database
+from podium.errors import Refused
+from podium.registry.approval import ApprovalRule, Governance
 from podium.registry.entities import CHAMPION, Promotion
 from podium.registry.guard import Guard
 from podium.registry.mlflow_registry import MlflowRegistry
@@ -177,6 +180,25 @@ def settle(world: World) -> dict[str, Any]:
     return {**inspect(world), "moves": [str(row[0]) for row in moves]}
 
 
+def propose(world: World, *, key: str) -> dict[str, Any]:
+    """Register a version and ask for its promotion, which two people have to approve."""
+    world.govern = lambda _: _TWO_OF_THREE
+    return world.promote(world.candidate(key=key), key=f"{key}/promote").to_document()
+
+
+def decide(world: World, *, promotion_id: str, decision: str, actor: str) -> dict[str, Any]:
+    """Approve or reject a promotion; return what became of it, or of the attempt, and what is on record then."""
+    world.govern = lambda _: _TWO_OF_THREE
+    try:
+        said = (world.approved_by if decision == "approve" else world.rejected_by)(promotion_id, actor).state
+    except Refused as error:
+        said = str(error)
+    return {"said": said, "approvers": [entry.approvers for entry in world.history][-1], **inspect(world)}
+
+
+_TWO_OF_THREE = Governance(ApprovalRule(2, ("bo", "cy", "dee"), timedelta(days=7)))
+
+
 # The registry's own log of where an alias went: whoever moves it, and however the mover ends.
 _NOTED = "BEGIN INSERT INTO alias_moves (name, version) VALUES (NEW.name, NEW.version); END"
 _COUNTED_MOVES = (
@@ -186,7 +208,11 @@ _COUNTED_MOVES = (
 )
 _PATIENCE_SECONDS = 120.0
 ACTS: dict[str, Callable[..., Any]] = {
-    act.__name__: act for act in (journey, candidates, promote, champions, look, inspect, share_an_upload, race, settle)
+    act.__name__: act
+    for act in (
+        *(journey, candidates, promote, champions, look, inspect),
+        *(propose, decide, share_an_upload, race, settle),
+    )
 }
 
 

@@ -27,6 +27,13 @@ POINTS = [
     "promotion.after_applied",
 ]
 
+APPROVED = [
+    ["promote", "proposed", "1"],
+    ["approve", "approved", "1"],
+    ["approve", "approved", "1"],
+    ["promote", "applied", "1"],
+]
+
 
 @pytest.fixture(scope="module")
 def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
@@ -104,3 +111,54 @@ def test_the_processes_share_one_mlflow(tmp_path: Path, processes: Processes, da
     (tmp_path / "fresh").mkdir()
     acts: list[tuple[str, dict[str, Any]]] = [("inspect", {})] * 4
     assert [found["versions"] for found in fresh.run(database, model, *acts)] == [[]] * 4
+
+
+# What people have to approve
+
+
+@pytest.fixture
+def act(processes: Processes, database: Database, model: str) -> Any:
+    """Do one act in a process of its own."""
+
+    def do(name: str, faults: str = "", **arguments: Any) -> Any:
+        return processes.one(database, model, name, faults=faults, **arguments)
+
+    return do
+
+
+def test_a_proposal_repeated_after_a_kill_is_the_same(act: Any, model: str) -> None:
+    assert act("propose", key=model, faults="promotion.after_proposal:kill") == KILLED
+    asked = act("propose", key=model)
+    assert (asked["state"], asked["to_version"]) == ("awaiting_approval", "1")
+    found = act("inspect")
+    assert (found["champion"], found["told"], found["verify"]["ok"]) == (None, APPROVED[:1], True)
+
+
+@pytest.mark.parametrize(
+    "point",
+    ["promotion.before_decision", "promotion.after_decision", "promotion.after_alias", "promotion.after_applied"],
+)
+def test_the_last_approval_is_completed_by_whoever_comes_next(act: Any, model: str, point: str) -> None:
+    asked = act("propose", key=model)
+    decision = {"promotion_id": asked["promotion_id"], "decision": "approve"}
+    assert act("decide", actor="bo", **decision)["said"] == "awaiting_approval"
+    assert act("decide", actor="cy", faults=f"{point}:kill", **decision) == KILLED
+    found = act("decide", actor="cy", **decision)
+    if point != "promotion.before_decision":
+        assert "awaits no approval: it was applied" in found["said"]
+    assert (found["champion"], found["told"], found["approvers"]) == ("1", APPROVED, ["bo", "cy"])
+    assert found["verify"]["ok"]
+
+
+@pytest.mark.parametrize("decision", ["approve", "reject"])
+def test_a_word_that_was_said_counts_though_its_process_died(act: Any, model: str, decision: str) -> None:
+    asked = act("propose", key=model)
+    said = {"promotion_id": asked["promotion_id"], "decision": decision, "actor": "bo"}
+    assert act("decide", faults="promotion.after_decision:kill", **said) == KILLED
+    found = act("decide", **{**said, "actor": "cy", "decision": "approve"})
+    assert found["verify"]["ok"]
+    if decision == "approve":
+        assert (found["said"], found["told"]) == ("applied", APPROVED)
+    else:
+        assert found["champion"] is None
+        assert found["told"][1:] == [["reject", "rejected", "1"], ["promote", "refused", "1"]]
