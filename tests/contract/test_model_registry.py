@@ -1,6 +1,7 @@
 """What every model registry does: the twin in memory, MLflow with its SQLite store, and its server on PostgreSQL."""
 
 import errno
+import os
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,7 @@ import pytest
 import sqlalchemy as sa
 from mlflow import MlflowClient
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from podium.clock import FakeClock
@@ -274,8 +276,9 @@ def test_a_flipped_byte_is_caught_before_loading(subject: Subject, model: str) -
     logged = log(subject.registry, model)
     subject.flip_a_byte(logged.source)
     assert subject.registry.digest_of(logged.source) != logged.digest
-    with pytest.raises(ArtifactError, match="were changed after they were stored"):
-        subject.registry.load_model(logged.source, digest=logged.digest)
+    for act in (subject.registry.load_model, subject.registry.check_loads, subject.registry.check_files):
+        with pytest.raises(ArtifactError, match=r"changed after they were stored \(model\.skops was changed\)"):
+            act(logged.source, digest=logged.digest)
 
 
 def test_a_file_that_changed_together_with_its_digest_does_not_load(subject: Subject, model: str) -> None:
@@ -290,6 +293,18 @@ def test_removed_files_are_missed(subject: Subject, model: str) -> None:
     subject.remove(logged.source)
     with pytest.raises(ArtifactError, match="No model files are stored"):
         subject.registry.digest_of(logged.source)
+    with pytest.raises(ArtifactError, match="No model files are stored"):
+        subject.registry.check_loads(logged.source, digest=logged.digest)
+    with pytest.raises(ArtifactError, match="No model files are stored"):
+        subject.registry.scan(logged.source)
+
+
+def test_a_model_of_reviewed_types_is_known_to_load_as_soon_as_it_is_logged(subject: Subject, model: str) -> None:
+    logged = log(subject.registry, model)
+    assert subject.registry.scan(logged.source).verdict == "clean"
+    report = subject.registry.check_loads(logged.source, digest=logged.digest)
+    assert (report.columns, report.classes, report.rows_predicted) == (("distance", "hour"), (0, 1), 3)
+    assert subject.registry.check_loads(logged.source, digest=logged.digest, own_code=True).remembered
 
 
 def test_a_model_without_signature_or_requirements_is_refused(subject: Subject, model: str) -> None:
@@ -310,6 +325,10 @@ def test_a_model_without_signature_or_requirements_is_refused(subject: Subject, 
         attempt("a model", NUMBERS.head(3), ("scikit-learn==1.9.1",))
 
 
+def doubled(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows * 2
+
+
 class Threshold:
     """An estimator of this file, which no package holds and skops does not trust."""
 
@@ -324,8 +343,42 @@ class Threshold:
 def test_what_skops_does_not_trust_is_pickled_and_says_so(subject: Subject, model: str) -> None:
     logged = log(subject.registry, model, estimator=Threshold(4.0))
     assert logged.serialization == "cloudpickle"
-    loaded = subject.registry.load_model(logged.source, digest=logged.digest)
+    loaded = subject.registry.load_model(logged.source, digest=logged.digest, own_code=True)
     np.testing.assert_array_equal(loaded.predict(NUMBERS), LATE.to_numpy() == 1)
+
+
+def test_a_pickle_with_code_of_its_own_is_loaded_only_where_a_run_made_it(subject: Subject, model: str) -> None:
+    logged = log(subject.registry, model, estimator=Threshold(4.0))
+    assert subject.registry.scan(logged.source).verdict == "own_code"
+    for act in (subject.registry.load_model, subject.registry.check_loads):
+        with pytest.raises(Refused, match="holds code of its own"):
+            act(logged.source, digest=logged.digest)
+    report = subject.registry.check_loads(logged.source, digest=logged.digest, own_code=True)
+    assert (report.columns, report.classes, report.rows_predicted) == (("distance", "hour"), None, 3)
+    assert not report.remembered
+    again = subject.registry.check_loads(logged.source, digest=logged.digest, own_code=True)
+    assert again == replace(report, remembered=True)
+
+
+def test_what_a_project_takes_no_pickle_of_is_not_logged_and_not_loaded(mlflow_folder: Path, model: str) -> None:
+    logged = log(_mlflow_registry(mlflow_folder), model, estimator=Threshold(4.0))
+    uri, files = f"sqlite:///{mlflow_folder / 'mlflow.db'}", (mlflow_folder / "models").as_uri()
+    strict = MlflowRegistry(uri, files, trusted_types=REVIEWED_TYPES, pickle="refuse")
+    for act in (strict.load_model, strict.check_loads):
+        with pytest.raises(Refused, match="it is a pickle, and this project loads none"):
+            act(logged.source, digest=logged.digest, own_code=True)
+    for registry in (strict, MemoryRegistry(trusted_types=REVIEWED_TYPES, pickle="refuse")):
+        with pytest.raises(Refused, match=r"add them to trusted_types.*test_model_registry\.Threshold\."):
+            log(registry, model, key="again", estimator=Threshold(4.0))
+        nested = make_pipeline(FunctionTransformer(doubled), HistGradientBoostingClassifier(max_iter=1))
+        with pytest.raises(Refused, match=r"add them to trusted_types.*: [\w.]*test_model_registry\.doubled\."):
+            log(registry, model, key="nested", estimator=nested.fit(NUMBERS, LATE))
+
+
+def test_a_pickle_that_imports_what_no_model_needs_is_not_logged(subject: Subject, model: str) -> None:
+    with pytest.raises(Refused, match=r"its pickle is dangerous: it imports \w+\.system"):
+        log(subject.registry, model, estimator=Threshold(4.0, os.system))
+    assert subject.registry.versions(model) == []
 
 
 def test_what_nothing_can_serialise_is_said(subject: Subject, model: str) -> None:

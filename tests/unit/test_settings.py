@@ -117,6 +117,42 @@ def test_trusted_types_are_separated_by_commas_in_the_environment(monkeypatch: p
     assert settings.load().trusted_types == ("a.B", "c.D")
 
 
+def test_the_section_about_models_is_one_table(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert settings.load().models == settings.ModelSettings(
+        pickle="scan", reviewed_packages=(), load_memory_gib=4, load_seconds=60
+    )
+    (root / "podium.toml").write_text('[models]\nreviewed_packages = "acme"\nload_seconds = 5\n')
+    monkeypatch.setenv("PODIUM_MODELS", '{"pickle": "refuse"}')
+    assert settings.load().models == settings.ModelSettings(
+        pickle="refuse", reviewed_packages=("acme",), load_seconds=5
+    ), "the environment wins over what it names, and over no more"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("pickle = 'yes'", """models, pickle is 'yes': give "refuse", "scan" or "allow"."""),
+        ("load_memory_gib = 0.1", "models, load_memory_gib is 0.1: give the memory in GiB, from 0.5 to 4096."),
+        ("load_seconds = 'a minute'", "models, load_seconds is 'a minute': give the seconds, from 1 to 3600."),
+        ("reviewed_packages = ['a b']", "models, reviewed_packages: 'a b' is no package; give the names"),
+        ("reviewed_packages = 3", "models, reviewed_packages is 3: give a package or a list of them"),
+        ("reviewed_packages = [3]", "models, reviewed_packages is 3: give a package or a list of them"),
+        (
+            "pickles = 'scan'",
+            "models: pickles is no setting. They are pickle, reviewed_packages, load_memory_gib, load_s",
+        ),
+    ],
+)
+def test_what_is_wrong_in_the_section_about_models_is_said(root: Path, text: str, said: str) -> None:
+    (root / "podium.toml").write_text(f"[models]\n{text}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        settings.load()
+    assert f"{root / 'podium.toml'}, {said}" in str(caught.value)
+    (root / "podium.toml").write_text("models = 3\n")
+    with pytest.raises(ConfigurationError, match="models is no table; begin it with a line"):
+        settings.load()
+
+
 def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     def nameless() -> str:
         raise KeyError("getpwuid(): uid not found: 1234")

@@ -99,6 +99,11 @@ class ModelVersion:
         return None if self.lineage is None else self.lineage.run_id
 
     @property
+    def made_by_run(self) -> bool:
+        """Whether a run of this project made its files, so that code inside them is that of a pipeline."""
+        return self.lineage is not None
+
+    @property
     def evidence_digest(self) -> str | None:
         """What it was judged on; None where nobody judged it."""
         return None if self.lineage is None else self.lineage.evidence_digest

@@ -3,15 +3,22 @@
 import io
 import json
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from podium.errors import ArtifactError, NotFound
 from podium.ids import digest_bytes
-from podium.registry import packaging
+from podium.registry import model_files, packaging
 from podium.registry.entities import LoggedModel, RegisteredVersion, Removal
+from podium.registry.file_sums import SUMS, sums_of, what_changed
+from podium.registry.load_once import tried
+from podium.registry.load_report import Limits, LoadMemory, LoadReport, environment_digest
+from podium.registry.model_scan import ModelScan, scan_model
 from podium.registry.port import DIGEST_TAG, KEY_TAG, SERIALIZATION_TAG
+from podium.registry.serialization import serialization_of
+from podium.registry.trust import PicklePolicy, Trust
 
 if TYPE_CHECKING:  # heavy, and not needed to import this module
     import pandas as pd
@@ -23,8 +30,15 @@ class MemoryRegistry:
     `stored` maps each source to its files, so that a test may damage one; `attached` holds the files beside them.
     """
 
-    def __init__(self, *, trusted_types: Sequence[str] = ()) -> None:
-        self._trusted_types = tuple(trusted_types)
+    def __init__(
+        self,
+        *,
+        trusted_types: Sequence[str] = (),
+        pickle: PicklePolicy = "scan",
+        reviewed_packages: Sequence[str] = (),
+    ) -> None:
+        self._trust = Trust(tuple(trusted_types), pickle, tuple(reviewed_packages))
+        self._loads = LoadMemory()
         self._lock = threading.RLock()
         self._logged: dict[str, LoggedModel] = {}
         self._versions: dict[str, list[RegisteredVersion]] = {}
@@ -46,18 +60,26 @@ class MemoryRegistry:
         del tags  # they describe the MLflow run, which has no twin
         packaging.check_loggable(estimator, sample, requirements, model=model)
         estimator.predict(sample)  # as a signature needs it
-        serialization = packaging.serialization_of(estimator, self._trusted_types, model=model)
+        serialization = serialization_of(estimator, self._trust, model=model)
         files = {
             f"model.{serialization}": _serialize(estimator, serialization),
             "requirements.txt": "\n".join(requirements).encode(),
             "signature.json": json.dumps({name: str(kind) for name, kind in sample.dtypes.items()}).encode(),
         }
+        example = model_files.example_text(sample, estimator)
+        if example is not None:
+            files[model_files.EXAMPLE] = example.encode()
+        files[SUMS] = sums_of(_digests(files))
         with self._lock:
             if key not in self._logged:
                 source = f"memory:/{model}/{len(self._logged) + 1}"
                 self.stored[source] = files
                 self._logged[key] = LoggedModel(source, self.digest_of(source), serialization, "", "")
-            return self._logged[key]
+            logged = self._logged[key]
+        if serialization == packaging.SKOPS:  # of reviewed types alone: that it loads is known from here on
+            for own_code in (False, True):
+                self.check_loads(logged.source, digest=logged.digest, own_code=own_code)
+        return logged
 
     def attach(
         self,
@@ -137,18 +159,66 @@ class MemoryRegistry:
     def digest_of(self, source: str) -> str:
         """Return the digest of the files stored at `source`."""
         with self._lock:
-            files = self.stored.get(source, {})
-            return packaging.digest_of_files({name: digest_bytes(data) for name, data in files.items()}, source)
+            return packaging.digest_of_files(_digests(self.stored.get(source, {})), source)
 
-    def load_model(self, source: str, *, digest: str) -> Any:
-        """Return the estimator stored at `source`, its digest checked first."""
+    def check_files(self, source: str, *, digest: str) -> None:
+        """Raise ArtifactError unless the files at `source` have `digest`."""
+        self._checked(source, digest)
+
+    def load_model(self, source: str, *, digest: str, own_code: bool = False) -> Any:
+        """Return the estimator stored at `source`, its digest checked first, then what it is made of."""
+        data, serialization = _model_of(self._checked(source, digest))
+        return model_files.load_bytes(data, serialization, source=source, trust=self._trust, own_code=own_code)
+
+    def check_loads(self, source: str, *, digest: str, own_code: bool = False) -> LoadReport:
+        """Load the estimator stored at `source` here, unless these bytes loaded before."""
+        files = self._checked(source, digest)
+        environment = environment_digest(self._trust, Limits(), own_code=own_code)
+        known = self._loads.find(digest, environment)
+        if known is not None:
+            return known
+        started = time.perf_counter()
+        estimator = self.load_model(source, digest=digest, own_code=own_code)
+        example = files.get(model_files.EXAMPLE)
+        report = tried(
+            estimator,
+            None if example is None else model_files.read_example(example.decode()),
+            source,
+            columns=tuple(json.loads(files["signature.json"])),
+            certain=True,
+            started=started,
+        )
+        self._loads.keep(digest, environment, report)
+        return report
+
+    def scan(self, source: str) -> ModelScan:
+        """Say what loading the model at `source` would import or rebuild."""
         with self._lock:
-            packaging.check_digest(self.digest_of(source), digest, source)
-            files = dict(self.stored[source])
-        try:
-            return _deserialize(files, self._trusted_types)
-        except Exception as error:  # whatever the model's own code raises
-            raise ArtifactError(f"The model at {source} does not load: {error}.") from error
+            files = dict(self.stored.get(source, {}))
+        packaging.digest_of_files(_digests(files), source)
+        data, serialization = _model_of(files)
+        return scan_model(data, serialization, types=self._trust.types, packages=self._trust.packages)
+
+    def _checked(self, source: str, digest: str) -> dict[str, bytes]:
+        with self._lock:
+            files = dict(self.stored.get(source, {}))
+        found = _digests(files)
+        if packaging.digest_of_files(found, source) != digest:
+            changed = what_changed(found, files.get(SUMS), digest)
+            packaging.check_digest(packaging.digest_of_files(found, source), digest, source, changed=changed)
+        return files
+
+
+def _digests(files: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: digest_bytes(data) for name, data in files.items()}
+
+
+def _model_of(files: Mapping[str, bytes]) -> tuple[bytes, str]:
+    """Return the bytes of the model among its files, and how they are written."""
+    for serialization in (packaging.SKOPS, packaging.CLOUDPICKLE):
+        if f"model.{serialization}" in files:
+            return files[f"model.{serialization}"], serialization
+    raise ArtifactError("None of the files is a model. Register it again.")
 
 
 def _serialize(estimator: Any, serialization: str) -> bytes:
@@ -161,12 +231,3 @@ def _serialize(estimator: Any, serialization: str) -> bytes:
     buffer = io.BytesIO()
     cloudpickle.dump(estimator, buffer)
     return buffer.getvalue()
-
-
-def _deserialize(files: Mapping[str, bytes], trusted_types: Sequence[str]) -> Any:
-    import cloudpickle
-    import skops.io
-
-    if data := files.get(f"model.{packaging.SKOPS}"):
-        return skops.io.loads(data, trusted=list(trusted_types))
-    return cloudpickle.loads(files[f"model.{packaging.CLOUDPICKLE}"])

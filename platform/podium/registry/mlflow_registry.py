@@ -15,13 +15,18 @@ from urllib.parse import quote, unquote, urlparse
 
 from podium.errors import ArtifactError, ConfigurationError, NotFound, UsageError
 from podium.registry import mlflow_attachments as attachments
-from podium.registry import packaging
+from podium.registry import model_files, packaging
 from podium.registry.entities import LoggedModel, RegisteredVersion, Removal
+from podium.registry.load_report import Limits, LoadReport
+from podium.registry.loading import CheckedLoads
 from podium.registry.mlflow_errors import explained, without_password
 from podium.registry.mlflow_removals import removals_of
 from podium.registry.mlflow_signature import signature_of
+from podium.registry.model_scan import ModelScan
 from podium.registry.port import DIGEST_TAG, KEY_TAG, SERIALIZATION_TAG
+from podium.registry.serialization import serialization_of
 from podium.registry.sqlite_file import appearing_complete
+from podium.registry.trust import PicklePolicy, Trust
 
 if TYPE_CHECKING:  # heavy, and not needed to import this module
     import pandas as pd
@@ -50,7 +55,8 @@ class MlflowRegistry:
     """Keeps models in MLflow 3, at any tracking URI.
 
     `artifact_root` is where a *new* experiment keeps its files: an absolute path or URI, so that nothing
-    lands in the current folder; None leaves it to the tracking server. `first_use` guards the creation of
+    lands in the current folder; None leaves it to the tracking server. `loads_folder` remembers which models loaded;
+    without one this process does. `first_use` guards the creation of
     MLflow's own tables, which two processes must not do at once.
     """
 
@@ -60,12 +66,17 @@ class MlflowRegistry:
         artifact_root: str | None,
         *,
         trusted_types: Sequence[str],
+        pickle: PicklePolicy = "scan",
+        reviewed_packages: Sequence[str] = (),
+        limits: Limits | None = None,
+        loads_folder: Path | None = None,
         experiment: str = "podium",
         first_use: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self.tracking_uri = tracking_uri
         self._artifact_root = artifact_root
-        self._trusted_types = tuple(trusted_types)
+        self._trust = Trust(tuple(trusted_types), pickle, tuple(reviewed_packages))
+        self._loads = CheckedLoads(self._trust, limits, loads_folder)
         self._experiment = experiment
         self._first_use = first_use
         self._opening = threading.Lock()
@@ -94,7 +105,7 @@ class MlflowRegistry:
                 return earlier
         # What may fail for the estimator's own sake fails before MLflow hears of it.
         signature = signature_of(estimator, sample)
-        serialization = packaging.serialization_of(estimator, self._trusted_types, model=model)
+        serialization = serialization_of(estimator, self._trust, model=model)
         everything = {**tags, KEY_TAG: key, SERIALIZATION_TAG: serialization}
         with self._translated(f"log a model for {model}") as session:
             client = session.client
@@ -121,9 +132,12 @@ class MlflowRegistry:
                     input_example=sample.head(3),
                     pip_requirements=list(requirements),
                     serialization_format=serialization,
-                    skops_trusted_types=list(self._trusted_types),
+                    skops_trusted_types=list(self._trust.types),
                 )
+                model_files.complete_folder(folder, estimator, sample)
                 digest = packaging.digest_of_folder(folder)
+                if serialization == packaging.SKOPS:  # of reviewed types alone: it loads elsewhere as it does here
+                    self._loads.check_here(folder, digest=digest, source=upload.artifact_location)
                 client.log_model_artifacts(upload.model_id, str(folder))
             client.set_logged_model_tags(upload.model_id, {DIGEST_TAG: digest})
             # READY is the last word: an upload without it never happened.
@@ -226,16 +240,27 @@ class MlflowRegistry:
         with self._local_folder(source) as folder:
             return packaging.digest_of_folder(folder)
 
-    def load_model(self, source: str, *, digest: str) -> Any:
-        """Return the estimator stored at `source`, its digest checked first."""
+    def check_files(self, source: str, *, digest: str) -> None:
+        """Raise ArtifactError unless the files at `source` have `digest`."""
         with self._local_folder(source) as folder:
-            packaging.check_digest(packaging.digest_of_folder(folder), digest, source)
-            try:
-                return _import_mlflow().sklearn.load_model(str(folder))
-            except Exception as error:  # whatever the model's own code raises
-                raise ArtifactError(
-                    f"The model at {source} does not load: {error}. Install what its requirements.txt names."
-                ) from error
+            model_files.check_folder(folder, digest=digest, source=source)
+
+    def load_model(self, source: str, *, digest: str, own_code: bool = False) -> Any:
+        """Return the estimator stored at `source`, its digest checked first, then what it is made of."""
+        with self._local_folder(source) as folder:
+            return model_files.load_folder(folder, digest=digest, source=source, trust=self._trust, own_code=own_code)[
+                0
+            ]
+
+    def check_loads(self, source: str, *, digest: str, own_code: bool = False) -> LoadReport:
+        """Load the estimator stored at `source` in a process of its own, unless these bytes loaded before."""
+        with self._local_folder(source) as folder:
+            return self._loads.check(folder, digest=digest, source=source, own_code=own_code)
+
+    def scan(self, source: str) -> ModelScan:
+        """Say what loading the model at `source` would import or rebuild."""
+        with self._local_folder(source) as folder:
+            return model_files.scan_folder(folder, source, self._trust)
 
     def _no_version(self, model: str, version: str) -> str:
         return (

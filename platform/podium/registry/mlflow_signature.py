@@ -1,4 +1,4 @@
-"""The signature that a model is logged with in MLflow."""
+"""The signature that MLflow keeps of a model. Like the registry's adapter, this imports mlflow when it is called."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -1,14 +1,14 @@
-"""How a fitted estimator becomes files that load elsewhere: format, requirements, digest."""
+"""What a fitted estimator must bring to be loaded elsewhere: a signature, requirements; and the digest of its files."""
 
 import hashlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from podium.errors import ArtifactError, NoCodec, Refused
+from podium.errors import ArtifactError, Refused
 from podium.ids import digest_json
 
 if TYPE_CHECKING:  # heavy, and not needed to import this module
@@ -43,34 +43,6 @@ def check_loggable(estimator: Any, sample: "pd.DataFrame", requirements: Sequenc
         raise Refused(f"Model {model} requires {', '.join(loose)} in any version; pin each, e.g. {loose[0]}==1.0.")
 
 
-def serialization_of(estimator: Any, trusted_types: Iterable[str], *, model: str) -> str:
-    """Return "skops" where every type in the estimator is trusted, else "cloudpickle".
-
-    skops runs no code of the file when it loads; cloudpickle does. Raises NoCodec where neither can write it.
-    """
-    import cloudpickle
-    import skops.io
-    from skops.io.exceptions import UnsupportedTypeException
-
-    try:
-        untrusted = skops.io.get_untrusted_types(data=skops.io.dumps(estimator))
-    except (UnsupportedTypeException, TypeError, ValueError, AttributeError):
-        untrusted = ["something skops cannot write"]
-    if set(untrusted) <= set(trusted_types):
-        return SKOPS
-    # A class or function of a pipeline file exists in no package: it travels inside the model.
-    for name in _local_modules(estimator):
-        cloudpickle.register_pickle_by_value(import_module(name))
-    try:
-        cloudpickle.dumps(estimator)
-    except Exception as error:  # a type's own __reduce__ may raise anything
-        raise NoCodec(
-            f"The {type(estimator).__name__} of model {model} can be stored neither as skops nor by "
-            f"cloudpickle ({error}); leave what is not plain data (files, locks, connections) out of it."
-        ) from error
-    return CLOUDPICKLE
-
-
 def requirements_of(estimator: Any) -> tuple[str, ...]:
     """Return the pinned packages that the estimator's own modules name, sorted; nothing is started for it.
 
@@ -85,14 +57,16 @@ def requirements_of(estimator: Any) -> tuple[str, ...]:
 
 def digest_of_folder(folder: Path) -> str:
     """Return the digest of all files below `folder`: of relative paths and contents, of nothing else."""
-    return digest_of_files(
-        {
-            path.relative_to(folder).as_posix(): _digest_of_file(path)
-            for path in folder.rglob("*")
-            if path.is_file() and path.relative_to(folder).as_posix() not in _WRITTEN_BY_READERS
-        },
-        str(folder),
-    )
+    return digest_of_files(digests_of_folder(folder), str(folder))
+
+
+def digests_of_folder(folder: Path) -> dict[str, str]:
+    """Return `{relative path: SHA-256}` of all files below `folder`."""
+    return {
+        path.relative_to(folder).as_posix(): _digest_of_file(path)
+        for path in folder.rglob("*")
+        if path.is_file() and path.relative_to(folder).as_posix() not in _WRITTEN_BY_READERS
+    }
 
 
 def digest_of_files(digests: Mapping[str, str], source: str) -> str:
@@ -102,12 +76,13 @@ def digest_of_files(digests: Mapping[str, str], source: str) -> str:
     return digest_json(sorted(digests.items()))
 
 
-def check_digest(found: str, recorded: str, source: str) -> None:
-    """Raise ArtifactError unless the digests are equal."""
+def check_digest(found: str, recorded: str, source: str, *, changed: str = "") -> None:
+    """Raise ArtifactError unless the digests are equal; `changed` says which files differ, where that is known."""
     if found != recorded:
         raise ArtifactError(
             f"The model files at {source} have digest {found[:12]}…, recorded is {recorded[:12]}…: they were "
-            "changed after they were stored and are not used. Restore them from a backup or register again."
+            f"changed after they were stored{f' ({changed})' if changed else ''} and are not used. Restore them from "
+            "a backup or register again."
         )
 
 
@@ -127,7 +102,8 @@ def _parts(estimator: Any) -> Iterator[Any]:
         yield from estimator.get_params(deep=True).values()
 
 
-def _local_modules(estimator: Any) -> set[str]:
+def local_modules(estimator: Any) -> set[str]:
+    """Name the modules of the estimator and its parameters that no package holds."""
     return {
         name for name in _modules(estimator) if name in sys.modules and not _distribution(name.partition(".")[0])
     } - {name for name in _modules(estimator) if name.partition(".")[0] in sys.stdlib_module_names}

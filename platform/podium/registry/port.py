@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from podium.registry.entities import LoggedModel, RegisteredVersion, Removal
+from podium.registry.load_report import LoadReport
+from podium.registry.model_scan import ModelScan
 
 if TYPE_CHECKING:  # pandas is heavy, and this module is imported by commands that need none of it
     import pandas as pd
@@ -33,7 +35,8 @@ class ModelRegistry(Protocol):
         """Upload a fitted estimator, with the signature of `sample`, a few rows of its features.
 
         The same `key` uploads once: an earlier complete upload is returned. Raises Refused without a sample
-        or without pinned requirements, and NoCodec for an estimator that cannot be serialised.
+        or without pinned requirements and for a pickle that the project does not take, and NoCodec for an estimator
+        that cannot be serialised.
         """
 
     def attach(
@@ -86,9 +89,22 @@ class ModelRegistry(Protocol):
     def digest_of(self, source: str) -> str:
         """Return the digest of the files stored at `source`; raises ArtifactError where they are gone."""
 
-    def load_model(self, source: str, *, digest: str) -> Any:
+    def check_files(self, source: str, *, digest: str) -> None:
+        """Raise ArtifactError, with the names of the files where they are known, unless they have `digest`."""
+
+    def load_model(self, source: str, *, digest: str, own_code: bool = False) -> Any:
         """Return the estimator stored at `source`.
 
         Raises ArtifactError where its files are gone, do not have `digest` (then nothing is loaded) or do not
-        load.
+        load, and Refused where the project's settings let no such model be loaded. `own_code` says that a run of
+        this project made the files, so code that came with them is as good as its pipeline's.
         """
+
+    def check_loads(self, source: str, *, digest: str, own_code: bool = False) -> LoadReport:
+        """Load and try the estimator stored at `source`, away from this process; raises like `load_model`.
+
+        Bytes that loaded before in an equal environment are not loaded again; their digest is checked every time.
+        """
+
+    def scan(self, source: str) -> ModelScan:
+        """Say what loading the model at `source` would import or rebuild; loads nothing, checks no digest."""

@@ -12,9 +12,9 @@ from typing import Final, Literal
 from podium import faults
 from podium.clock import Clock
 from podium.db.engine import Database
-from podium.errors import ArtifactError, NotFound, UsageError
+from podium.errors import ArtifactError, NotFound, Refused, UsageError
 from podium.ids import new_id
-from podium.registry import history, packaging, store, transitions
+from podium.registry import history, store, transitions
 from podium.registry.approval import Decision, Governance
 from podium.registry.entities import CHAMPION, HistoryEntry, ModelVersion, Promotion, RecordedEvidence
 from podium.registry.history import Fact
@@ -356,9 +356,11 @@ class PromotionService:
         try:
             source = self._registry.get_version(model, version).source
             if proposal.action == "rollback":
-                self._registry.load_model(source, digest=candidate.digest)
+                self._registry.check_loads(source, digest=candidate.digest, own_code=candidate.made_by_run)
             else:
-                packaging.check_digest(self._registry.digest_of(source), candidate.digest, source)
+                self._registry.check_files(source, digest=candidate.digest)
+        except Refused as error:
+            return Objection("refused", f"Version {version} of {model} may not be loaded. {error}")
         except (ArtifactError, NotFound) as error:
             return Objection("refused", f"Version {version} of {model} is damaged. {error}")
         return None

@@ -4,6 +4,7 @@ from podium.settings.alerts import ALERT_EVENTS, AlertEvent, AlertRule, AlertSet
 from podium.settings.approvals import ApprovalSettings
 from podium.settings.gates import Gates, gate_file
 from podium.settings.guard import GuardSettings
+from podium.settings.models import ModelSettings
 from podium.settings.project import PROJECT_FILE, REVIEWED_TYPES, Settings, load
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "ApprovalSettings",
     "Gates",
     "GuardSettings",
+    "ModelSettings",
     "Settings",
     "gate_file",
     "load",

@@ -34,6 +34,8 @@ from podium.settings.approvals import ApprovalSettings
 from podium.settings.gates import Gates
 from podium.settings.guard import GuardSettings
 from podium.settings.guard import explain as explain_guard
+from podium.settings.models import ModelSettings
+from podium.settings.models import explain as explain_models
 
 PROJECT_FILE = "podium.toml"
 
@@ -97,6 +99,7 @@ class Settings(BaseSettings):
     approvals: dict[str, ApprovalSettings] = Field(default_factory=dict)
     gates: Gates = Field(default_factory=dict)
     guard: GuardSettings = Field(default_factory=GuardSettings)
+    models: ModelSettings = Field(default_factory=ModelSettings)
 
     @field_validator("trusted_types", "labels", mode="before")
     @classmethod
@@ -233,6 +236,8 @@ def _explain_one(problem: dict[str, Any], path: Path) -> str:
         return explain_alerts(problem, "PODIUM_ALERTS" if os.environ.get("PODIUM_ALERTS") else str(path))
     if problem["loc"][:1] == ("guard",):
         return explain_guard(problem, "PODIUM_GUARD" if os.environ.get("PODIUM_GUARD") else str(path))
+    if problem["loc"][:1] == ("models",):
+        return explain_models(problem, "PODIUM_MODELS" if os.environ.get("PODIUM_MODELS") else str(path))
     if problem["type"] == "extra_forbidden":
         known = sorted(ApprovalSettings.model_fields) if name.startswith("approvals.") else _names()
         close = difflib.get_close_matches(name.rpartition(".")[2], known, n=1)

@@ -57,7 +57,7 @@ class AskingServices:
 
     def load_model(self, version: ModelVersion) -> Any:
         """Return a version's estimator, its digest verified."""
-        return self._registry.load_model(version.source, digest=version.digest)
+        return self._registry.load_model(version.source, digest=version.digest, own_code=version.made_by_run)
 
     def holdout_uses(self, model: str, holdout_digest: str) -> int:
         """Return how often these rows judged before."""

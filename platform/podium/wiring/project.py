@@ -263,6 +263,7 @@ def open_project(start: Path | None = None, clock: Clock | None = None) -> Proje
 
 def build_registry(options: Settings, first_use: Callable[[], AbstractContextManager[None]]) -> ModelRegistry:
     """Return MLflow's adapter; MLflow itself is imported at its first use."""
+    from podium.registry.load_report import Limits
     from podium.registry.mlflow_registry import MlflowRegistry
 
     local = not options.mlflow_tracking_uri
@@ -270,5 +271,9 @@ def build_registry(options: Settings, first_use: Callable[[], AbstractContextMan
         options.effective_tracking_uri,
         os.fspath(options.home / "mlflow-artifacts") if local else None,
         trusted_types=options.trusted_types,
+        pickle=options.models.pickle,
+        reviewed_packages=options.models.reviewed_packages,
+        limits=Limits(int(options.models.load_memory_gib * 1024**3), options.models.load_seconds),
+        loads_folder=options.home / "loads",
         first_use=first_use,
     )

@@ -2,13 +2,15 @@ import json
 
 import pytest
 import sqlalchemy as sa
+from sklearn.dummy import DummyClassifier
 
 from podium.clock import FakeClock
 from podium.db.engine import Database
 from podium.db.schema import promotion_history
 from podium.errors import ChampionMoved, NotFound, Refused, ServiceUnavailable, UsageError
-from podium.registry import store
+from podium.registry import model_files, store
 from podium.registry.entities import CHAMPION, Promotion
+from podium.registry.load_report import LoadMemory
 from podium.registry.memory_registry import MemoryRegistry
 from podium.registry.promotion import ANY
 from tests.promotion_world import SAMPLE, World, estimator
@@ -310,6 +312,29 @@ def test_a_rollback_checks_its_target_first(world: World) -> None:
     assert_stayed(world, world.rollback(), second, "Version 1 of flight_delay is damaged")
     _memory(world).stored.pop(first.source)
     assert_stayed(world, world.rollback(), second, "No model files are stored")
+
+
+def test_a_rollback_checks_that_its_target_loads(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = world.champions(2)
+    monkeypatch.setattr(LoadMemory, "find", lambda *_: None)
+
+    def broken(*_: object, **__: object) -> None:
+        raise Refused("The model at here is not loaded: its pickle is dangerous.")
+
+    asked: list[bool] = []
+
+    def load(*_: object, own_code: bool, **__: object) -> DummyClassifier:
+        asked.append(own_code)
+        return estimator()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(model_files, "load_bytes", broken)
+        assert_stayed(
+            world, world.rollback(), second, f"Version {first} of flight_delay may not be loaded", "dangerous"
+        )
+    monkeypatch.setattr(model_files, "load_bytes", load)
+    assert world.rollback().applied
+    assert asked == [True], "a run made it, so its code may come with it"
 
 
 def test_a_model_without_champions_has_nothing_to_roll_back_to(world: World) -> None:
