@@ -19,6 +19,7 @@ from podium.cli import (
     database,
     doctor,
     model_report,
+    model_scan,
     models,
     output,
     pipelines,
@@ -53,6 +54,7 @@ run_acts.add_to(runs.app)
 app.add_typer(schedules.app, name="schedule")
 app.add_typer(triggers.app, name="triggers")
 models.app.command("report")(model_report.report)
+models.app.command("scan")(model_scan.scan)
 app.add_typer(models.app, name="models")
 models.app.command("doctor")(doctor.of_models)
 app.command("promote")(promotions.promote)
