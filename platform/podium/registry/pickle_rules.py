@@ -162,7 +162,8 @@ _NAMES: dict[str, frozenset[str]] = {
     "scipy._lib.array_api_compat.numpy._aliases": _words("asarray"),
     "pandas._libs.arrays": _words("__pyx_unpickle_NDArrayBacked"),
     "pandas._libs.internals": _words("_unpickle_block BlockPlacement"),
-    "pandas._libs.missing": _words("NAType"),
+    "pandas": _words("NA NaT"),
+    "pandas._libs.missing": _words("NA NAType"),
     "pandas._libs.tslibs.nattype": _words("_nat_unpickle"),
     "pandas._libs.tslibs.timedeltas": _words("_timedelta_unpickle Timedelta"),
     "pandas._libs.tslibs.timestamps": _words("_unpickle_timestamp Timestamp"),
@@ -174,7 +175,9 @@ _NAMES: dict[str, frozenset[str]] = {
     "xgboost.core": _words("Booster"),
 }
 
-_CLASS = re.compile(r"_{0,2}[A-Z]\w*(\._{0,2}[A-Z]\w*)*")
+# A class has a small letter in its name; what has none is a constant, as a table that others read, but for these.
+_PART = r"(_{0,2}[A-Z](?=\w*[a-z])\w*|DBSCAN|HDBSCAN|MDS|NMF|OAS|OPTICS|PCA|RBF|SVC|SVR|TSNE)"
+_CLASS = re.compile(rf"{_PART}(\.{_PART})*")
 _ESTIMATORS = (
     "_loss|calibration|cluster|compose|covariance|cross_decomposition|decomposition|discriminant_analysis|dummy|ensemble|"
     "feature_extraction|feature_selection|gaussian_process|impute|isotonic|kernel_approximation|kernel_ridge|linear_model|"
@@ -191,8 +194,8 @@ _PLACES = tuple(
         ),
         (r"sklearn\.(_loss|linear_model|utils|metrics|ensemble)(\.\w+)*", r"__pyx_unpickle_\w+"),
         (r"scipy\.sparse(\._\w+)?", r"[a-z]{3}_(matrix|array)"),
-        (r"pandas(\.arrays|\.core\.(frame|series|arrays|indexes|internals|dtypes)(\.\w+)*)?", r"[A-Z]\w*"),
-        (r"pandas\._libs\.tslibs\.(offsets|period|dtypes)", r"[A-Z]\w*"),
+        (r"pandas(\.arrays|\.core\.(frame|series|arrays|indexes|internals|dtypes)(\.\w+)*)?", _CLASS),
+        (r"pandas\._libs\.tslibs\.(offsets|period|dtypes)", _CLASS),
         (r"lightgbm\.sklearn", r"LGBM\w*"),
         (r"xgboost\.sklearn", r"XGB\w*"),
     )
