@@ -31,7 +31,11 @@ def tried(
     started: float,
 ) -> LoadReport:
     """Let a loaded model predict `rows`; that it does not proves nothing where their types are not `certain`."""
-    predicted = _predict(estimator, rows, source, certain=certain)
+    return describe(estimator, _predict(estimator, rows, source, certain=certain), columns=columns, started=started)
+
+
+def describe(estimator: Any, predicted: int, *, columns: tuple[str, ...], started: float) -> LoadReport:
+    """Return the report of a model that was loaded since `started` and predicted so many rows."""
     return LoadReport(
         columns=columns or tuple(str(name) for name in getattr(estimator, "feature_names_in_", ())),
         classes=_classes_of(estimator),

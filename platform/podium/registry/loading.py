@@ -12,17 +12,21 @@ import site
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from podium.errors import ArtifactError, Refused
-from podium.registry import model_files
-from podium.registry.load_once import load_once
+from podium.registry import model_files, packaging
+from podium.registry.load_once import describe
 from podium.registry.load_report import Limits, LoadMemory, LoadReport, environment_digest
 from podium.registry.trust import Trust
+
+if TYPE_CHECKING:  # heavy, and not needed to import this module
+    import pandas as pd
 
 _KEPT = ("PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ")
 """All of the environment that the process is given: no variable that may hold a secret."""
@@ -55,11 +59,25 @@ class CheckedLoads:
         self._memory.keep(digest, environment, report)
         return report
 
-    def check_here(self, folder: Path, *, digest: str, source: str) -> None:
-        """Load in this process a model without code of its own, and remember that it loads; raises like `check`."""
-        report = load_once(folder, digest=digest, source=source, trust=self._trust, own_code=False)
+    def complete(self, folder: Path, estimator: Any, sample: "pd.DataFrame", serialization: str) -> str:
+        """Complete the files that MLflow wrote of an estimator and return their digest.
+
+        A model of reviewed types is loaded from them here, and it is remembered that it loads: it does so elsewhere as
+        well. Another one may need what this process has imported, so it is not known yet whether it loads.
+        """
+        if serialization != packaging.SKOPS:
+            model_files.complete_folder(folder, estimator, sample)
+            return packaging.digest_of_folder(folder)
+        started = time.perf_counter()
+        sheet = model_files.read_sheet(folder, str(folder))
+        data = (folder / sheet.payload).read_bytes()
+        loaded = model_files.load_bytes(data, serialization, source=str(folder), trust=self._trust, own_code=False)
+        rows = model_files.complete_folder(folder, loaded, sample)
+        report = describe(loaded, rows, columns=sheet.columns, started=started)
+        digest = packaging.digest_of_folder(folder)
         for own_code in (False, True):  # who may load it with code of its own may load it without
             self._memory.keep(digest, environment_digest(self._trust, self._limits, own_code=own_code), report)
+        return digest
 
 
 def load_in_child(

@@ -77,8 +77,8 @@ class MemoryRegistry:
                 self._logged[key] = LoggedModel(source, self.digest_of(source), serialization, "", "")
             logged = self._logged[key]
         if serialization == packaging.SKOPS:  # of reviewed types alone: that it loads is known from here on
-            for own_code in (False, True):
-                self.check_loads(logged.source, digest=logged.digest, own_code=own_code)
+            report = self.check_loads(logged.source, digest=logged.digest)
+            self._loads.keep(logged.digest, environment_digest(self._trust, Limits(), own_code=True), report)
         return logged
 
     def attach(

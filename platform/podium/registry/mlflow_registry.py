@@ -134,10 +134,7 @@ class MlflowRegistry:
                     serialization_format=serialization,
                     skops_trusted_types=list(self._trust.types),
                 )
-                model_files.complete_folder(folder, estimator, sample)
-                digest = packaging.digest_of_folder(folder)
-                if serialization == packaging.SKOPS:  # of reviewed types alone: it loads elsewhere as it does here
-                    self._loads.check_here(folder, digest=digest, source=upload.artifact_location)
+                digest = self._loads.complete(folder, estimator, sample, serialization)
                 client.log_model_artifacts(upload.model_id, str(folder))
             client.set_logged_model_tags(upload.model_id, {DIGEST_TAG: digest})
             # READY is the last word: an upload without it never happened.

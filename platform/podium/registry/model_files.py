@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # heavy, and not needed to import this module
 
 EXAMPLE = "podium_example.json"
 """A few rows of the features with their types, which MLflow's own example does not keep."""
+_EXAMPLE_ROWS = 3
 _SCANNED_BESIDE_BYTES = 64 * 1024 * 1024
 
 
@@ -36,12 +37,13 @@ class Sheet:
     example: str | None
 
 
-def complete_folder(folder: Path, estimator: Any, sample: "pd.DataFrame") -> None:
-    """Add to what MLflow wrote: rows to try the model on, and the list of the files' digests."""
+def complete_folder(folder: Path, estimator: Any, sample: "pd.DataFrame") -> int:
+    """Add to what MLflow wrote: rows to try the model on, and the list of the files' digests; return how many rows."""
     text = example_text(sample, estimator)
     if text is not None:
         (folder / EXAMPLE).write_text(text, encoding="utf-8")
     (folder / SUMS).write_bytes(sums_of(packaging.digests_of_folder(folder)))
+    return 0 if text is None else min(len(sample), _EXAMPLE_ROWS)
 
 
 def check_folder(folder: Path, *, digest: str, source: str) -> dict[str, str]:
@@ -136,7 +138,7 @@ def load_bytes(data: bytes, serialization: str, *, source: str, trust: Trust, ow
 
 def example_text(sample: "pd.DataFrame", estimator: Any) -> str | None:
     """Return rows of `sample` as JSON that keeps their types; None where they do not come back the same."""
-    rows = sample.head(3).reset_index(drop=True)
+    rows = sample.head(_EXAMPLE_ROWS).reset_index(drop=True)
     try:
         kinds = {name: str(kind) for name, kind in rows.dtypes.items() if str(kind) != "category"}
         table = json.loads(rows.to_json(orient="table", index=False, double_precision=15))

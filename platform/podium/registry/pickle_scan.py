@@ -112,13 +112,13 @@ def _read_array(data: bytes, scan: PickleScan, depth: int) -> None:
 def _read(data: bytes, scan: PickleScan, *, depth: int) -> None:
     machine = _Machine(scan, depth)
     try:
-        for operation, argument, _ in pickletools.genops(data):
+        for operation, argument, position in pickletools.genops(data):
             scan.opcodes_left -= 1
             if scan.opcodes_left < 0:
                 scan.gave_up = True
                 scan.problem("it has more opcodes than are read")
                 return
-            machine.step(operation, argument)
+            machine.step(operation, argument, position or 0)
     except (ValueError, IndexError, KeyError, OverflowError, MemoryError) as error:
         scan.problem(f"it is no complete pickle ({str(error)[:80] or type(error).__name__})")
 
@@ -132,8 +132,10 @@ class _Machine:
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self._protocol = 0
+        self._frame_end = 0
 
-    def step(self, operation: pickletools.OpcodeInfo, argument: Any) -> None:
+    def step(self, operation: pickletools.OpcodeInfo, argument: Any, position: int) -> None:
+        self._keep_to_frames(operation, argument, position)
         name = operation.name
         if name == "PROTO":
             self._protocol = argument
@@ -155,6 +157,17 @@ class _Machine:
             elif name in ("EXT1", "EXT2", "EXT4", "PERSID", "BINPERSID"):
                 self._scan.problem(f"it refers to what only its writer knows ({name})")
             self._apply(operation, argument)
+
+    def _keep_to_frames(self, operation: pickletools.OpcodeInfo, argument: Any, position: int) -> None:
+        """Object to an opcode that crosses the end of its frame, where the unpickler reads on from elsewhere."""
+        if self._frame_end and position >= self._frame_end:
+            if position > self._frame_end:
+                self._scan.problem("one of its opcodes crosses the end of its frame")
+            self._frame_end = 0
+        if operation.name == "FRAME":
+            if self._frame_end:
+                self._scan.problem("one of its frames begins inside another")
+            self._frame_end = position + 9 + argument
 
     def _apply(self, operation: pickletools.OpcodeInfo, argument: Any) -> None:
         """Take from the stack what the opcode takes, and put there what it puts."""

@@ -4,8 +4,11 @@ import io
 import os
 import pickle
 import pickletools
+import random
 import struct
 import zipfile
+from _compat_pickle import IMPORT_MAPPING, NAME_MAPPING
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -115,6 +118,9 @@ def _text(text: str) -> bytes:
         (b"\x80\x04h\x07.", "no complete pickle"),
         (b"\x80\x04u.", "no complete pickle"),
         (b"\x80\x04\x8e" + struct.pack("<Q", 1 << 60) + b".", "no complete pickle"),
+        # Beyond its frame the unpickler reads on from elsewhere: it imports s.system here, whatever is written.
+        (b"\x80\x04\x95" + struct.pack("<Q", 2) + b"cos\nsystem\n.", "crosses the end of its frame"),
+        (b"\x80\x04\x95" + struct.pack("<Q", 9) + b"\x95" + struct.pack("<Q", 1) + b"N.", "begins inside another"),
         (b"", "no complete pickle"),
         (b"joblib or zlib, but no pickle", "no complete pickle"),
     ],
@@ -199,6 +205,54 @@ ESTIMATORS = [
     ),
     pd.DataFrame({"a": [1, 2], "at": pd.to_datetime(["2013", "2014"]), "c": pd.Categorical(["x", "y"])}),
 ]
+
+
+SEEDS = [
+    MEMOISED,
+    *(pickle.dumps(Reduced(os.system, "true"), protocol) for protocol in range(6)),
+    pickle.dumps(["memo", "os", "system", "posix", "builtins", "eval"] * 2, 4),
+    pickle.dumps({"a": [1, (2, 3)], "b": {4}, "c": frozenset([5])}, 2),
+    b"(lp0\nS'os'\np1\naS'system'\np2\na0g1\ng2\n\x93.",
+]
+PIECES = [
+    b"\x93", b"c", b"i", b"0", b"2", b"\x94", b"h\x00", b"h\x01", b"g0\n", b"q\x00", b"\x8c\x02os", b"\x8c\x06system",
+    b"cos\nsystem\n", b"(", b"1", b"t", b"\x85", b"R", b"U\x02os", b"Vos\n", b"\x80\x02", b"\x80\x04", b"o", b"b", b"e",
+    b"\x95\x04\x00\x00\x00\x00\x00\x00\x00", b".",
+]  # fmt: skip
+
+
+def test_nothing_is_imported_unseen_by_pickles_that_were_tampered_with() -> None:
+    """Against the real unpickler, whose imports are caught: what it asks for was read, or the pickle has a problem."""
+    generator = random.Random(11)  # noqa: S311 - to be repeatable
+    for _ in range(500):
+        data = bytearray(generator.choice(SEEDS))
+        for _ in range(generator.choice((1, 1, 2, 3))):
+            place = generator.randrange(len(data))
+            if generator.random() < 0.3:
+                data[place] = generator.randrange(32, 148)
+            else:
+                data[place:place] = generator.choice(PIECES)
+        scan, imported = scan_pickle(bytes(data)), _caught(bytes(data))
+        seen = {(each.module, each.name) for each in scan.imports}
+        assert scan.problems or imported <= seen, bytes(data)
+
+
+def _caught(data: bytes) -> set[tuple[str, str]]:
+    """Return what the unpickler asks for, under the names of Python 3; it is given something harmless instead."""
+    found: set[tuple[str, str]] = set()
+
+    class Harmless:
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+    class Watched(pickle.Unpickler):
+        def find_class(self, module: str, name: str) -> Any:
+            found.add(NAME_MAPPING.get((module, name), (IMPORT_MAPPING.get(module, module), name)))
+            return Harmless
+
+    with suppress(Exception):
+        Watched(io.BytesIO(data)).load()
+    return found
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=lambda each: type(each).__name__)
