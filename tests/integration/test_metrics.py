@@ -400,6 +400,7 @@ def test_every_counter_is_born_at_zero_for_every_known_owner(database: Database)
             "podium_run_cost_usd_count",
             "podium_gate_verdicts_total",
             "podium_promotions_total",
+            "podium_foreign_alias_moves_total",
             "podium_canaries_open",
             "podium_canaries_ended_total",
             "podium_canary_exposures_total",
