@@ -12,7 +12,6 @@ from podium.execution.entities import Actor
 from podium.finops.costs import cost_of_runs
 from podium.registry import store
 from podium.registry.evidence import Evidence
-from podium.registry.policy import GatePolicy
 from podium.wiring.documents import run_document
 from podium.wiring.plans import load_plans
 from podium.wiring.project import Project, open_project
@@ -27,6 +26,8 @@ from sklearn.linear_model import LogisticRegression
 
 from podium import Interval, pipeline, step
 from podium.checks import DataReport, Volume, check_data
+from podium.registry.policy import GatePolicy
+from podium.registry.rules import Finding, RuleInput
 from podium.stages import evaluate_candidate
 
 
@@ -57,6 +58,18 @@ def train(history: pd.DataFrame) -> LogisticRegression:
 def late_flights(day: Interval) -> None:
     rows = prepare(day)
     evaluate_candidate(train(rows.history), rows.holdout, label="late", checks=rows.report)
+
+
+def sees_400_rows(given: RuleInput) -> Finding:
+    rows = len(given.holdout)
+    return Finding("passed" if rows == 400 else "failed", f"{rows} rows")
+
+
+@pipeline(model="late_flights", team="research", environment="dev")
+def with_a_rule_in_its_file(day: Interval) -> None:
+    rows = prepare(day)
+    policy = GatePolicy(floors={"auc": 0.6}, rules=(sees_400_rows,))
+    evaluate_candidate(train(rows.history), rows.holdout, label="late", policy=policy)
 """
 
 RULES = """
@@ -92,8 +105,8 @@ def project(tmp_path: Path) -> Any:
     opened.close()
 
 
-def started(project: Project, day: str) -> str:
-    plan = load_plans(project).plan("late_flights")
+def started(project: Project, day: str, pipeline: str) -> str:
+    plan = load_plans(project).plan(pipeline)
     return project.execution.start(plan, Interval.parse(day), parameters={}, actor=Actor("tester")).run_id
 
 
@@ -102,8 +115,8 @@ def test_the_slot_judges_by_the_file_as_it_is_and_by_rules_as_they_are(project: 
     root = project.settings.root
     with foreground(project, plan, lambda _: None) as worker:
 
-        def judge(day: str) -> tuple[Evidence, str]:
-            run_id = started(project, day)
+        def judge(day: str, pipeline: str = "late_flights") -> tuple[Evidence, str]:
+            run_id = started(project, day, pipeline)
             worker.execute(run_id)
             with project.database.read() as connection:
                 document = run_document(connection, run_id, project.clock.now())
@@ -111,7 +124,8 @@ def test_the_slot_judges_by_the_file_as_it_is_and_by_rules_as_they_are(project: 
                 (recorded,) = store.evidence_of_run(connection, run_id)
             found = Evidence.model_validate(recorded.document)
             assert found.digest == recorded.digest
-            assert document["verdict"]["policy"] == {"name": "late", "version": None, "digest": found.policy_digest}
+            named = {"name": found.policy.name, "version": None, "digest": found.policy_digest}
+            assert document["verdict"]["policy"] == named
             return found, run_id
 
         evidence, run_id = judge("2026-01-01")
@@ -124,17 +138,19 @@ def test_the_slot_judges_by_the_file_as_it_is_and_by_rules_as_they_are(project: 
         assert cost.value is not None
         assert Decimal(0) < cost.value < whole, "what the attempts before the evaluation cost"
 
+        assert evidence.policy.name == "late"
+        own, _ = judge("2026-01-04", "with_a_rule_in_its_file")
+        assert own.reasons[-1] == "late:sees_400_rows: 400 rows"
+        assert own.policy.name is None
+
         (root / "pipelines" / "rules.py").write_text(RULES.replace("0.6", "0.999"))
+        (root / "gates" / "late.yaml").write_text(GATE.replace("name: late", "name: stricter"))
         stricter, _ = judge("2026-01-02")
         assert stricter.verdict == "failed"
+        assert stricter.policy.name == "stricter"
         assert stricter.reasons[1].startswith("pipelines.rules:right_often: 0.")
         assert stricter.reasons[1].endswith("against 0.999")
-        assert stricter.policy_digest != evidence.policy_digest
-
-        (root / "gates" / "late.yaml").write_text("name: late\nfloors: {auc: 0.999}\n")
-        other, _ = judge("2026-01-03")
-        assert other.verdict == "failed"
-        assert other.policy_digest == GatePolicy.from_file(root / "gates" / "late.yaml").digest
+        assert stricter.policy.rules[0].digest != evidence.policy.rules[0].digest
 
 
 def test_a_gate_that_cannot_judge_is_refused_before_a_run_of_its_model(project: Project) -> None:

@@ -162,10 +162,26 @@ def _measured_on(limit: LimitCheck) -> str:
 
 
 def _told_apart(value: Decimal, allowed: Decimal, *, money: bool) -> tuple[str, str]:
-    """Return both numbers with as many decimals as tell them apart, of money cents at least."""
-    least = 2 if money else 0 if value == value.to_integral() and allowed == allowed.to_integral() else 3
-    for decimals in range(least, 13):
+    """Return both numbers with as many decimals as tell them apart; of money three digits and cents at least.
+
+    >>> _told_apart(Decimal("47.5"), Decimal(47), money=False), _told_apart(Decimal(7), Decimal(9), money=False)
+    (('47.500', '47.000'), ('7', '9'))
+    >>> _told_apart(Decimal("0.0000604"), Decimal("0.5"), money=True)
+    ('0.0000604', '0.50')
+    """
+    if money:
+        texts = _money(value), _money(allowed)
+        if texts[0] != texts[1] or value == allowed:
+            return texts
+    whole = value == value.to_integral() and allowed == allowed.to_integral()
+    for decimals in range(0 if whole else 3, 13):
         texts = f"{value:,.{decimals}f}", f"{allowed:,.{decimals}f}"
         if texts[0] != texts[1] or value == allowed:
             return texts
     return decimal_in_full(value), decimal_in_full(allowed)
+
+
+def _money(amount: Decimal) -> str:
+    decimals = max(2, 2 - amount.adjusted()) if 0 < amount < 1 else 2
+    whole, _, cents = f"{amount:,.{decimals}f}".partition(".")
+    return f"{whole}.{cents.rstrip('0').ljust(2, '0')}"

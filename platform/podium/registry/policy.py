@@ -201,7 +201,11 @@ class GatePolicy(Digested):
 
     @classmethod
     def from_file(cls, path: Path | str) -> Self:
-        """Return the policy in a YAML file; ConfigurationError names the file, the key and what was meant."""
+        """Return the policy in a YAML file; ConfigurationError names the file, the key and what was meant.
+
+        Called in a pipeline's code it is read when that is traced, which an edit of the file alone does not bring
+        about: there the section `[gates]` of podium.toml is better.
+        """
         from podium.registry.policy_file import read_mapping
 
         return cls.from_document(read_mapping(Path(path)), called=f"The gate policy {path}")

@@ -30,6 +30,11 @@ def test_outside_a_project_the_way_into_one_is_named(podium: InProcess, tmp_path
         ("[budgets]\ncap = 3\n", "sets 'budgets', which is no setting."),
         ('artifact_retention = "a while"\n', "give a whole number of days, as 90d"),
         ('pipelines = "elsewhere"\n', "elsewhere"),
+        ('[gates]\ncounting = "../gate.yaml"\n', "give a YAML file of the project"),
+        (
+            '[gates]\n"count*" = "gates/gone.yaml"\n',
+            "says that gates/gone.yaml holds the gate of counting, but there is no",
+        ),
     ],
 )
 def test_a_wrong_podium_toml_names_file_and_fault(podium: InProcess, text: str, said: str) -> None:

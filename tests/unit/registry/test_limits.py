@@ -37,10 +37,11 @@ class Timed(Scripted):
         self.feature_names_in_ = self.model.feature_names_in_
 
     def predict(self, features: pd.DataFrame) -> Any:
-        if len(features) == 1:
-            self.asked += 1
-            self.watch.seconds += self.seconds(self.asked)
-        return self.model.predict(features)
+        if len(features) > 1:
+            return self.model.predict(features)
+        self.asked += 1
+        self.watch.seconds += self.seconds(self.asked)
+        return self.classes_[:1]
 
     def predict_proba(self, features: pd.DataFrame) -> Any:
         return self.model.predict_proba(features)
@@ -179,7 +180,9 @@ def test_a_candidate_that_cannot_be_written_has_an_unknown_size() -> None:
     [
         ("0.5", "passed", "The cost of the run so far is 0.50 USD ≤ 0.50 USD allowed."),
         ("0.500000000000000001", "failed", "is 0.500000000000000001 USD > 0.5 USD allowed."),
-        ("0.512", "failed", "The cost of the run so far is 0.51 USD > 0.50 USD allowed."),
+        ("0.512", "failed", "The cost of the run so far is 0.512 USD > 0.50 USD allowed."),
+        ("0.0000604", "passed", "The cost of the run so far is 0.0000604 USD ≤ 0.50 USD allowed."),
+        ("12.5", "failed", "The cost of the run so far is 12.50 USD > 0.50 USD allowed."),
         ("0", "passed", "The cost of the run so far is 0.00 USD ≤ 0.50 USD allowed."),
         (
             None,
