@@ -11,7 +11,7 @@ from podium.clock import FakeClock
 from podium.dag.interval import Interval
 from podium.errors import Conflict, ServiceUnavailable
 from podium.execution.entities import Actor
-from podium.registry import store
+from podium.registry import promotion_documents, store
 from podium.registry.entities import Promotion
 from podium.registry.memory_registry import MemoryRegistry
 from podium.wiring import project as wiring
@@ -158,6 +158,23 @@ def test_what_nobody_approves_in_time_is_void(cared: tuple[Project, World], cloc
     care.advance()
     assert world.told[1:] == [("promote", "void", "1")]
     assert world.verify().ok
+
+
+def test_another_policy_of_the_gate_makes_what_awaits_approval_void(cared: tuple[Project, World]) -> None:
+    project, world = cared
+    gate = project.settings.root / "gate.yaml"
+    gate.write_text("primary: auc\n")
+    governed = Project(project.settings.model_copy(update={"gates": {"delays": "gate.yaml"}}), project.clock)
+    world.govern = governed.govern
+    asked = world.promote(world.candidate())
+    gate.write_text("primary:   auc  # said otherwise\n")
+    with project.database.read() as connection:
+        binding = promotion_documents.show(connection, asked.promotion_id, governed.govern)["binding"]
+    assert (binding["still_holds"], binding["policy_digest"]) == (True, governed.govern("delays").policy_digest)
+    gate.write_text("primary: auc\nmode: refresh\n")
+    void = world.approved_by(asked.promotion_id, "bo")
+    assert (void.state, world.champion) == ("void", None)
+    assert "the gate policy" in void.reasons[0]
 
 
 def test_a_move_that_its_process_left_is_completed_but_not_one_that_is_just_made(

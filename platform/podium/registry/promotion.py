@@ -242,7 +242,7 @@ class PromotionService:
                 version=version,
                 candidate=candidate,
             )
-            waiting = self._sign_off.waiting(request.model)
+            waiting = self._sign_off.waiting(request.model, look_again=request.action == "promote")
             objection = self._objection(proposal, situation, candidate, evidence)
             if objection is None and waiting is not None and waiting.ended_at is None:
                 objection = self._sign_off.make_way(waiting, proposal)

@@ -69,15 +69,18 @@ class SignOff:
         faults.reach("promotion.after_proposal")
         return waiting
 
-    def waiting(self, model: str) -> Promotion | None:
+    def waiting(self, model: str, *, look_again: bool = True) -> Promotion | None:
         """Return the promotion of a model that awaits approval; one that proved stale just now is returned as it ended.
 
-        It is stale when it has expired, when what it is about has changed, or when a rule objects by now.
+        It is stale when it has expired, when what it is about has changed, or when a rule objects by now. Who makes it
+        void anyway need not `look_again`.
         """
         with self._database.read() as connection:
             waiting = store.open_promotion(connection, model)
             if waiting is None or waiting.state != "awaiting_approval":
                 return None
+            if not look_again:
+                return waiting
             given = store.approvals_of(connection, waiting.promotion_id)
             candidate, evidence = store.judged_version(connection, model, waiting.to_version)
         rejected = next((each for each in given if each.decision == "reject"), None)

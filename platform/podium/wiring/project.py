@@ -155,11 +155,15 @@ class Project:
         )
 
     def govern(self, model: str) -> Governance:
-        """Return what promotions of a model are held to."""
+        """Return what promotions of a model are held to; ConfigurationError where its gate's file is no policy."""
         found = of_model(self.settings.approvals, model)
         if found is None:
             return Governance()
-        return Governance(ApprovalRule(found.required, found.approvers, found.expiry, found.runs))
+        from podium.registry.policy_file import policy_for  # pydantic models: only whose promotions people approve
+
+        policy = policy_for(model, self.settings.gates, self.settings.root)
+        rule = ApprovalRule(found.required, found.approvers, found.expiry, found.runs)
+        return Governance(rule, None if policy is None else policy.digest)
 
     @cached_property
     def canaries(self) -> "CanaryController":

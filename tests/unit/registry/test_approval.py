@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from podium.clock import FakeClock
 from podium.db.engine import Database
 from podium.db.schema import approval, promotion_history
-from podium.errors import NotFound, Refused
+from podium.errors import ConfigurationError, NotFound, Refused
 from podium.registry.approval import ApprovalRule, Governance
 from podium.registry.entities import CHAMPION, Promotion
 from podium.registry.memory_registry import MemoryRegistry
@@ -218,6 +218,22 @@ def test_a_rollback_waits_for_nobody(world: SignedWorld) -> None:
     with pytest.raises(Refused, match="awaits no approval: it is void"):
         world.approve(waiting, "bo")
     assert world.verify().ok
+
+
+def test_a_rollback_does_not_even_ask_what_is_in_force(database: Database, clock: FakeClock) -> None:
+    world = World(database, MemoryRegistry(), clock)
+    first, second = world.champions(2)
+    world.govern = lambda _: Governance(ApprovalRule(1))
+    asked = world.promote(world.candidate(champion=second))
+
+    def broken(_: str) -> Governance:
+        raise ConfigurationError("The gate policy gates/m.yaml is empty.")
+
+    world.govern = broken
+    with pytest.raises(ConfigurationError):
+        world.approved_by(asked.promotion_id, "bo")
+    assert world.rollback().applied
+    assert world.champion == first
 
 
 def test_runs_may_be_let_pass(world: SignedWorld) -> None:
