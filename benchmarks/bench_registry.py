@@ -41,6 +41,7 @@ from podium.registry.evaluation import evaluate
 from podium.registry.evidence import Evidence
 from podium.registry.metrics import Kind, Metric
 from podium.registry.policy import GatePolicy, Guard
+from podium.registry.promotion import ANY
 from podium.wiring.project import Project, open_project
 
 ROLLBACK_RATIO = 2.0
@@ -165,11 +166,11 @@ def rollbacks(folder: Path, count: int) -> bool:
 
         set_twice()
         made.rollback()  # what is done once in a process is not what a warm one does
-        took: dict[str, list[float]] = {"a rollback": [], "two aliases set": [], "an alias read and set": []}
+        acts = {"a rollback": made.rollback, "two aliases set": set_twice, "an alias read and set": read_and_set}
+        took: dict[str, list[float]] = {name: [] for name in acts}
         for _ in range(count):
-            took["two aliases set"].append(seconds(set_twice))
-            took["a rollback"].append(seconds(made.rollback))
-            took["an alias read and set"].append(seconds(read_and_set))
+            for name, act in acts.items():
+                took[name].append(passed_seconds(act))
     print(f"a rollback in a warm process beside bare calls of MLflow, the fastest of {count}")
     for name, found in took.items():
         print(f"{name:<24} {min(found) * 1000:>8.1f} ms")
@@ -242,7 +243,7 @@ class Versions:
         promoted = self.project.promotions.promote(
             MODEL,
             version,
-            expect_champion=self.project.registry.alias(MODEL, CHAMPION),
+            expect_champion=ANY,
             idempotency_key=ids.new_id(self.project.clock.now()),
             actor="bench",
             actor_verified=False,
@@ -254,7 +255,7 @@ class Versions:
         """Make the champion before this one champion again."""
         rolled_back = self.project.promotions.rollback(
             MODEL,
-            expect_champion=self.project.registry.alias(MODEL, CHAMPION),
+            expect_champion=ANY,
             idempotency_key=ids.new_id(self.project.clock.now()),
             actor="bench",
             actor_verified=False,
@@ -413,6 +414,13 @@ def seconds(call: Callable[[], object]) -> float:
     start = time.process_time()
     call()
     return time.process_time() - start
+
+
+def passed_seconds(call: Callable[[], object]) -> float:
+    """Return how long a call takes by the clock: what waits for the disk or for another process counts."""
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def sign(found: float, limit: float) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from podium.db.prepared import Prepared
 from podium.db.schema import approval, promotion, promotion_history
 from podium.db.schema.registry import PROMOTION_ENDED
 from podium.ids import digest_json
@@ -137,21 +138,10 @@ def check_approvals(entries: Sequence[HistoryEntry], said: Iterable[tuple[str, s
 
 def append(connection: sa.Connection, model: str, fact: Fact) -> HistoryEntry:
     """Add a fact to the history of `model`, in the transaction of a caller who holds the model's lock."""
-    last = connection.execute(
-        sa.select(promotion_history.c.id, promotion_history.c.hash)
-        .where(promotion_history.c.model == model)
-        .order_by(promotion_history.c.id.desc())
-        .limit(1)
-    ).first()
-    unsealed = HistoryEntry(
-        **vars(fact),
-        model=model,
-        id=1 if last is None else last.id + 1,
-        previous_hash=GENESIS if last is None else last.hash,
-        hash="",
-    )
+    number, previous_hash = _LAST.first(connection, {"of_model": model}) or (0, GENESIS)
+    unsealed = HistoryEntry(**vars(fact), model=model, id=number + 1, previous_hash=previous_hash, hash="")
     entry = replace(unsealed, hash=hash_of(unsealed))
-    connection.execute(sa.insert(promotion_history).values(**{**vars(entry), "approvers": list(entry.approvers)}))
+    _INSERT.run(connection, {**vars(entry), "approvers": list(entry.approvers)})
     return entry
 
 
@@ -185,11 +175,9 @@ def _of(model: str) -> sa.Select[Any]:
 
 
 def _entries(connection: sa.Connection, query: sa.Select[Any]) -> list[HistoryEntry]:
-    """Return the rows as entries; by position, because every move reads the history, which may be long."""
-    return [
-        _entry([*row[:_APPROVERS], tuple(row[_APPROVERS]), *row[_APPROVERS + 1 :]])
-        for row in connection.execute(query).tuples()
-    ]
+    """Return rows as entries; by position, because every move reads the history, which may be long."""
+    rows = connection.execute(query)
+    return [_entry([*row[:_APPROVERS], tuple(row[_APPROVERS]), *row[_APPROVERS + 1 :]]) for row in rows]
 
 
 def _entry(facts: list[Any]) -> HistoryEntry:
@@ -234,3 +222,12 @@ def _said(connection: sa.Connection, model: str) -> list[tuple[str, str, str]]:
         *((row.promotion_id, row.actor, "proposed") for row in proposed),
         *((row.promotion_id, row.actor, _WORDS[row.decision]) for row in decided),
     ]
+
+
+_LAST = Prepared(
+    sa.select(promotion_history.c.id, promotion_history.c.hash)
+    .where(promotion_history.c.model == sa.bindparam("of_model"))
+    .order_by(promotion_history.c.id.desc())
+    .limit(1)
+)
+_INSERT = Prepared(sa.insert(promotion_history))
