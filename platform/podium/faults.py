@@ -67,6 +67,8 @@ POINTS = frozenset(
         "promotion.after_applied",
         "guard.after_noticed",
         "guard.after_restore",
+        "adopt.after_version",
+        "adopt.after_alias",
         "canary.before_open",
         "canary.after_open",
         "canary.after_alias",

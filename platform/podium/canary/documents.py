@@ -21,6 +21,15 @@ def show(connection: sa.Connection, model: str, run_id: str | None = None) -> di
             f"Model {model} never had a canary; a pipeline with the stage run_canary opens one as soon as the model "
             "has a champion."
         )
+    return _document(connection, canary)
+
+
+def of_challenger(connection: sa.Connection, model: str, version: str) -> list[dict[str, Any]]:
+    """Return the canaries that tried a version, as `show` does, oldest first."""
+    return [_document(connection, each) for each in store.of_challenger(connection, model, version)]
+
+
+def _document(connection: sa.Connection, canary: Canary) -> dict[str, Any]:
     look = store.last_look(connection, canary.canary_id)
     return {
         "canary_id": canary.canary_id,

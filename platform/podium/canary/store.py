@@ -141,6 +141,17 @@ def of_run(connection: sa.Connection, run_id: str) -> Canary | None:
     return _one(connection, canary.c.run_id == run_id)
 
 
+def of_challenger(connection: sa.Connection, model: str, version: str) -> list[Canary]:
+    """Return the canaries that tried a version, oldest first."""
+    ids = connection.scalars(
+        sa.select(canary.c.canary_id)
+        .where(canary.c.model == model, canary.c.challenger_version == version)
+        .order_by(canary.c.opened_at, canary.c.canary_id)
+    ).all()
+    found = (find(connection, canary_id) for canary_id in ids)
+    return [each for each in found if each is not None]
+
+
 def looks(connection: sa.Connection, canary_id: str) -> list[Look]:
     """Return every look of a canary, oldest first."""
     rows = connection.execute(_looks(canary_id).order_by(canary_look.c.position))

@@ -18,6 +18,9 @@ from podium.cli import (
     costs,
     database,
     doctor,
+    model_adopt,
+    model_live,
+    model_provenance,
     model_report,
     model_scan,
     models,
@@ -57,6 +60,9 @@ models.app.command("report")(model_report.report)
 models.app.command("scan")(model_scan.scan)
 app.add_typer(models.app, name="models")
 models.app.command("doctor")(doctor.of_models)
+models.app.command("live")(model_live.live)
+models.app.command("adopt")(model_adopt.adopt)
+models.app.command("provenance")(model_provenance.provenance)
 app.command("promote")(promotions.promote)
 app.command("rollback")(promotions.rollback)
 app.command("approve")(promotions.approve)

@@ -98,8 +98,8 @@ def show(
                 version["version"],
                 output.state(version["state"]),
                 output.state(version["verdict"]),
-                version["interval"]["start"][:10] if version["interval"] else "–",
-                output.safe(version["run_id"]),
+                output.safe(version["interval"] and version["interval"]["start"][:10]),
+                output.safe(version["run_id"] or (None if version["origin"] == "run" else version["origin"])),
                 output.when(version["registered_at"]),
                 version["digest"][:12],
             )
@@ -176,10 +176,19 @@ def history(
 
 
 @app.command()
-def verify(model: Model, *, as_json: Json = False) -> None:
+def verify(
+    model: Model,
+    expect_head: Annotated[
+        str | None,
+        typer.Option(metavar="HEAD", help="What this printed earlier: the history up to there must be the same."),
+    ] = None,
+    *,
+    as_json: Json = False,
+) -> None:
     """Check that a model's history is whole and unchanged.
 
-    Exits 1 and names the first bad entry if it is not.
+    Exits 1 and names the first bad entry if it is not. Note the head that it prints where nobody can change it, and
+    give it back with --expect-head: that also shows a history that was rewritten whole.
 
     Example: podium models verify flight_delay
     """
@@ -187,8 +196,9 @@ def verify(model: Model, *, as_json: Json = False) -> None:
     from podium.registry import history as registry_history
     from podium.wiring.project import open_project
 
+    noted = None if expect_head is None else registry_history.Head.parse(expect_head)
     with open_project().database.read() as connection:
-        verification = registry_history.verify(connection, model)
+        verification = registry_history.verify(connection, model, noted)
         if verification.ok and not verification.entries:
             _require_known(connection, model)
     document = verification.to_document()
@@ -196,7 +206,10 @@ def verify(model: Model, *, as_json: Json = False) -> None:
         output.print_json(document)
     elif verification.ok:
         output.print_lines(
-            [f"The history of {model} is whole: {document['entries']} entries, each hash as it must be."]
+            [
+                f"The history of {model} is whole: {document['entries']} entries, each hash as it must be.",
+                *([f"head {document['head']}"] if document["head"] else []),
+            ]
         )
     else:
         output.print_lines([f"The history of {model} was changed: {verification.problem}"])

@@ -159,6 +159,20 @@ def version_cost(connection: sa.Connection, model: str, version: str) -> Version
     return VersionCost(model, version, currency_of(connection, whole), whole.cost, len(attempt_ids))
 
 
+def version_cost_by_step(connection: sa.Connection, model: str, version: str) -> dict[str, Cost]:
+    """Return what the attempts that made a version cost, by step in the order in which they began; of none, nothing."""
+    sums: dict[str, Sum] = {}
+    query = (
+        sa.select(ledger_entry.c.step, ledger_entry.c.amount, ledger_entry.c.currency, ledger_entry.c.kind)
+        .join(version_lineage, version_lineage.c.attempt_id == ledger_entry.c.attempt_id)
+        .where(version_lineage.c.model == model, version_lineage.c.version == version)
+        .order_by(ledger_entry.c.charge_start, ledger_entry.c.step)
+    )
+    for step, amount, currency, kind in connection.execute(query):
+        sums.setdefault(str(step), Sum()).add(amount, currency, kind, 1)
+    return {step: part.cost for step, part in sums.items()}
+
+
 def _costs(
     connection: sa.Connection,
     key: sa.ColumnElement[str | None],

@@ -157,7 +157,8 @@ class Promotion:
     """A recorded move of `champion`, or the refusal to make it.
 
     `expected_version` is the champion the caller counted on; `from_version` the one found. `reasons` say why
-    a promotion did not apply; `reason` is what the actor wrote.
+    a promotion did not apply; `reason` is what the actor wrote. `next_valid` is where a rollback that was refused just
+    now for its target could lead instead; only the caller is told, the record says it in words.
     """
 
     promotion_id: str
@@ -179,6 +180,7 @@ class Promotion:
     approvals_required: int = 0
     binding_digest: str | None = None
     expires_at: datetime | None = None
+    next_valid: str | None = None
 
     @property
     def applied(self) -> bool:
@@ -229,6 +231,7 @@ class Promotion:
             "to_version": self.to_version,
             "champion": self.champion,
             "reasons": list(self.reasons),
+            "next_valid": self.next_valid,
             "evidence_digest": self.evidence_digest,
             "run_id": self.run_id,
             "actor": self.actor,

@@ -2,10 +2,12 @@
 
 The chain finds a changed, removed or inserted row. A tail cut off leaves a chain that is whole, so `verify`
 also holds the chain against the promotions, which are stored apart from it: each must be told of, and each
-applied rollback must be followed by its block. An unblock belongs to no promotion, so one cut off from the very
-end goes unseen; that is harmless, for the version is blocked again and somebody unblocks it anew.
+applied rollback must be followed by its block. What belongs to no promotion (an unblock, an adoption) can be cut off
+from the very end unseen, and whoever may write the database can hash a whole tail anew, promotions and all. Both are
+seen by who noted the head of the chain elsewhere: the noted hash must still be that of its entry.
 """
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
@@ -16,6 +18,7 @@ import sqlalchemy as sa
 from podium.db.prepared import Prepared
 from podium.db.schema import approval, promotion, promotion_history
 from podium.db.schema.registry import PROMOTION_ENDED
+from podium.errors import UsageError
 from podium.ids import digest_json
 from podium.registry.entities import HistoryEntry, instant_text
 
@@ -46,13 +49,46 @@ class Fact:
 
 
 @dataclass(frozen=True)
+class Head:
+    """An entry that stands for all before it; written `12:5f1c…`, or as the hash alone where the number is not known.
+
+    Of a hash at least its first 12 characters are given.
+    """
+
+    hash: str
+    id: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Head":
+        """Read what somebody noted; raises UsageError.
+
+        >>> Head.parse("12:" + "5f" * 32).id
+        12
+        """
+        number, colon, digest = text.strip().rpartition(":")
+        if not re.fullmatch(r"[0-9a-f]{12,64}", digest) or (colon and not number.isdecimal()):
+            raise UsageError(
+                f"{text!r} is no head of a history; give what `podium models verify` printed, as 12:5f1c09…, or at "
+                "least the first 12 characters of the hash."
+            )
+        return cls(digest, int(number) if colon else None)
+
+    def __str__(self) -> str:
+        return self.hash if self.id is None else f"{self.id}:{self.hash}"
+
+
+@dataclass(frozen=True)
 class Verification:
-    """Whether a history is whole; `first_bad` is the first bad entry's id, `problem` says what is wrong."""
+    """Whether a history is whole; `first_bad` is the first bad entry's id, `problem` says what is wrong.
+
+    `head` is the last entry's, `12:5f1c…`: who notes it elsewhere can see later that nothing before it was rewritten.
+    """
 
     ok: bool
     entries: int
     first_bad: int | None = None
     problem: str | None = None
+    head: str | None = None
 
     def to_document(self) -> dict[str, Any]:
         """Return it in the interface's JSON."""
@@ -61,7 +97,7 @@ class Verification:
 
 def hash_of(entry: HistoryEntry) -> str:
     """Return the SHA-256 of the entry's facts, its model, number and previous hash, in canonical JSON."""
-    facts = {**asdict(entry), "at": instant_text(entry.at)}
+    facts = {**vars(entry), "at": instant_text(entry.at)}
     del facts["hash"]
     return digest_json(facts)
 
@@ -136,6 +172,22 @@ def check_approvals(entries: Sequence[HistoryEntry], said: Iterable[tuple[str, s
     return Verification(ok=True, entries=len(entries))
 
 
+def check_head(entries: Sequence[HistoryEntry], noted: Head) -> Verification:
+    """Check that the entry whose hash somebody noted is still there, in its place."""
+    found = next((entry for entry in entries if entry.hash.startswith(noted.hash)), None)
+    if found is not None and noted.id in (None, found.id):
+        return Verification(ok=True, entries=len(entries))
+    if noted.id is None:
+        problem = f"No entry has the noted hash {noted.hash[:12]}…: it was rewritten, or the history cut off before it."
+        return Verification(ok=False, entries=len(entries), problem=problem)
+    there = "is missing" if noted.id > len(entries) else "is another one now"
+    problem = (
+        f"Entry {noted.id} {there}; its hash was noted as {noted.hash[:12]}…. It, or the history from an entry before "
+        "it on, was rewritten or cut off."
+    )
+    return Verification(ok=False, entries=len(entries), first_bad=min(noted.id, len(entries) + 1), problem=problem)
+
+
 def append(connection: sa.Connection, model: str, fact: Fact) -> HistoryEntry:
     """Add a fact to the history of `model`, in the transaction of a caller who holds the model's lock."""
     number, previous_hash = _LAST.first(connection, {"of_model": model}) or (0, GENESIS)
@@ -184,9 +236,16 @@ def _entry(facts: list[Any]) -> HistoryEntry:
     return HistoryEntry(*facts)
 
 
-def verify(connection: sa.Connection, model: str) -> Verification:
-    """Check the history of `model`: the chain, then that it and the promotions tell the same."""
+def verify(connection: sa.Connection, model: str, noted: Head | None = None) -> Verification:
+    """Check the history of `model`: the chain, that it and the promotions tell the same, and a head that was noted."""
     found = entries(connection, model)
+    checked = _checked(connection, model, found)
+    if checked.ok and noted is not None:
+        checked = check_head(found, noted)
+    return replace(checked, head=str(Head(found[-1].hash, found[-1].id)) if found else None)
+
+
+def _checked(connection: sa.Connection, model: str, found: Sequence[HistoryEntry]) -> Verification:
     chain = check_chain(found)
     if not chain.ok:
         return chain

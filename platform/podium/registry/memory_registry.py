@@ -18,6 +18,7 @@ from podium.registry.load_report import Limits, LoadMemory, LoadReport, environm
 from podium.registry.model_scan import ModelScan, scan_model
 from podium.registry.port import DIGEST_TAG, KEY_TAG, SERIALIZATION_TAG
 from podium.registry.serialization import serialization_of
+from podium.registry.stored_model import InputColumn, StoredModel
 from podium.registry.trust import PicklePolicy, Trust
 
 if TYPE_CHECKING:  # heavy, and not needed to import this module
@@ -146,6 +147,11 @@ class MemoryRegistry:
         with self._lock:
             return self._aliases.get((model, alias))
 
+    def aliases(self, model: str) -> Mapping[str, str]:
+        """Return every alias with the version it points at."""
+        with self._lock:
+            return {alias: version for (of, alias), version in self._aliases.items() if of == model}
+
     def set_alias(self, model: str, alias: str, version: str) -> None:
         """Point `alias` at `version`; raises NotFound."""
         with self._lock:
@@ -160,6 +166,22 @@ class MemoryRegistry:
         """Return the digest of the files stored at `source`."""
         with self._lock:
             return packaging.digest_of_files(_digests(self.stored.get(source, {})), source)
+
+    def describe(self, source: str) -> StoredModel:
+        """Return what the files stored at `source` are and say."""
+        digest = self.digest_of(source)
+        with self._lock:
+            files = dict(self.stored[source])
+        types: Mapping[str, str] = json.loads(files.get("signature.json", b"{}"))
+        requirements = files.get("requirements.txt")
+        return StoredModel(
+            digest=digest,
+            files={name: digest_bytes(data) for name, data in files.items()},
+            flavors=("sklearn",) if any(name.startswith("model.") for name in files) else (),
+            serialization=next((name.partition(".")[2] for name in files if name.startswith("model.")), None),
+            requirements=None if requirements is None else tuple(requirements.decode().splitlines()),
+            inputs=tuple(InputColumn(name, kind) for name, kind in types.items()) or None,
+        )
 
     def check_files(self, source: str, *, digest: str) -> None:
         """Raise ArtifactError unless the files at `source` have `digest`."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlparse
 
-from podium.errors import ArtifactError, ConfigurationError, NotFound, UsageError
+from podium.errors import ArtifactError, ConfigurationError, NotFound
 from podium.registry import mlflow_attachments as attachments
 from podium.registry import model_files, packaging
 from podium.registry.entities import LoggedModel, RegisteredVersion, Removal
@@ -21,11 +21,13 @@ from podium.registry.load_report import Limits, LoadReport
 from podium.registry.loading import CheckedLoads
 from podium.registry.mlflow_errors import explained, without_password
 from podium.registry.mlflow_removals import removals_of
+from podium.registry.mlflow_search import all_pages, literal
 from podium.registry.mlflow_signature import signature_of
+from podium.registry.mlflow_tables import make_sqlite_tables
 from podium.registry.model_scan import ModelScan
 from podium.registry.port import DIGEST_TAG, KEY_TAG, SERIALIZATION_TAG
 from podium.registry.serialization import serialization_of
-from podium.registry.sqlite_file import appearing_complete
+from podium.registry.stored_model import StoredModel, describe_folder
 from podium.registry.trust import PicklePolicy, Trust
 
 if TYPE_CHECKING:  # heavy, and not needed to import this module
@@ -166,7 +168,7 @@ class MlflowRegistry:
         """Register an uploaded model; the same `key` registers once."""
         with self._translated(f"register a version of {model}") as session:
             earlier = session.client.search_model_versions(
-                f"name = {_literal(model)} AND tags.`{KEY_TAG}` = {_literal(key)}"
+                f"name = {literal(model)} AND tags.`{KEY_TAG}` = {literal(key)}"
             )
             if earlier:
                 return min((str(found.version) for found in earlier), key=int)
@@ -197,7 +199,7 @@ class MlflowRegistry:
     def versions(self, model: str) -> list[RegisteredVersion]:
         """Return every version, oldest first; none of an unknown model."""
         with self._translated(f"list the versions of {model}") as session:
-            found = _all_pages(session.client.search_model_versions, f"name = {_literal(model)}")
+            found = all_pages(session.client.search_model_versions, f"name = {literal(model)}")
         return sorted((_version(each) for each in found), key=lambda each: int(each.version))
 
     def removals(self, model: str, version: str) -> list[Removal]:
@@ -209,7 +211,7 @@ class MlflowRegistry:
     def models(self) -> list[str]:
         """Return the names of the registered models, sorted."""
         with self._translated("list the models") as session:
-            return sorted(each.name for each in _all_pages(session.client.search_registered_models))
+            return sorted(each.name for each in all_pages(session.client.search_registered_models))
 
     def alias(self, model: str, alias: str) -> str | None:
         """Return the version `alias` points at."""
@@ -218,6 +220,14 @@ class MlflowRegistry:
             with _suppressed(*_NOT_THERE, because=f"alias {alias} not found"):
                 return str(session.client.get_model_version_by_alias(model, alias).version)
             return None
+
+    def aliases(self, model: str) -> Mapping[str, str]:
+        """Return every alias with the version it points at."""
+        with self._translated(f"read the aliases of {model}") as session:
+            with _suppressed(*_NOT_THERE):
+                found = session.client.get_registered_model(model).aliases
+                return {name: str(version) for name, version in found.items()}
+            return {}
 
     def set_alias(self, model: str, alias: str, version: str) -> None:
         """Point `alias` at `version`; raises NotFound."""
@@ -236,6 +246,11 @@ class MlflowRegistry:
         """Return the digest of the files stored at `source`."""
         with self._local_folder(source) as folder:
             return packaging.digest_of_folder(folder)
+
+    def describe(self, source: str) -> StoredModel:
+        """Return what the files stored at `source` are and say."""
+        with self._local_folder(source) as folder:
+            return describe_folder(folder, source)
 
     def check_files(self, source: str, *, digest: str) -> None:
         """Raise ArtifactError unless the files at `source` have `digest`."""
@@ -272,6 +287,7 @@ class MlflowRegistry:
     @contextmanager
     def _local_folder(self, source: str) -> Iterator[Path]:
         """Yield a folder with the files of `source`: the stored one where it is local, else a copy."""
+        source = self._location(source)
         parsed = urlparse(source)
         gone = f"No model files are stored at {source}; somebody removed them. Register the model again."
         if parsed.scheme in ("", "file"):
@@ -291,11 +307,26 @@ class MlflowRegistry:
                 )
             yield folder
 
+    def _location(self, source: str) -> str:
+        """Return where the files of `source` lie: versions that others registered may name a model or a run instead."""
+        parsed = urlparse(source)
+        if parsed.scheme not in ("models", "runs"):
+            return source
+        first, _, rest = parsed.path.strip("/").partition("/")
+        gone = f"{source} names nothing in MLflow at {self._shown}; somebody removed it. Register the model again."
+        try:
+            with self._translated(f"find {source}", missing=gone) as session:
+                if parsed.scheme == "models":
+                    return str(session.client.get_logged_model(first).artifact_location)
+                return f"{session.client.get_run(first).info.artifact_uri}/{rest}"
+        except NotFound as error:
+            raise ArtifactError(gone) from error
+
     def _uploaded(self, session: _Session, key: str) -> LoggedModel | None:
         """Return the complete upload under `key`; close what a dead process left incomplete."""
         complete = None
         for found in session.client.search_logged_models(
-            [session.experiment_id], filter_string=f"tags.`{KEY_TAG}` = {_literal(key)}"
+            [session.experiment_id], filter_string=f"tags.`{KEY_TAG}` = {literal(key)}"
         ):
             if str(found.status) == "READY":
                 complete = LoggedModel(
@@ -336,7 +367,7 @@ class MlflowRegistry:
         uri = self.tracking_uri
         if uri.startswith("sqlite:") and "?" not in uri:
             uri += f"?timeout={_SQLITE_BUSY_TIMEOUT_SECONDS}"  # MLflow waits 5 s for another process's write
-        _make_sqlite_tables(uri)
+        make_sqlite_tables(uri)
         client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
         experiment = client.get_experiment_by_name(self._experiment)
         if experiment is None:
@@ -376,28 +407,6 @@ def _import_mlflow() -> Any:
     return mlflow
 
 
-def _make_sqlite_tables(uri: str) -> None:
-    """Make the tables of a SQLite store whose file is not there yet, all of them or nothing.
-
-    MLflow would make them in the file itself, by many migrations, and cannot go on where a dead process left them.
-    """
-    if not uri.startswith("sqlite:"):
-        return
-    from mlflow.store.db.utils import _initialize_tables, create_sqlalchemy_engine_with_retry
-    from sqlalchemy import make_url
-
-    url = make_url(uri)
-    name = url.database or ":memory:"
-    if name == ":memory:" or name.startswith("file:") or Path(name).exists():
-        return
-    with appearing_complete(Path(name)) as scratch:
-        engine = create_sqlalchemy_engine_with_retry(str(url.set(database=os.fspath(scratch))))
-        try:
-            _initialize_tables(engine)
-        finally:
-            engine.dispose()
-
-
 def preload() -> None:
     """Import MLflow, for a process that is forked later."""
     _import_mlflow()
@@ -405,21 +414,3 @@ def preload() -> None:
 
 def _version(found: Any) -> RegisteredVersion:
     return RegisteredVersion(found.name, str(found.version), found.source, dict(found.tags), found.description or "")
-
-
-def _all_pages(search: Callable[..., Any], filter_string: str | None = None) -> Iterator[Any]:
-    token = None
-    while True:
-        page = search(filter_string=filter_string, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
-def _literal(text: str) -> str:
-    """Return `text` as a literal of MLflow's filter language."""
-    for mark in ("'", '"'):
-        if mark not in text:
-            return f"{mark}{text}{mark}"
-    raise UsageError(f"{text!r} holds both kinds of quotation marks, which no name in MLflow may.")

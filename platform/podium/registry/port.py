@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from podium.registry.entities import LoggedModel, RegisteredVersion, Removal
 from podium.registry.load_report import LoadReport
 from podium.registry.model_scan import ModelScan
+from podium.registry.stored_model import StoredModel
 
 if TYPE_CHECKING:  # pandas is heavy, and this module is imported by commands that need none of it
     import pandas as pd
@@ -80,6 +81,9 @@ class ModelRegistry(Protocol):
     def alias(self, model: str, alias: str) -> str | None:
         """Return the version `alias` points at; None where it points at none."""
 
+    def aliases(self, model: str) -> Mapping[str, str]:
+        """Return every alias of `model` with the version it points at; none of an unknown model."""
+
     def set_alias(self, model: str, alias: str, version: str) -> None:
         """Point `alias` at `version`; raises NotFound. `champion` is moved by the promotion service alone."""
 
@@ -88,6 +92,9 @@ class ModelRegistry(Protocol):
 
     def digest_of(self, source: str) -> str:
         """Return the digest of the files stored at `source`; raises ArtifactError where they are gone."""
+
+    def describe(self, source: str) -> StoredModel:
+        """Return what the files stored at `source` are and say; raises ArtifactError where they are gone."""
 
     def check_files(self, source: str, *, digest: str) -> None:
         """Raise ArtifactError, with the names of the files where they are known, unless they have `digest`."""

@@ -12,7 +12,7 @@ from typing import Final, Literal
 from podium import faults
 from podium.clock import Clock
 from podium.db.engine import Database
-from podium.errors import ArtifactError, NotFound, Refused, UsageError
+from podium.errors import NotFound, UsageError
 from podium.ids import new_id
 from podium.registry import history, store, transitions
 from podium.registry.approval import Decision, Governance
@@ -21,6 +21,7 @@ from podium.registry.history import Fact
 from podium.registry.moving import Ended, Mover, nobody_waits
 from podium.registry.port import ModelRegistry
 from podium.registry.signing import SignOff
+from podium.registry.targets import Targets
 from podium.registry.transitions import Objection, Situation
 
 
@@ -81,6 +82,7 @@ class PromotionService:
         self._run_is_open = run_is_open
         self._mover = Mover(database, registry, clock, ended)
         self._sign_off = SignOff(database, clock, self._mover, govern, self._examine)
+        self._targets = Targets(database, registry)
 
     def promote(
         self,
@@ -119,7 +121,8 @@ class PromotionService:
         """Make an earlier champion champion again, and block the version rolled back from.
 
         `to` defaults to the most recent champion before the present version's first time that is not blocked.
-        The target must exist, be the bytes on record, and load. It waits for no approval, and voids a promotion that
+        The target must exist, be the bytes on record, load, and take the requests of the present champion; one that
+        does not is refused, and the next that does is offered. It waits for no approval, and voids a promotion that
         does. Raises NotFound when there is no such champion.
         """
         request = _Request("rollback", model, to, expect_champion, idempotency_key, actor, actor_verified, reason, None)
@@ -247,7 +250,7 @@ class PromotionService:
             if objection is None and waiting is not None and waiting.ended_at is None:
                 objection = self._sign_off.make_way(waiting, proposal)
             if objection is not None:
-                return self._mover.refuse(proposal, objection)
+                return self._mover.refuse(*self._targets.with_offer(proposal, situation, objection))
             asked = self._sign_off.propose(proposal, candidate, evidence)
             return self._mover.begin(proposal) if asked is None else asked
 
@@ -346,21 +349,5 @@ class PromotionService:
                 evidence,
                 by_run=proposal.run_id is not None,
             )
-        return ruled or self._damage(proposal, candidate)
-
-    def _damage(self, proposal: Promotion, candidate: ModelVersion | None) -> Objection | None:
-        """Object unless the registry has the target's bytes on record; a rollback's must load as well."""
-        model, version = proposal.model, proposal.to_version
-        if candidate is None:
-            return Objection("refused", f"Podium did not register version {version} of {model}: no digest is known.")
-        try:
-            source = self._registry.get_version(model, version).source
-            if proposal.action == "rollback":
-                self._registry.check_loads(source, digest=candidate.digest, own_code=candidate.made_by_run)
-            else:
-                self._registry.check_files(source, digest=candidate.digest)
-        except Refused as error:
-            return Objection("refused", f"Version {version} of {model} may not be loaded. {error}")
-        except (ArtifactError, NotFound) as error:
-            return Objection("refused", f"Version {version} of {model} is damaged. {error}")
-        return None
+        damage = None if ruled else self._targets.damage(situation, proposal.action, proposal.to_version)
+        return ruled or (Objection("refused", damage) if damage else None)

@@ -68,9 +68,10 @@ def promotion_objection(
     if version in blocked_versions(situation.history):
         return _is_blocked(situation, version)
     if candidate is None or evidence is None:
+        how = "it was adopted, not judged" if candidate is not None else "Podium did not register it"
         return Objection(
             "refused",
-            f"No evidence is stored for version {version} of {model}: Podium did not register it. "
+            f"No evidence is stored for version {version} of {model}: {how}. "
             "Train, judge and register it in a pipeline.",
         )
     if evidence.verdict != "passed":
@@ -95,10 +96,11 @@ def _interval_objection(situation: Situation, candidate: ModelVersion) -> Object
     own = candidate.lineage
     of_champion = None if situation.champion_version is None else situation.champion_version.lineage
     if own is None or of_champion is None:
+        how = "was adopted" if situation.champion_version is not None else "was not registered by Podium"
         return Objection(
             "refused",
-            f"The champion of {model}, version {champion}, was not registered by Podium, so nobody knows "
-            f"whether its data is newer than version {version}'s. {remedy}",
+            f"The champion of {model}, version {champion}, {how}, so nobody knows whether its data is newer than "
+            f"version {version}'s. {remedy}",
         )
     ends, champion_ends = own.interval_end, of_champion.interval_end
     if ends >= champion_ends:
@@ -111,8 +113,8 @@ def _interval_objection(situation: Situation, candidate: ModelVersion) -> Object
     )
 
 
-def rollback_target(situation: Situation) -> str | None:
-    """Return the most recent champion before the present one's first time that is not blocked, or None.
+def rollback_targets(situation: Situation) -> list[str]:
+    """Return the champions before the present one's first time that are not blocked, the most recent first.
 
     Counting from the first time keeps a second rollback from leading forth again: after 1, 2, 3 and a rollback
     to 1, version 2 is the most recent other champion, but a newer one. Before a champion that the history
@@ -120,7 +122,12 @@ def rollback_target(situation: Situation) -> str | None:
     """
     served, blocked = champions(situation.history), blocked_versions(situation.history)
     first = served.index(situation.champion) if situation.champion in served else len(served)
-    return next((version for version in reversed(served[:first]) if version not in blocked), None)
+    return [version for version in dict.fromkeys(reversed(served[:first])) if version not in blocked]
+
+
+def rollback_target(situation: Situation) -> str | None:
+    """Return the version that a rollback without one leads to, None where there is none."""
+    return next(iter(rollback_targets(situation)), None)
 
 
 def no_rollback_target(situation: Situation) -> str:

@@ -89,7 +89,7 @@ def _refuse_known_rows(
     services: StageServices = context.services
     digest = context.input_digests["replay"]
     tried = [(f"version {version.version}", version, evidence)]
-    if champion is not None:
+    if champion is not None and champion.lineage is not None:  # of an adopted one nobody knows what it has seen
         tried.append((f"the champion (version {champion.version})", champion, services.evidence(champion)))
     for who, model, judged in tried:
         if digest == judged.holdout_digest:

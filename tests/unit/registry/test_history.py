@@ -68,6 +68,7 @@ def test_an_untouched_chain_is_whole(entries: list[HistoryEntry]) -> None:
         "entries": len(entries),
         "first_bad": None,
         "problem": None,
+        "head": None,
     }
 
 
@@ -223,6 +224,7 @@ def test_every_model_has_a_chain_of_its_own(written: Database) -> None:
             "entries": 3,
             "first_bad": None,
             "problem": None,
+            "head": f"3:{history.entries(connection, 'flight_delay')[-1].hash}",
         }
         assert history.verify(connection, "nobody").entries == 0
 
