@@ -185,7 +185,12 @@ class MlflowRegistry:
             with _suppressed(*_NOT_THERE):  # asking first whether there is the model would read all of its versions
                 return str(create().version)
             with _suppressed("RESOURCE_ALREADY_EXISTS"):  # another process was first
-                session.client.create_registered_model(model)
+                session.client.create_registered_model(
+                    model,
+                    tags={"podium.managed": "true"},
+                    description=f"Podium moves its alias champion: `podium models show {model}`, `podium models history "
+                    f"{model}`, `podium models provenance {model} VERSION`.",
+                )
             return str(create().version)
 
     def get_version(self, model: str, version: str) -> RegisteredVersion:

@@ -51,7 +51,7 @@ def describe(
     return StoredModel(
         digest=digest,
         files=files,
-        flavors=tuple(sorted(name for name in flavors if name != "python_function")),
+        flavors=tuple(sorted(name for name in flavors if name != "python_function" or len(flavors) == 1)),
         serialization=_text(flavors.get("sklearn"), "serialization_format"),
         python=_text(flavors.get("python_function"), "python_version"),
         requirements=requirements,
