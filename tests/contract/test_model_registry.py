@@ -25,6 +25,7 @@ from sklearn.preprocessing import FunctionTransformer
 from podium.clock import FakeClock
 from podium.db.engine import Database
 from podium.errors import ArtifactError, ConfigurationError, NoCodec, NotFound, Refused, ServiceUnavailable, StorageFull
+from podium.ids import digest_json
 from podium.registry.entities import CHALLENGER, CHAMPION, LoggedModel
 from podium.registry.memory_registry import MemoryRegistry
 from podium.registry.mlflow_registry import MlflowRegistry
@@ -251,6 +252,27 @@ def test_a_removed_alias_points_at_nothing_and_leaves_the_others(subject: Subjec
         subject.registry.delete_alias(model, CHALLENGER)
         assert subject.registry.alias(model, CHALLENGER) is None
     assert subject.registry.alias(model, CHAMPION) == version
+
+
+def test_every_alias_is_listed_whatever_its_name(subject: Subject, model: str) -> None:
+    assert subject.registry.aliases(model) == {}
+    first, second = register(subject.registry, model), register(subject.registry, model, key="next")
+    subject.registry.set_alias(model, CHAMPION, second)
+    subject.registry.set_alias(model, "production", first)
+    assert subject.registry.aliases(model) == {CHAMPION: second, "production": first}
+
+
+def test_stored_files_say_what_they_are_and_need(subject: Subject, model: str) -> None:
+    logged = log(subject.registry, model)
+    stored = subject.registry.describe(logged.source)
+    assert stored.digest == logged.digest == digest_json(sorted(stored.files.items()))
+    assert (stored.flavors, stored.serialization) == (("sklearn",), "skops")
+    assert stored.inputs is not None
+    assert [(column.name, column.required) for column in stored.inputs] == [("distance", True), ("hour", True)]
+    assert set(requirements_of(fitted())) <= set(stored.requirements or ())
+    subject.remove(logged.source)
+    with pytest.raises(ArtifactError, match="No model files are stored"):
+        subject.registry.describe(logged.source)
 
 
 def test_what_does_not_exist_is_not_found(subject: Subject, model: str) -> None:

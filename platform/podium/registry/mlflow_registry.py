@@ -188,8 +188,8 @@ class MlflowRegistry:
                 session.client.create_registered_model(
                     model,
                     tags={"podium.managed": "true"},
-                    description=f"Podium moves its alias champion: `podium models show {model}`, `podium models history "
-                    f"{model}`, `podium models provenance {model} VERSION`.",
+                    description=f"Podium moves its alias champion: `podium models show {model}`, `podium models "
+                    f"history {model}`, `podium models provenance {model} VERSION`.",
                 )
             return str(create().version)
 
