@@ -74,7 +74,7 @@ def delays(month: Interval) -> None:
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    """A project whose MLflow has a model that plain MLflow code registered: always wrong, with the alias `production`."""
+    """A project whose MLflow has a model that plain MLflow code registered, always wrong: `production`."""
     root: Path = tmp_path_factory.mktemp("adopted")
     (root / "pipelines").mkdir()
     (root / "podium.toml").write_text('project = "adopted"\nslots = 2\n')

@@ -1,5 +1,6 @@
 """What was in the registry before Podium is taken over: on record, in the history, and by the rules from then on."""
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -261,3 +262,13 @@ def test_what_podium_cannot_do_with_a_version_is_said(world: World) -> None:
     assert version.outcome == "adopted"
     assert "Its flavor is unknown: Podium loads scikit-learn models alone" in version.notes[0]
     assert "It has no signature of columns" in version.notes[1]
+
+
+def test_of_two_who_adopt_at_once_one_writes_the_history(world: World) -> None:
+    versions = foreign(world, 3)
+    world.registry.set_alias(world.model, CHAMPION, versions[0])
+    with ThreadPoolExecutor(4) as pool:
+        adoptions = list(pool.map(lambda _: adopt(world, everything=True), range(4)))
+    assert world.told == [("adopt", "adopted", versions[0])]
+    assert sum(each.entry is not None for each in adoptions) == 1
+    assert sum(list(outcomes(each).values()).count("adopted") for each in adoptions) == 3
