@@ -144,9 +144,9 @@ def test_a_team_s_models_become_podium_s_and_stay_the_team_s(served: tuple[str, 
         away = tmp_path / "away"
         shutil.move(folder, away)
         folder.mkdir()
-        (version,) = adopt(Choice(versions=("1",), champion_version="2")).versions[:1]
-        assert version.outcome == "refused"
-        assert "No model files are stored" in version.notes[0]
+        lost = adopt(Choice(versions=("1",), champion_version="2")).versions[0]
+        assert lost.outcome == "refused"
+        assert "No model files are stored" in lost.notes[0]
         folder.rmdir()
         shutil.move(away, folder)
         assert adopt(Choice(versions=("1",))).complete

@@ -113,7 +113,7 @@ def told(project: Project, version: str, *, ask: bool = True) -> dict[str, Any]:
 
 
 def test_an_adopted_champion_is_judged_against_replaced_and_gone_back_to(project: Project) -> None:
-    said = {"actor": "grace", "actor_verified": False}
+    said: dict[str, Any] = {"actor": "grace", "actor_verified": False}
     service = AdoptionService(project.database, project.registry, project.clock, project.promotions)
     service.adopt("delays", Choice(champion_alias="production"), reason="served before Podium", **said)
     plan = load_plans(project).plans["delays"]

@@ -89,7 +89,7 @@ def test_changed_files_evidence_and_history_are_told(world: World) -> None:
     world.registry.stored[world.registry.get_version(world.model, version).source]["extra"] = b"x"
     with world.database.write() as connection:
         connection.execute(sa.update(promotion_history).values(actor="mallory"))
-        stored = connection.scalar(sa.select(evidence.c.document))
+        stored: Any = connection.scalar(sa.select(evidence.c.document))
         connection.execute(sa.update(evidence).values(document={**stored, "rows": 5}))
     document = told(world, version)
     assert document["evidence"]["intact"] is False

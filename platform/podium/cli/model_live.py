@@ -17,9 +17,9 @@ def live(
     *,
     as_json: Json = False,
 ) -> None:
-    """Show which version was champion at a moment, and why; without one, now.
+    """Show which version was champion at a moment, and why.
 
-    The answer is Podium's own history's; `podium models show` asks the registry.
+    Without one it is now. The answer is Podium's own history's; `podium models show` asks the registry.
 
     Example: podium models live flight_delay --at 2026-03-01T06:00
     """
