@@ -117,6 +117,8 @@ def test_a_team_s_models_become_podium_s_and_stay_the_team_s(served: tuple[str, 
         described = registry.describe(found["1"].source)
         assert (described.serialization, described.python) == ("skops", platform.python_version())
         assert [column.name for column in described.inputs or ()] == ["distance", "hour"]
+        assert registry.columns_of(found["1"].source) == described.inputs
+        assert registry.columns_of(found["2"].source) is None
         for version, serialization in (("1", "skops"), ("2", "cloudpickle"), ("3", "cloudpickle")):
             described = registry.describe(found[version].source)
             assert described.serialization == serialization

@@ -269,10 +269,13 @@ def test_stored_files_say_what_they_are_and_need(subject: Subject, model: str) -
     assert (stored.flavors, stored.serialization) == (("sklearn",), "skops")
     assert stored.inputs is not None
     assert [(column.name, column.required) for column in stored.inputs] == [("distance", True), ("hour", True)]
+    assert subject.registry.columns_of(logged.source) == stored.inputs
     assert set(requirements_of(fitted())) <= set(stored.requirements or ())
     subject.remove(logged.source)
     with pytest.raises(ArtifactError, match="No model files are stored"):
         subject.registry.describe(logged.source)
+    with pytest.raises(ArtifactError, match="No model files are stored"):
+        subject.registry.columns_of(logged.source)
 
 
 def test_what_does_not_exist_is_not_found(subject: Subject, model: str) -> None:

@@ -183,6 +183,10 @@ class MemoryRegistry:
             inputs=tuple(InputColumn(name, kind) for name, kind in types.items()) or None,
         )
 
+    def columns_of(self, source: str) -> tuple[InputColumn, ...] | None:
+        """Return the columns that the model stored at `source` takes."""
+        return self.describe(source).inputs
+
     def check_files(self, source: str, *, digest: str) -> None:
         """Raise ArtifactError unless the files at `source` have `digest`."""
         self._checked(source, digest)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlparse
 
@@ -21,13 +21,12 @@ from podium.registry.load_report import Limits, LoadReport
 from podium.registry.loading import CheckedLoads
 from podium.registry.mlflow_errors import explained, without_password
 from podium.registry.mlflow_removals import removals_of
-from podium.registry.mlflow_search import all_pages, literal
 from podium.registry.mlflow_signature import signature_of
 from podium.registry.mlflow_tables import make_sqlite_tables
 from podium.registry.model_scan import ModelScan
 from podium.registry.port import DIGEST_TAG, KEY_TAG, SERIALIZATION_TAG
 from podium.registry.serialization import serialization_of
-from podium.registry.stored_model import StoredModel, describe_folder
+from podium.registry.stored_model import SHEET, InputColumn, StoredModel, columns_in, describe_folder
 from podium.registry.trust import PicklePolicy, Trust
 
 if TYPE_CHECKING:  # heavy, and not needed to import this module
@@ -168,7 +167,7 @@ class MlflowRegistry:
         """Register an uploaded model; the same `key` registers once."""
         with self._translated(f"register a version of {model}") as session:
             earlier = session.client.search_model_versions(
-                f"name = {literal(model)} AND tags.`{KEY_TAG}` = {literal(key)}"
+                f"name = {_literal(model)} AND tags.`{KEY_TAG}` = {_literal(key)}"
             )
             if earlier:
                 return min((str(found.version) for found in earlier), key=int)
@@ -204,7 +203,7 @@ class MlflowRegistry:
     def versions(self, model: str) -> list[RegisteredVersion]:
         """Return every version, oldest first; none of an unknown model."""
         with self._translated(f"list the versions of {model}") as session:
-            found = all_pages(session.client.search_model_versions, f"name = {literal(model)}")
+            found = _all_pages(session.client.search_model_versions, f"name = {_literal(model)}")
         return sorted((_version(each) for each in found), key=lambda each: int(each.version))
 
     def removals(self, model: str, version: str) -> list[Removal]:
@@ -216,7 +215,7 @@ class MlflowRegistry:
     def models(self) -> list[str]:
         """Return the names of the registered models, sorted."""
         with self._translated("list the models") as session:
-            return sorted(each.name for each in all_pages(session.client.search_registered_models))
+            return sorted(each.name for each in _all_pages(session.client.search_registered_models))
 
     def alias(self, model: str, alias: str) -> str | None:
         """Return the version `alias` points at."""
@@ -257,6 +256,11 @@ class MlflowRegistry:
         with self._local_folder(source) as folder:
             return describe_folder(folder, source)
 
+    def columns_of(self, source: str) -> tuple[InputColumn, ...] | None:
+        """Return the columns that the model stored at `source` takes."""
+        with self._local_folder(source, only=SHEET) as folder:
+            return columns_in(folder)
+
     def check_files(self, source: str, *, digest: str) -> None:
         """Raise ArtifactError unless the files at `source` have `digest`."""
         with self._local_folder(source) as folder:
@@ -290,8 +294,11 @@ class MlflowRegistry:
         return without_password(self.tracking_uri)
 
     @contextmanager
-    def _local_folder(self, source: str) -> Iterator[Path]:
-        """Yield a folder with the files of `source`: the stored one where it is local, else a copy."""
+    def _local_folder(self, source: str, *, only: str | None = None) -> Iterator[Path]:
+        """Yield a folder with the files of `source`: the stored one where it is local, else a copy.
+
+        Of one file alone where `only` names it; of none where it is not there.
+        """
         source = self._location(source)
         parsed = urlparse(source)
         gone = f"No model files are stored at {source}; somebody removed them. Register the model again."
@@ -305,11 +312,16 @@ class MlflowRegistry:
             with self._translated(f"download {source}") as session:
                 artifacts = session.mlflow.artifacts
                 # A download of nothing fails like a server that is down; only the listing tells them apart.
-                if not artifacts.list_artifacts(artifact_uri=source, tracking_uri=self.tracking_uri):
+                listed = artifacts.list_artifacts(artifact_uri=source, tracking_uri=self.tracking_uri)
+                if not listed:
                     raise ArtifactError(gone)
-                folder = Path(
-                    artifacts.download_artifacts(artifact_uri=source, dst_path=scratch, tracking_uri=self.tracking_uri)
-                )
+                folder = Path(scratch)
+                if only is None or any(PurePosixPath(each.path).name == only for each in listed):
+                    wanted = source if only is None else f"{source}/{only}"
+                    found = artifacts.download_artifacts(
+                        artifact_uri=wanted, dst_path=scratch, tracking_uri=self.tracking_uri
+                    )
+                    folder = Path(found) if only is None else Path(found).parent
             yield folder
 
     def _location(self, source: str) -> str:
@@ -331,7 +343,7 @@ class MlflowRegistry:
         """Return the complete upload under `key`; close what a dead process left incomplete."""
         complete = None
         for found in session.client.search_logged_models(
-            [session.experiment_id], filter_string=f"tags.`{KEY_TAG}` = {literal(key)}"
+            [session.experiment_id], filter_string=f"tags.`{KEY_TAG}` = {_literal(key)}"
         ):
             if str(found.status) == "READY":
                 complete = LoggedModel(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from podium.registry.entities import LoggedModel, RegisteredVersion, Removal
 from podium.registry.load_report import LoadReport
 from podium.registry.model_scan import ModelScan
-from podium.registry.stored_model import StoredModel
+from podium.registry.stored_model import InputColumn, StoredModel
 
 if TYPE_CHECKING:  # pandas is heavy, and this module is imported by commands that need none of it
     import pandas as pd
@@ -95,6 +95,12 @@ class ModelRegistry(Protocol):
 
     def describe(self, source: str) -> StoredModel:
         """Return what the files stored at `source` are and say; raises ArtifactError where they are gone."""
+
+    def columns_of(self, source: str) -> tuple[InputColumn, ...] | None:
+        """Return the columns that the model stored at `source` takes, without reading more of it than that.
+
+        None where it does not say. Raises ArtifactError where its files are gone.
+        """
 
     def check_files(self, source: str, *, digest: str) -> None:
         """Raise ArtifactError, with the names of the files where they are known, unless they have `digest`."""

@@ -3,10 +3,12 @@
 Facts in, words out; nobody is rolled back to another version than the one asked for, another one is only offered.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from podium.registry.stored_model import ANY_TYPE, StoredModel
+from podium.registry.stored_model import ANY_TYPE, InputColumn
+
+Columns = Sequence[InputColumn]
 
 _WIDER = {"integer": ("long", "double"), "float": ("double",)}
 """What MLflow widens a value to by itself."""
@@ -44,24 +46,23 @@ def find_next(versions: Iterable[str], damage_of: Callable[[str], str | None]) -
     return Offer(None, tuple(tried))
 
 
-def misfit(target: StoredModel, champion: StoredModel) -> str | None:
-    """Say why requests made for `champion` do not fit `target`; None where they do or a signature is unknown.
+def misfit(target: Columns | None, champion: Columns | None) -> str | None:
+    """Say why requests with the columns of `champion` do not fit `target`; None where they do or one is unknown.
 
-    >>> from podium.registry.stored_model import InputColumn
-    >>> narrow = StoredModel("", {}, inputs=(InputColumn("hour", "double"),))
-    >>> wide = StoredModel("", {}, inputs=(InputColumn("hour", "double"), InputColumn("wind", "double")))
+    >>> narrow = [InputColumn("hour", "double")]
+    >>> wide = [*narrow, InputColumn("wind", "double")]
     >>> misfit(narrow, wide)
     >>> misfit(wide, narrow)
     'it requires the column wind, which requests for the present champion need not have'
     """
-    if target.inputs is None or champion.inputs is None:
+    if target is None or champion is None:
         return None
-    sent = {column.name: column.type for column in champion.inputs}
-    missing = [column.name for column in target.inputs if column.required and column.name not in sent]
+    sent = {column.name: column.type for column in champion}
+    missing = [column.name for column in target if column.required and column.name not in sent]
     if missing:
         columns = "column" if len(missing) == 1 else "columns"
         return f"it requires the {columns} {', '.join(missing)}, which requests for the present champion need not have"
-    for column in target.inputs:
+    for column in target:
         given = sent.get(column.name, ANY_TYPE)
         if ANY_TYPE not in (given, column.type) and given != column.type and column.type not in _WIDER.get(given, ()):
             return f"it takes the column {column.name} as {column.type}, and the champion's requests have it as {given}"

@@ -12,6 +12,8 @@ from typing import Any
 from podium.registry import packaging
 
 ANY_TYPE = "any"
+SHEET = "MLmodel"
+"""MLflow's file about the model, among its files."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def describe_folder(folder: Path, source: str) -> StoredModel:
 def describe(
     digest: str, files: Mapping[str, str], sheet: Mapping[str, Any], requirements: tuple[str, ...] | None
 ) -> StoredModel:
-    """Return what an MLflow model's sheet (its file MLmodel, read) says of the files; an empty one says nothing."""
+    """Return what an MLflow model's sheet says of the files; an empty one says nothing."""
     flavors = sheet.get("flavors")
     flavors = flavors if isinstance(flavors, Mapping) else {}
     return StoredModel(
@@ -59,11 +61,18 @@ def describe(
     )
 
 
+def columns_in(folder: Path) -> tuple[InputColumn, ...] | None:
+    """Return the columns that the model in `folder` takes; None where it does not say."""
+    return _inputs(_sheet(folder).get("signature"))
+
+
 def _sheet(folder: Path) -> Mapping[str, Any]:
     import yaml
 
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        found = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+        # S506: both are safe loaders; the one in C is tens of times faster
+        found = yaml.load((folder / SHEET).read_text(encoding="utf-8"), Loader=loader)  # noqa: S506
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
         return {}
     return found if isinstance(found, Mapping) else {}

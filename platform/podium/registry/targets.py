@@ -57,10 +57,10 @@ class Targets:
     def _misfit(self, situation: Situation, source: str) -> str | None:
         if situation.champion is None:
             return None
-        target = self._registry.describe(source)
+        target = self._registry.columns_of(source)
         try:
             present = self._registry.get_version(situation.model, situation.champion)
-            return rollback.misfit(target, self._registry.describe(present.source))
+            return rollback.misfit(target, self._registry.columns_of(present.source))
         except (ArtifactError, NotFound):
             return None  # nobody can say what its requests are; that must not keep it in place
 

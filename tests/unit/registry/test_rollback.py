@@ -11,8 +11,8 @@ from podium.db.engine import Database
 from podium.db.schema import model_version
 from podium.registry.entities import Promotion
 from podium.registry.memory_registry import MemoryRegistry
-from podium.registry.rollback import Offer, find_next, misfit
-from podium.registry.stored_model import InputColumn, StoredModel
+from podium.registry.rollback import Columns, Offer, find_next, misfit
+from podium.registry.stored_model import InputColumn
 from tests.promotion_world import World
 
 
@@ -82,6 +82,17 @@ def test_a_blocked_version_is_not_offered(world: World) -> None:
     assert "No earlier champion besides version 1 can take over" in refused.reasons[0]
 
 
+def test_a_version_rolled_back_from_comes_back_by_no_run_and_no_canary_until_it_is_unblocked(world: World) -> None:
+    _, second = world.champions(2)
+    world.rollback()
+    by_run = world.promote(second, run_id="r9")
+    assert (by_run.state, by_run.champion) == ("refused", "1")
+    assert "Version 2 of flight_delay is blocked since" in by_run.reasons[0]
+    assert "is blocked since" in str(world.service.objection(world.model, second))  # what a canary asks first
+    world.unblock(second)
+    assert "is blocked" not in str(world.service.objection(world.model, second))
+
+
 @pytest.mark.parametrize("ask", [{"to": "9"}, {"expect": "7"}])
 def test_a_rollback_refused_by_a_rule_looks_at_no_other_version(world: World, ask: dict[str, Any]) -> None:
     world.champions(3)
@@ -129,8 +140,8 @@ def _record_digest(world: World, version: str) -> None:
         )
 
 
-def stored(**types: str) -> StoredModel:
-    return StoredModel("", {}, inputs=tuple(InputColumn(name, type_) for name, type_ in types.items()))
+def stored(**types: str) -> Columns:
+    return [InputColumn(name, type_) for name, type_ in types.items()]
 
 
 @pytest.mark.parametrize(
@@ -144,19 +155,19 @@ def stored(**types: str) -> StoredModel:
         (stored(hour="double"), stored(hour="long"), "hour as double, and the champion's requests have it as long"),
         (stored(hour="string"), stored(hour="double"), "hour as string"),
         (stored(hour="double", wind="double", rain="double"), stored(hour="double"), "the columns wind, rain"),
-        (StoredModel("", {}), stored(hour="double"), None),
-        (stored(hour="double"), StoredModel("", {}), None),
+        (None, stored(hour="double"), None),
+        (stored(hour="double"), None, None),
     ],
 )
 def test_requests_fit_a_version_that_takes_their_columns(
-    target: StoredModel, champion: StoredModel, why: str | None
+    target: Columns | None, champion: Columns | None, why: str | None
 ) -> None:
     found = misfit(target, champion)
     assert (found is None) if why is None else (why in str(found))
 
 
 def test_a_column_that_need_not_be_sent_is_not_missed() -> None:
-    target = StoredModel("", {}, inputs=(InputColumn("hour", "double"), InputColumn("wind", "double", required=False)))
+    target = [InputColumn("hour", "double"), InputColumn("wind", "double", required=False)]
     assert misfit(target, stored(hour="double")) is None
 
 
