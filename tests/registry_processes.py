@@ -25,6 +25,7 @@ from podium import faults
 from podium.clock import SystemClock
 from podium.db.engine import Database
 from podium.errors import Refused
+from podium.registry.adoption import AdoptionService, Choice
 from podium.registry.approval import ApprovalRule, Governance
 from podium.registry.entities import CHAMPION, Promotion
 from podium.registry.guard import Guard
@@ -105,6 +106,26 @@ def look(world: World) -> list[str]:
     guard = Guard(world.database, world.registry, world.clock, "restore", reconcile=world.service.reconcile)
     faults.reach("promotion.before_compare")  # where a barrier lines up those that are to look at once
     return [sight.kind for sight in guard.look()]
+
+
+def foreign(world: World, *, alias: str, count: int) -> list[str]:
+    """Register versions that Podium has no record of, and point an alias at the last; return them."""
+    made = []
+    for number in range(count):
+        key = f"{world.model}/foreign-{number}"
+        logged = world.registry.log_model(
+            estimator(), SAMPLE, model=world.model, key=key, requirements=requirements_of(estimator()), tags={}
+        )
+        made.append(world.registry.create_version(world.model, logged, key=key, tags={}))
+    world.registry.set_alias(world.model, alias, made[-1])
+    return made
+
+
+def adopt(world: World, *, alias: str) -> dict[str, Any]:
+    """Adopt every version, the one that an alias of another name points at as champion."""
+    service = AdoptionService(world.database, world.registry, world.clock, world.service)
+    choice = Choice(everything=True, champion_alias=alias)
+    return service.adopt(world.model, choice, actor="grace", actor_verified=False, reason="was there").to_document()
 
 
 def inspect(world: World) -> dict[str, Any]:
@@ -210,7 +231,7 @@ _PATIENCE_SECONDS = 120.0
 ACTS: dict[str, Callable[..., Any]] = {
     act.__name__: act
     for act in (
-        *(journey, candidates, promote, champions, look, inspect),
+        *(journey, candidates, promote, champions, look, foreign, adopt, inspect),
         *(propose, decide, share_an_upload, race, settle),
     )
 }

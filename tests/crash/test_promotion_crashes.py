@@ -54,6 +54,7 @@ def test_a_request_repeated_after_a_kill_ends_as_if_nothing_had_happened(
     found = processes.one(database, model, "journey", key=f"{model}/run")
     promotion = found.pop("promotion")
     assert (promotion["state"], promotion["from_version"], promotion["to_version"]) == ("applied", None, "1")
+    assert found["verify"].pop("head").startswith("1:")
     assert found == {
         "versions": ["1"],
         "champion": "1",
@@ -103,6 +104,23 @@ def test_of_guards_that_look_at_once_one_acts(processes: Processes, database: Da
     assert sorted(seen, key=len) == [[], [], [], ["noticed", "restored"]]
     found = processes.one(database, model, "inspect")
     assert (found["champion"], len(found["told"])) == ("2", 4)
+
+
+@pytest.mark.parametrize("point", ["adopt.after_version", "adopt.after_alias"])
+def test_an_adoption_repeated_after_a_kill_ends_as_if_nothing_had_happened(
+    processes: Processes, database: Database, model: str, point: str
+) -> None:
+    foreign = processes.one(database, model, "foreign", alias="production", count=2)
+    assert processes.one(database, model, "adopt", alias="production", faults=f"{point}:kill") == KILLED
+    adopted = processes.one(database, model, "adopt", alias="production")
+    assert [each["version"] for each in adopted["versions"]] == foreign
+    found = processes.one(database, model, "inspect")
+    assert found["verify"]["ok"]
+    assert (found["versions"], found["champion"], found["told"]) == (
+        foreign,
+        foreign[-1],
+        [["adopt", "adopted", foreign[-1]]],
+    )
 
 
 def test_the_processes_share_one_mlflow(tmp_path: Path, processes: Processes, database: Database, model: str) -> None:

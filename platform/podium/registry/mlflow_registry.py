@@ -167,7 +167,7 @@ class MlflowRegistry:
         """Register an uploaded model; the same `key` registers once."""
         with self._translated(f"register a version of {model}") as session:
             earlier = session.client.search_model_versions(
-                f"name = {_literal(model)} AND tags.`{KEY_TAG}` = {_literal(key)}"
+                f"name = {literal(model)} AND tags.`{KEY_TAG}` = {literal(key)}"
             )
             if earlier:
                 return min((str(found.version) for found in earlier), key=int)
@@ -203,7 +203,7 @@ class MlflowRegistry:
     def versions(self, model: str) -> list[RegisteredVersion]:
         """Return every version, oldest first; none of an unknown model."""
         with self._translated(f"list the versions of {model}") as session:
-            found = _all_pages(session.client.search_model_versions, f"name = {_literal(model)}")
+            found = all_pages(session.client.search_model_versions, f"name = {literal(model)}")
         return sorted((_version(each) for each in found), key=lambda each: int(each.version))
 
     def removals(self, model: str, version: str) -> list[Removal]:
@@ -215,7 +215,7 @@ class MlflowRegistry:
     def models(self) -> list[str]:
         """Return the names of the registered models, sorted."""
         with self._translated("list the models") as session:
-            return sorted(each.name for each in _all_pages(session.client.search_registered_models))
+            return sorted(each.name for each in all_pages(session.client.search_registered_models))
 
     def alias(self, model: str, alias: str) -> str | None:
         """Return the version `alias` points at."""
@@ -343,7 +343,7 @@ class MlflowRegistry:
         """Return the complete upload under `key`; close what a dead process left incomplete."""
         complete = None
         for found in session.client.search_logged_models(
-            [session.experiment_id], filter_string=f"tags.`{KEY_TAG}` = {_literal(key)}"
+            [session.experiment_id], filter_string=f"tags.`{KEY_TAG}` = {literal(key)}"
         ):
             if str(found.status) == "READY":
                 complete = LoggedModel(
