@@ -9,18 +9,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlparse
+from urllib.parse import quote
 
-from podium.errors import ArtifactError, ConfigurationError, NotFound
+from podium.errors import ConfigurationError, NotFound
 from podium.registry import mlflow_attachments as attachments
 from podium.registry import model_files, packaging
 from podium.registry.entities import LoggedModel, RegisteredVersion, Removal
 from podium.registry.load_report import Limits, LoadReport
 from podium.registry.loading import CheckedLoads
 from podium.registry.mlflow_errors import explained, without_password
+from podium.registry.mlflow_folders import local_folder
 from podium.registry.mlflow_removals import removals_of
+from podium.registry.mlflow_search import all_pages, literal
 from podium.registry.mlflow_signature import signature_of
 from podium.registry.mlflow_tables import make_sqlite_tables
 from podium.registry.model_scan import ModelScan
@@ -293,51 +295,8 @@ class MlflowRegistry:
     def _shown(self) -> str:
         return without_password(self.tracking_uri)
 
-    @contextmanager
-    def _local_folder(self, source: str, *, only: str | None = None) -> Iterator[Path]:
-        """Yield a folder with the files of `source`: the stored one where it is local, else a copy.
-
-        Of one file alone where `only` names it; of none where it is not there.
-        """
-        source = self._location(source)
-        parsed = urlparse(source)
-        gone = f"No model files are stored at {source}; somebody removed them. Register the model again."
-        if parsed.scheme in ("", "file"):
-            folder = Path(unquote(parsed.path) if parsed.scheme else source)
-            if not folder.is_dir():
-                raise ArtifactError(gone)
-            yield folder
-            return
-        with tempfile.TemporaryDirectory() as scratch:
-            with self._translated(f"download {source}") as session:
-                artifacts = session.mlflow.artifacts
-                # A download of nothing fails like a server that is down; only the listing tells them apart.
-                listed = artifacts.list_artifacts(artifact_uri=source, tracking_uri=self.tracking_uri)
-                if not listed:
-                    raise ArtifactError(gone)
-                folder = Path(scratch)
-                if only is None or any(PurePosixPath(each.path).name == only for each in listed):
-                    wanted = source if only is None else f"{source}/{only}"
-                    found = artifacts.download_artifacts(
-                        artifact_uri=wanted, dst_path=scratch, tracking_uri=self.tracking_uri
-                    )
-                    folder = Path(found) if only is None else Path(found).parent
-            yield folder
-
-    def _location(self, source: str) -> str:
-        """Return where the files of `source` lie: versions that others registered may name a model or a run instead."""
-        parsed = urlparse(source)
-        if parsed.scheme not in ("models", "runs"):
-            return source
-        first, _, rest = parsed.path.strip("/").partition("/")
-        gone = f"{source} names nothing in MLflow at {self._shown}; somebody removed it. Register the model again."
-        try:
-            with self._translated(f"find {source}", missing=gone) as session:
-                if parsed.scheme == "models":
-                    return str(session.client.get_logged_model(first).artifact_location)
-                return f"{session.client.get_run(first).info.artifact_uri}/{rest}"
-        except NotFound as error:
-            raise ArtifactError(gone) from error
+    def _local_folder(self, source: str, *, only: str | None = None) -> AbstractContextManager[Path]:
+        return local_folder(self._translated, self.tracking_uri, source, only=only)
 
     def _uploaded(self, session: _Session, key: str) -> LoggedModel | None:
         """Return the complete upload under `key`; close what a dead process left incomplete."""
