@@ -18,7 +18,7 @@ from podium import faults
 from podium.clock import Clock
 from podium.db.engine import Database
 from podium.errors import ArtifactError, ConfigurationError, Conflict, NotFound, ServiceUnavailable
-from podium.registry import history, packaging, store, watching
+from podium.registry import history, store, watching
 from podium.registry.entities import CHAMPION, HistoryEntry, instant_text
 from podium.registry.history import Fact
 from podium.registry.port import ModelRegistry
@@ -192,7 +192,7 @@ class Guard:
             return f"Podium has no version {target} on record, so nobody knows the digest of its files."
         try:
             source = self._registry.get_version(model, target).source
-            packaging.check_digest(self._registry.digest_of(source), on_record.digest, source)
+            self._registry.check_files(source, digest=on_record.digest)
         except (NotFound, ArtifactError) as error:
             return str(error)
         return None

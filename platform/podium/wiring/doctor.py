@@ -11,7 +11,7 @@ from podium.finops.book import load_book
 from podium.finops.prices import check_priced
 from podium.finops.reconciliation import reconcile
 from podium.finops.usage import resources_of
-from podium.registry import packaging, watching
+from podium.registry import watching
 from podium.registry.doctor import CanaryFacts, Finding, examine
 from podium.registry.entities import ModelVersion
 from podium.registry.examination import Examiner
@@ -90,19 +90,15 @@ def _examiner(project: Project, say: Say) -> Examiner:
         registry,
         project.clock,
         project.settings.guard.keep_champions,
-        intact=lambda source, digest: _check_files(registry, source, digest),
+        intact=lambda source, digest: registry.check_files(source, digest=digest),
         loads=lambda source, version: _check_loads(registry, source, version),
         canary_of=canary_of,
         say=say,
     )
 
 
-def _check_files(registry: ModelRegistry, source: str, digest: str) -> None:
-    packaging.check_digest(registry.digest_of(source), digest, source)
-
-
 def _check_loads(registry: ModelRegistry, source: str, version: ModelVersion) -> None:
-    registry.load_model(source, digest=version.digest)
+    registry.check_loads(source, digest=version.digest, own_code=version.made_by_run)
 
 
 def _books(project: Project) -> Iterator[Finding]:
