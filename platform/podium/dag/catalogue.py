@@ -28,11 +28,15 @@ _SHOWN_CHARACTERS = 600
 
 @dataclass(frozen=True)
 class FileProblem:
-    """Why a pipeline file has no plans; `file` is relative to the project's root, and so are `others` in it."""
+    """Why a pipeline file has no plans; `file` is relative to the project's root, and so are `others` in it.
+
+    Where only some `pipelines` of the file have none, these are named.
+    """
 
     file: str
     message: str
     others: tuple[str, ...] = ()
+    pipelines: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -53,7 +57,8 @@ class Loaded:
         if pipeline in self.plans:
             return self.plans[pipeline]
         for problem in self.problems:
-            if pipeline in {Path(file).stem for file in problem.files}:
+            named = problem.pipelines or {Path(file).stem for file in problem.files}
+            if pipeline in named:
                 raise DefinitionError(problem.message)
         close = difflib.get_close_matches(pipeline, self.plans, n=1)
         parts = [f"There is no pipeline {pipeline!r}{f'; did you mean {close[0]}?' if close else '.'}"]

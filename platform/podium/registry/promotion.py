@@ -17,6 +17,7 @@ from podium.ids import new_id
 from podium.registry import history, store, transitions
 from podium.registry.approval import Decision, Governance
 from podium.registry.entities import CHAMPION, HistoryEntry, ModelVersion, Promotion, RecordedEvidence
+from podium.registry.environments import Entrance, ModelBefore
 from podium.registry.history import Fact
 from podium.registry.moving import Ended, Mover, nobody_waits
 from podium.registry.port import ModelRegistry
@@ -61,7 +62,8 @@ class PromotionService:
     """Moves `champion` by compare-and-swap and keeps its history; threads and processes may share a model.
 
     The guarantee covers Podium's own writers: MLflow has no compare-and-swap. A move made outside Podium is
-    noticed at the next decision, because the champion is always read from the registry.
+    noticed at the next decision, because the champion is always read from the registry. `model_before` names the
+    model of the environment before, from which alone a model's versions may come.
     """
 
     def __init__(
@@ -74,12 +76,14 @@ class PromotionService:
         govern: Callable[[str], Governance] = lambda _: Governance(),
         run_is_open: Callable[[str], bool] = lambda _: True,
         ended: Ended = nobody_waits,
+        model_before: ModelBefore = lambda _: None,
     ) -> None:
         self._database = database
         self._registry = registry
         self._clock = clock
         self._lock = lock or database.lock
         self._run_is_open = run_is_open
+        self._model_before = model_before
         self._mover = Mover(database, registry, clock, ended)
         self._sign_off = SignOff(database, clock, self._mover, govern, self._examine)
         self._targets = Targets(database, registry)
@@ -208,7 +212,8 @@ class PromotionService:
         """Return why a run could not make `version` champion as things stand, None where it could."""
         situation = self._situation(model)
         candidate, evidence = self._on_record(model, version)
-        ruled = transitions.promotion_objection(situation, version, candidate, evidence, by_run=True)
+        entrance = self._entrance(model, candidate)
+        ruled = transitions.promotion_objection(situation, version, candidate, evidence, by_run=True, entrance=entrance)
         return None if ruled is None else ruled.text
 
     def answer_to(self, idempotency_key: str) -> Promotion | None:
@@ -348,6 +353,17 @@ class PromotionService:
                 candidate,
                 evidence,
                 by_run=proposal.run_id is not None,
+                entrance=self._entrance(proposal.model, candidate),
             )
         damage = None if ruled else self._targets.damage(situation, proposal.action, proposal.to_version)
         return ruled or (Objection("refused", damage) if damage else None)
+
+    def _entrance(self, model: str, candidate: ModelVersion | None) -> Entrance | None:
+        before = self._model_before(model)
+        if before is None:
+            return None
+        copied_from = None if candidate is None else candidate.copied_from
+        with self._database.read() as connection:
+            original = None if copied_from is None else store.find_version(connection, *copied_from)
+            blocked = transitions.blocked_versions(history.entries(connection, before))
+        return Entrance(before, original, blocked)

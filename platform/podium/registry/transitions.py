@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from podium.registry.entities import HistoryEntry, ModelVersion, Promotion, RecordedEvidence, instant_text
+from podium.registry.environments import Entrance, entrance_objection
 from podium.registry.timeline import LIVE, MOVED
 
 Move = Literal["confirm", "set_alias", "void"]
@@ -60,8 +61,12 @@ def promotion_objection(
     evidence: RecordedEvidence | None,
     *,
     by_run: bool,
+    entrance: Entrance | None = None,
 ) -> Objection | None:
-    """Object unless `version` may become champion; `by_run` tells a pipeline's run from a person."""
+    """Object unless `version` may become champion; `by_run` tells a pipeline's run from a person.
+
+    `entrance` is the environment before the model's; None where there is none.
+    """
     model = situation.model
     if version == situation.champion:
         return _already_champion(situation)
@@ -74,6 +79,9 @@ def promotion_objection(
             f"No evidence is stored for version {version} of {model}: {how}. "
             "Train, judge and register it in a pipeline.",
         )
+    not_entered = None if entrance is None else entrance_objection(entrance, candidate)
+    if not_entered is not None:
+        return Objection("refused", not_entered)
     if evidence.verdict != "passed":
         return Objection(
             "refused",

@@ -2,6 +2,7 @@
 
 from podium.settings.alerts import ALERT_EVENTS, AlertEvent, AlertRule, AlertSettings
 from podium.settings.approvals import ApprovalSettings
+from podium.settings.environments import EnvironmentSettings
 from podium.settings.gates import Gates, gate_file
 from podium.settings.guard import GuardSettings
 from podium.settings.models import ModelSettings
@@ -15,6 +16,7 @@ __all__ = [
     "AlertRule",
     "AlertSettings",
     "ApprovalSettings",
+    "EnvironmentSettings",
     "Gates",
     "GuardSettings",
     "ModelSettings",

@@ -31,6 +31,8 @@ from podium.errors import ConfigurationError
 from podium.settings.alerts import AlertSettings
 from podium.settings.alerts import explain as explain_alerts
 from podium.settings.approvals import ApprovalSettings
+from podium.settings.environments import EnvironmentSettings
+from podium.settings.environments import explain as explain_environments
 from podium.settings.gates import Gates
 from podium.settings.guard import GuardSettings
 from podium.settings.guard import explain as explain_guard
@@ -97,6 +99,7 @@ class Settings(BaseSettings):
     trusted_types: Annotated[tuple[str, ...], NoDecode] = REVIEWED_TYPES
     alerts: AlertSettings = Field(default_factory=AlertSettings)
     approvals: dict[str, ApprovalSettings] = Field(default_factory=dict)
+    environments: EnvironmentSettings = Field(default_factory=EnvironmentSettings)
     gates: Gates = Field(default_factory=dict)
     guard: GuardSettings = Field(default_factory=GuardSettings)
     models: ModelSettings = Field(default_factory=ModelSettings)
@@ -232,12 +235,10 @@ def _explain(error: ValidationError, path: Path) -> str:
 
 def _explain_one(problem: dict[str, Any], path: Path) -> str:
     name = ".".join(str(part) for part in problem["loc"])
-    if name.startswith("alerts"):
-        return explain_alerts(problem, "PODIUM_ALERTS" if os.environ.get("PODIUM_ALERTS") else str(path))
-    if problem["loc"][:1] == ("guard",):
-        return explain_guard(problem, "PODIUM_GUARD" if os.environ.get("PODIUM_GUARD") else str(path))
-    if problem["loc"][:1] == ("models",):
-        return explain_models(problem, "PODIUM_MODELS" if os.environ.get("PODIUM_MODELS") else str(path))
+    explain = _EXPLAINED.get(name.partition(".")[0])
+    if explain is not None:
+        variable = f"PODIUM_{name.partition('.')[0].upper()}"
+        return explain(problem, variable if os.environ.get(variable) else str(path))
     if problem["type"] == "extra_forbidden":
         known = sorted(ApprovalSettings.model_fields) if name.startswith("approvals.") else _names()
         close = difflib.get_close_matches(name.rpartition(".")[2], known, n=1)
@@ -250,3 +251,12 @@ def _explain_one(problem: dict[str, Any], path: Path) -> str:
 
 def _names() -> list[str]:
     return sorted(name for name in Settings.model_fields if name not in _PLACES)
+
+
+_EXPLAINED = {
+    "alerts": explain_alerts,
+    "environments": explain_environments,
+    "guard": explain_guard,
+    "models": explain_models,
+}
+"""What says what is wrong in a section, and what to write there."""

@@ -9,6 +9,7 @@ from podium.dag.loading import plan_is_current
 from podium.dag.parameters import Validate
 from podium.dag.plan import Plan
 from podium.execution import plans as stored_plans
+from podium.wiring.environments import environment_path, in_their_place
 from podium.wiring.project import Project
 
 
@@ -22,7 +23,7 @@ def validator(project: Project) -> Validate:
 
 
 def load_plans(project: Project, *, before_tracing: Callable[[Sequence[Path]], object] | None = None) -> Loaded:
-    """Return every pipeline's plan, and the files that have none; only files that changed are traced.
+    """Return every pipeline's plan, and why others have none; only files that changed are traced.
 
     Traced plans are stored, so that the next reader imports no pipeline code. `before_tracing` is told the files that
     are about to be traced, if there are any: what it starts goes on meanwhile.
@@ -44,4 +45,4 @@ def load_plans(project: Project, *, before_tracing: Callable[[Sequence[Path]], o
         with project.database.write() as connection:
             for plan in traced:
                 stored_plans.store(connection, plan, project.clock.now())
-    return loaded
+    return in_their_place(loaded, environment_path(project.settings))

@@ -34,6 +34,7 @@ from podium.registry.port import ModelRegistry
 from podium.registry.promotion import PromotionService
 from podium.settings import Settings
 from podium.settings.approvals import of_model
+from podium.wiring.environments import environment_path
 
 if TYPE_CHECKING:  # heavy, and named in a signature only
     from podium.canary.controller import CanaryController
@@ -152,6 +153,7 @@ class Project:
             govern=self.govern,
             run_is_open=self._run_is_open,
             ended=_wake_step,
+            model_before=environment_path(self.settings).before,
         )
 
     def govern(self, model: str) -> Governance:
