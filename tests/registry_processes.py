@@ -31,6 +31,7 @@ from podium.registry.entities import CHAMPION, Promotion
 from podium.registry.guard import Guard
 from podium.registry.mlflow_registry import MlflowRegistry
 from podium.registry.packaging import requirements_of
+from tests.environments_world import Environments
 from tests.promotion_world import SAMPLE, World, estimator
 
 ROOT = Path(__file__).parent.parent
@@ -138,6 +139,26 @@ def inspect(world: World) -> dict[str, Any]:
     }
 
 
+def serve_in_dev(world: World) -> list[str]:
+    """Register a model and make it champion in dev."""
+    return [Environments(world.database, world.registry, world.clock, world.model).serve(key=f"{world.model}/run")]
+
+
+def advance(world: World) -> dict[str, Any]:
+    """Bring the champion of dev to staging; return what became of it and what is on record then."""
+    path = Environments(world.database, world.registry, world.clock, world.model)
+    made = path.advance("dev", "1")
+    return {
+        "state": made.state,
+        "versions": [each.version for each in world.registry.versions(path.name("staging"))],
+        "champion": path.champion("staging"),
+        "told": path.told("staging"),
+        "uses": made.evidence and made.evidence.document["holdout_uses"],
+        "same_files": path.version("dev", "1").source == path.version("staging", "1").source,
+        "digests": sorted({path.version(each, "1").digest for each in ("dev", "staging")}),
+    }
+
+
 def share_an_upload(world: World) -> None:
     """Upload the model that the versions of races have in common, and count from now on what moves aliases."""
     world.upload(world.model)
@@ -232,7 +253,7 @@ ACTS: dict[str, Callable[..., Any]] = {
     act.__name__: act
     for act in (
         *(journey, candidates, promote, champions, look, foreign, adopt, inspect),
-        *(propose, decide, share_an_upload, race, settle),
+        *(propose, decide, share_an_upload, race, settle, serve_in_dev, advance),
     )
 }
 

@@ -65,6 +65,8 @@ POINTS = frozenset(
         "promotion.after_intent",
         "promotion.after_alias",
         "promotion.after_applied",
+        "advance.after_evidence",
+        "advance.after_copy",
         "guard.after_noticed",
         "guard.after_restore",
         "adopt.after_version",

@@ -123,6 +123,33 @@ def test_an_adoption_repeated_after_a_kill_ends_as_if_nothing_had_happened(
     )
 
 
+@pytest.mark.parametrize("point", ["advance.after_evidence", "registry.after_create_version", "advance.after_copy"])
+def test_an_advance_repeated_after_a_kill_ends_as_if_nothing_had_happened(
+    processes: Processes, database: Database, model: str, point: str
+) -> None:
+    processes.one(database, model, "serve_in_dev")
+    assert processes.one(database, model, "advance", faults=f"{point}:kill") == KILLED
+    found = processes.one(database, model, "advance")
+    assert len(found.pop("digests")) == 1
+    assert found == {
+        "state": "applied",
+        "versions": ["1"],
+        "champion": "1",
+        "told": [["promote", "applied", "1"]],
+        "uses": 1,
+        "same_files": True,
+    }
+
+
+def test_two_who_advance_the_same_version_at_once_do_it_once(
+    processes: Processes, database: Database, model: str
+) -> None:
+    processes.one(database, model, "serve_in_dev")
+    acts: list[tuple[str, dict[str, Any]]] = [("advance", {})] * 2
+    for found in processes.run(database, model, *acts, faults="advance.after_evidence:barrier=2"):
+        assert (found["state"], found["versions"], found["told"]) == ("applied", ["1"], [["promote", "applied", "1"]])
+
+
 def test_the_processes_share_one_mlflow(tmp_path: Path, processes: Processes, database: Database, model: str) -> None:
     # Its tables do not exist yet, and four processes want them at once.
     fresh = Processes(processes._process, tmp_path / "fresh")

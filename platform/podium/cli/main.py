@@ -19,6 +19,7 @@ from podium.cli import (
     database,
     doctor,
     model_adopt,
+    model_advance,
     model_live,
     model_provenance,
     model_report,
@@ -59,6 +60,7 @@ app.add_typer(triggers.app, name="triggers")
 models.app.command("report")(model_report.report)
 models.app.command("scan")(model_scan.scan)
 app.add_typer(models.app, name="models")
+model_advance.add_to(models.app)
 models.app.command("doctor")(doctor.of_models)
 models.app.command("live")(model_live.live)
 models.app.command("adopt")(model_adopt.adopt)

@@ -92,6 +92,13 @@ class Ledger:
         if rows:
             connection.execute(_ADD_LINEAGE[connection.dialect.name], rows)
 
+    def copy_lineage(self, connection: sa.Connection, origin: tuple[str, str], copy: tuple[str, str]) -> None:
+        """Record that the attempts that made one version, `(model, version)`, made another; what is there stays."""
+        lineage = sa.select(version_lineage.c.attempt_id).where(
+            version_lineage.c.model == origin[0], version_lineage.c.version == origin[1]
+        )
+        self.record_lineage(connection, *copy, connection.scalars(lineage).all())
+
 
 def _prices(connection: sa.Connection, usages: Sequence[UsageRecord]) -> dict[str, list[Price]]:
     skus = sorted({quantity.resource.sku for usage in usages for quantity in billed(usage)})

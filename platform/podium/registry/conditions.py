@@ -79,10 +79,16 @@ def on_signature(check: SignatureCheck | None, policy: GatePolicy) -> Iterator[F
 
 
 def data_checks_of(reports: object) -> tuple[DataCheck, ...]:
-    """Return what reports of data checks say, one or a sequence of them; EvaluationError for anything else."""
+    """Return what reports of data checks say, one or a sequence of them; EvaluationError for anything else.
+
+    What was recorded of such checks, on the same rows, says it as well.
+    """
     given = [] if reports is None else [reports] if not isinstance(reports, list | tuple) else reports
     found = []
     for report in given:
+        if isinstance(report, DataCheck):
+            found.append(report)
+            continue
         if not isinstance(report, DataReport):
             raise EvaluationError(
                 f"evaluate_candidate is given a {type(report).__name__} among its checks; give what check_data "

@@ -35,13 +35,18 @@ class LoggedModel:
 
 @dataclass(frozen=True)
 class RegisteredVersion:
-    """What the registry itself says of a version, whoever registered it; `description` is Markdown."""
+    """What the registry itself says of a version, whoever registered it; `description` is Markdown.
+
+    Ids of MLflow's own are empty where there are none.
+    """
 
     model: str
     version: str
     source: str
     tags: Mapping[str, str]
     description: str = ""
+    mlflow_run_id: str = ""
+    mlflow_model_id: str = ""
 
 
 @dataclass(frozen=True)

@@ -389,4 +389,6 @@ def preload() -> None:
 
 
 def _version(found: Any) -> RegisteredVersion:
-    return RegisteredVersion(found.name, str(found.version), found.source, dict(found.tags), found.description or "")
+    of_mlflow = found.run_id or "", found.model_id or ""
+    tags = dict(found.tags)
+    return RegisteredVersion(found.name, str(found.version), found.source, tags, found.description or "", *of_mlflow)

@@ -60,11 +60,21 @@ def find_evidence(connection: sa.Connection, digest: str | None) -> RecordedEvid
 
 
 def evidence_of_run(connection: sa.Connection, run_id: str) -> list[RecordedEvidence]:
-    """Return the evidence that a run measured, oldest first."""
+    """Return the evidence that a run measured, oldest first; not what was measured later, for another environment."""
     rows = connection.execute(
-        sa.select(evidence).where(evidence.c.run_id == run_id).order_by(evidence.c.recorded_at, evidence.c.digest)
+        sa.select(evidence)
+        .where(evidence.c.run_id == run_id, _MEASURED_BY_A_RUN)
+        .order_by(evidence.c.recorded_at, evidence.c.digest)
     )
     return [_evidence(row) for row in rows]
+
+
+def evidence_of_step(connection: sa.Connection, step_key: str) -> RecordedEvidence | None:
+    """Return the last evidence that was recorded under a step key."""
+    newest_first = evidence.c.recorded_at.desc(), evidence.c.digest.desc()
+    found = connection.execute(sa.select(evidence).where(evidence.c.step_key == step_key).order_by(*newest_first))
+    row = found.first()
+    return None if row is None else _evidence(row)
 
 
 def count_holdout_uses(connection: sa.Connection, model: str, holdout_digest: str, *, except_step_key: str) -> int:
@@ -137,8 +147,13 @@ def version_of_step(connection: sa.Connection, step_key: str) -> ModelVersion | 
 
 
 def versions_of_run(connection: sa.Connection, run_id: str) -> list[ModelVersion]:
-    """Return the versions that a run registered, oldest first."""
-    return _versions(connection, model_version.c.run_id == run_id)
+    """Return the versions that a run registered, oldest first; not copies of them."""
+    return _versions(connection, model_version.c.run_id == run_id, model_version.c.origin == "run")
+
+
+def versions_with_digest(connection: sa.Connection, model: str, digest: str) -> list[ModelVersion]:
+    """Return the versions of a model that consist of the same files, oldest first."""
+    return _versions(connection, model_version.c.model == model, model_version.c.digest == digest)
 
 
 def add_promotion(connection: sa.Connection, proposed: Promotion) -> None:
@@ -216,6 +231,11 @@ def open_promotion(connection: sa.Connection, model: str) -> Promotion | None:
     """Return the promotion of `model` that awaits approval, or whose alias move was begun and not confirmed."""
     found = _promotions(connection, promotion.c.model == model, promotion.c.state.in_(_OPEN))
     return found[0] if found else None
+
+
+def promotions_to(connection: sa.Connection, model: str, version: str) -> list[Promotion]:
+    """Return the promotions to a version, rollbacks included, oldest first."""
+    return _promotions(connection, promotion.c.model == model, promotion.c.to_version == version)
 
 
 def promotions_of_run(connection: sa.Connection, run_id: str) -> list[Promotion]:
@@ -300,6 +320,7 @@ def model_document(
                 "blocked": row.version in blocked,
                 **lineage_document(_lineage(row)),
                 "origin": row.origin,
+                "copied_from": _version(row).to_document()["copied_from"],
                 "verdict": row.verdict,
                 "registered_at": instant_text(row.registered_at),
             }
@@ -390,11 +411,15 @@ def _promotions(connection: sa.Connection, *conditions: sa.ColumnElement[bool] |
     return [Promotion(**{**row, "reasons": tuple(row["reasons"])}) for row in rows]
 
 
+ADVANCE = "advance:"
+"""How the step keys begin under which versions are judged for another environment, and copied there."""
+
+_MEASURED_BY_A_RUN = sa.not_(evidence.c.step_key.startswith(ADVANCE, autoescape=True))
 _OF_RUN: sa.BindParameter[Any] = sa.bindparam("of_run")
 _A_PROMOTION = Prepared(sa.select(promotion.c.promotion_id).where(promotion.c.run_id == _OF_RUN).limit(1))
 _LAST_VERDICT = Prepared(
     sa.select(evidence.c.verdict)
-    .where(evidence.c.run_id == _OF_RUN)
+    .where(evidence.c.run_id == _OF_RUN, _MEASURED_BY_A_RUN)
     .order_by(evidence.c.recorded_at.desc(), evidence.c.digest.desc())
     .limit(1)
 )

@@ -74,9 +74,11 @@ def register(
     logged: LoggedModel,
     lineage: Lineage,
     step_key: str,
+    copied_from: tuple[str, str] | None = None,
 ) -> ModelVersion:
     """Make an uploaded model a version and record it, once per step run; moves no alias.
 
+    With `copied_from`, a model and a version, it is on record as a copy of that one, whose files it shares.
     Raises NotFound when the evidence was never recorded: a version without evidence could not be promoted.
     """
     with database.lock(f"versions-{model}"):
@@ -91,14 +93,13 @@ def register(
                 "register what evaluate_candidate judged in the same run."
             )
         faults.reach("registry.before_create_version")
-        number = registry.create_version(
-            model,
-            logged,
-            key=step_key,
-            tags=lineage.to_tags(),
-            description=f"{report.summary(Evidence.model_validate(evidence.document))}\n\n"
-            f"[The report]({registry.link(logged, _REPORT)}) says what this rests on.",
-        )
+        judged = report.summary(Evidence.model_validate(evidence.document))
+        first = "" if copied_from is None else f"A copy of version {copied_from[1]} of {copied_from[0]}: of that one, "
+        link = f"{first}[{'the' if first else 'The'} report]({registry.link(logged, _REPORT)}) says what it rests on."
+        tags = lineage.to_tags()
+        if copied_from is not None:
+            tags["podium.copied_from"] = "/".join(copied_from)
+        number = registry.create_version(model, logged, key=step_key, tags=tags, description=f"{judged}\n\n{link}")
         faults.reach("registry.after_create_version")
         version = ModelVersion(
             model=model,
@@ -106,6 +107,8 @@ def register(
             digest=logged.digest,
             source=logged.source,
             lineage=lineage,
+            origin="run" if copied_from is None else "copied",
+            copied_from=copied_from,
         )
         with database.write() as connection:
             store.add_version(connection, version, step_key=step_key, at=clock.now())

@@ -9,6 +9,7 @@ from podium.checks.report import DataReport
 from podium.dag.authoring import step
 from podium.errors import EvaluationError
 from podium.execution.context import AttemptContext, current
+from podium.registry.doubt import doubt_about
 from podium.registry.entities import ModelVersion
 from podium.registry.evidence import Evidence, Feature
 from podium.registry.policy import GatePolicy
@@ -57,7 +58,9 @@ def evaluate_candidate(
         checks=checks,
         cost_usd=None if policy.limits.cost_usd is None else services.cost_so_far(),
         champion_features=None if policy.signature == "any" else _features(services, champion),
-        doubt=None if champion is None else _doubt(context, champion),
+        doubt=None
+        if champion is None
+        else doubt_about(champion, start=context.interval.start, judged=f"this run's {context.interval.name}"),
     )
     services.record_evidence(evidence)
     return evidence
@@ -76,23 +79,3 @@ def _features(services: StageServices, champion: ModelVersion | None) -> tuple[F
         return None
     signature = services.evidence(champion).signature
     return None if signature is None else signature.features
-
-
-def _doubt(context: AttemptContext, champion: ModelVersion) -> str | None:
-    """Say it where the champion may know these rows, being of a later or unknown interval.
-
-    To lose against it then proves nothing.
-    """
-    lineage = champion.lineage
-    if lineage is not None and lineage.interval_start <= context.interval.start:
-        return None
-    whence = (
-        "was adopted, so nobody knows what trained it,"
-        if lineage is None
-        else f"is from a later interval (from {lineage.interval_start:%Y-%m-%d}) than this run's "
-        f"{context.interval.name}"
-    )
-    return (
-        f"The champion, version {champion.version}, {whence} and may have been trained on these rows: an advantage "
-        "that the candidate did not have."
-    )

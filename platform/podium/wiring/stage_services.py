@@ -10,18 +10,18 @@ from functools import partial
 from typing import Any
 
 from podium.db.engine import file_lock
-from podium.execution import outputs, plans, queries
+from podium.execution import queries
 from podium.execution.attempt import Ask
 from podium.execution.entities import Assignment
 from podium.execution.questions import Service
 from podium.finops.costs import cost_of_runs
-from podium.registry import store
 from podium.registry.entities import ModelVersion
 from podium.registry.policy_file import policy_for
 from podium.settings import Settings
 from podium.stages.answers import answers_about_models
 from podium.stages.asking import AskingServices
 from podium.wiring.project import Project, build_registry
+from podium.wiring.training import trained_on
 
 
 def slot_services(configuration: Mapping[str, Any], ask: Ask) -> AskingServices:
@@ -54,14 +54,7 @@ def _register(
 
 
 def _trained_on(project: Project, _: Assignment, arguments: Mapping[str, Any]) -> list[str]:
-    version: ModelVersion = arguments["version"]
-    with project.database.read() as connection:
-        evidence = store.find_evidence(connection, version.evidence_digest)
-        if evidence is None or version.lineage is None:
-            return []
-        run_id = version.lineage.run_id
-        plan = plans.load(connection, queries.get_run(connection, run_id).plan_digest)
-        return outputs.read_for(connection, run_id, plan, evidence.candidate_digest)
+    return trained_on(project, arguments["version"])
 
 
 def _cost_so_far(project: Project, assignment: Assignment, _: Mapping[str, Any]) -> Decimal | None:
