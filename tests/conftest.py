@@ -1,6 +1,7 @@
 """Databases for every test that needs one: a fresh SQLite file, and a fresh database of a real PostgreSQL."""
 
 import itertools
+import shutil
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
@@ -48,6 +49,16 @@ def password_server() -> Iterator[TcpServer]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the schema: to copy it takes 3 ms, to make it 130."""
+    folder = tmp_path_factory.mktemp("template")
+    template = Database(f"sqlite:///{folder / 'podium.db'}", folder / "locks")
+    migrate.ensure(template)
+    template.close()
+    return folder / "podium.db"
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Database]]:
     """Make fresh, migrated databases: the test runs once on SQLite and once on PostgreSQL."""
@@ -56,8 +67,9 @@ def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
     def make() -> Database:
         number = next(_numbers)
         if request.param == "sqlite":
-            fresh = Database(f"sqlite:///{tmp_path / f'podium-{number}.db'}", tmp_path / "locks")
-            migrate.ensure(fresh)
+            file = tmp_path / f"podium-{number}.db"
+            shutil.copy(request.getfixturevalue("sqlite_template"), file)
+            fresh = Database(f"sqlite:///{file}", tmp_path / "locks")
         else:
             server = request.getfixturevalue("postgresql_server")
             _administer(server, f"CREATE DATABASE test_{number} TEMPLATE template_podium")
