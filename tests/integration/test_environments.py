@@ -100,14 +100,16 @@ def test_the_rows_that_judged_in_any_environment_are_counted(world: Environments
     assert evidence_of(world, "prod") == [("passed", None, 2)]
 
 
-def test_a_run_s_outcome_and_records_stay_its_own(world: Environments) -> None:
+def test_a_run_s_outcome_and_records_stay_its_own(world: Environments, clock: FakeClock) -> None:
     version = world.serve(key="run-1", verdict="passed")
+    clock.advance(60)
     world.grounds.policies["staging"] = GatePolicy(floors={"auc": 0.999})
     assert world.advance("dev", version).state == "failed"
+    with world.database.read() as connection:
+        assert store.run_outcome(connection, "run-1") == "none", "what a later environment says is not the run's"
     world.grounds.policies["staging"] = POLICY
     assert world.advance("dev", version).applied
     with world.database.read() as connection:
-        assert store.run_outcome(connection, "run-1") == "none", "what a later environment says is not the run's"
         assert [each.model for each in store.evidence_of_run(connection, "run-1")] == ["dev.flight_delay"]
         assert [each.model for each in store.versions_of_run(connection, "run-1")] == ["dev.flight_delay"]
 
@@ -164,11 +166,11 @@ def test_a_failed_gate_is_not_asked_again_by_the_same_command(world: Environment
 
 
 def test_a_champion_that_moved_since_is_judged_against_anew(world: Environments) -> None:
+    world.grounds.policies["staging"] = GatePolicy(mode="refresh", minimum_rows=100, margin=0.3)
     first, second = world.serve(0.8), world.serve(0.9)
     world.advance("dev", first)
     world.advance("dev", second)
     assert world.champion("staging") == "2"
-    world.grounds.policies["staging"] = GatePolicy(mode="refresh", minimum_rows=100, margin=0.3)
     assert world.advance("dev", first).applied
     assert world.champion("staging") == "3"
     assert world.version("staging", "3").copied_from == ("dev.flight_delay", first)

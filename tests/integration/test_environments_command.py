@@ -3,7 +3,9 @@
 import shlex
 from pathlib import Path
 
+from podium.registry import store
 from podium.wiring.project import open_project
+from podium.wiring.training import trained_on
 from tests.unit.cli.conftest import InProcess, podium
 
 __all__ = ["podium"]
@@ -143,6 +145,22 @@ def test_a_version_goes_from_a_run_in_dev_to_prod(podium: InProcess) -> None:
     assert costs[0]["total"] == costs[1]["total"]
     assert podium("db", "check").code == 0
     assert podium("models", "verify", "prod.flights").code == 0
+    opened = open_project(project)
+    with opened.database.read() as connection:
+        origin, copy = (store.find_version(connection, f"{each}.flights", "1") for each in ("dev", "prod"))
+    assert origin is not None
+    assert copy is not None
+    read = trained_on(opened, origin)
+    assert read == trained_on(opened, copy) != []
+    opened.close()
+
+    # And what was blocked in dev since.
+    with_block = ("models", "path", "flights")
+    opened = open_project(project)
+    opened.promotions.block("dev.flights", "1", actor="ada", actor_verified=False, reason="it was the feed")
+    opened.close()
+    assert podium(*with_block, "--json").document["environments"][1]["blocked_before"] is True
+    assert "its original, version 1 of dev.flights, is blocked there" in podium(*with_block).err
 
 
 def _holdout(project: Path, evidence_digest: str) -> str:

@@ -88,6 +88,11 @@ def path(model: AnyName, *, as_json: Json = False) -> None:
             for number, each in enumerate(document["environments"])
         ],
     )
+    for each in document["environments"]:
+        if each["blocked_before"]:
+            origin = f"version {each['copied_from']['version']} of {each['copied_from']['model']}"
+            serving = f"Version {each['champion']} of {each['model']}"
+            output.note(f"{serving} serves; its original, {origin}, is blocked there.")
     for each in document["next"]:
         output.print_lines([f"Version {each['version']} of {each['model']} could go on: {each['command']}"])
     if not document["next"]:

@@ -197,7 +197,7 @@ class AdvanceService:
 
     def _refuse_twin(self, origin: ModelVersion, to_model: str) -> None:
         with self._database.read() as connection:
-            twins = store.versions_with_digest(connection, to_model, origin.digest)
+            twins = store.versions_of_model(connection, to_model)
         objection = environments.twin_objection(origin, twins, self._promotions.blocked(to_model))
         if objection is not None:
             raise Refused(objection)

@@ -164,9 +164,12 @@ def departure_objection(version: ModelVersion, history: Sequence[HistoryEntry], 
     return None
 
 
-def twin_objection(origin: ModelVersion, twins: Sequence[ModelVersion], blocked: Collection[str]) -> str | None:
-    """Return why files that are blocked in the next environment already may not enter it again, None if none are."""
-    for twin in twins:
+def twin_objection(origin: ModelVersion, following: Sequence[ModelVersion], blocked: Collection[str]) -> str | None:
+    """Return why files that are blocked in the next environment may not enter it again, None where they are not.
+
+    `following` are the versions of the next environment's model, `blocked` those of them that are.
+    """
+    for twin in following:
         if twin.digest == origin.digest and twin.version in blocked:
             return (
                 f"The files of version {origin.version} of {origin.model} are in {twin.model} already, as version "

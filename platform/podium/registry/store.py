@@ -151,9 +151,9 @@ def versions_of_run(connection: sa.Connection, run_id: str) -> list[ModelVersion
     return _versions(connection, model_version.c.run_id == run_id, model_version.c.origin == "run")
 
 
-def versions_with_digest(connection: sa.Connection, model: str, digest: str) -> list[ModelVersion]:
-    """Return the versions of a model that consist of the same files, oldest first."""
-    return _versions(connection, model_version.c.model == model, model_version.c.digest == digest)
+def versions_of_model(connection: sa.Connection, model: str) -> list[ModelVersion]:
+    """Return the versions of a model, oldest first."""
+    return _versions(connection, model_version.c.model == model)
 
 
 def add_promotion(connection: sa.Connection, proposed: Promotion) -> None:

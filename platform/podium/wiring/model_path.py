@@ -44,6 +44,7 @@ def path_document(project: Project, name: str) -> dict[str, Any]:
                 "policy": project.settings.environments.policies.get(environment),
                 "policy_digest": None if policy is None else policy.digest,
                 "equal_to_before": None if before is None else _equal(before.version, standing.version),
+                "blocked_before": None if before is None else _blocked(before, standing.version),
             }
         )
     return {
@@ -67,10 +68,18 @@ def path_document(project: Project, name: str) -> dict[str, Any]:
 class _Standing:
     """What a registered model's champion is, and what is on record about it."""
 
-    def __init__(self, model: str, champion: str | None, version: ModelVersion | None, told: Sequence[HistoryEntry]):
+    def __init__(
+        self,
+        model: str,
+        champion: str | None,
+        version: ModelVersion | None,
+        versions: Sequence[ModelVersion],
+        told: Sequence[HistoryEntry],
+    ) -> None:
         self.model = model
         self.champion = champion
         self.version = version
+        self.versions = versions
         self.history = told
         self.blocked = blocked_versions(told)
 
@@ -85,13 +94,16 @@ def _standing(project: Project, model: str) -> _Standing:
     champion = project.registry.alias(model, CHAMPION)
     with project.database.read() as connection:
         version = None if champion is None else store.find_version(connection, model, champion)
-        return _Standing(model, champion, version, history.entries(connection, model))
+        versions = store.versions_of_model(connection, model)
+        return _Standing(model, champion, version, versions, history.entries(connection, model))
 
 
 def _could_go_on(standing: _Standing, following: _Standing) -> bool:
     """Whether the champion may leave for the next environment and is not there already; its gate is not asked."""
     version = standing.version
     if version is None or environments.departure_objection(version, standing.history, standing.blocked) is not None:
+        return False
+    if environments.twin_objection(version, following.versions, following.blocked) is not None:
         return False
     return following.version is None or following.version.copied_from != (version.model, version.version)
 
@@ -100,6 +112,13 @@ def _origin(version: ModelVersion | None) -> dict[str, str] | None:
     if version is None or version.copied_from is None:
         return None
     return {"model": version.copied_from[0], "version": version.copied_from[1]}
+
+
+def _blocked(before: _Standing, version: ModelVersion | None) -> bool | None:
+    """Return whether the original of a champion was blocked in the environment before since it left."""
+    if version is None or version.copied_from is None or version.copied_from[0] != before.model:
+        return None
+    return version.copied_from[1] in before.blocked
 
 
 def _equal(before: ModelVersion | None, version: ModelVersion | None) -> bool | None:
