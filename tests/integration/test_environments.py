@@ -4,10 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from podium import faults
 from podium.clock import FakeClock
 from podium.db.engine import Database
+from podium.db.schema import evidence
 from podium.errors import EvaluationError, NotFound, Refused, UsageError
 from podium.registry import store
 from podium.registry.entities import CHAMPION, LoggedModel
@@ -52,13 +54,12 @@ def world(database: Database, registry: CountingRegistry, clock: FakeClock) -> E
 
 
 def evidence_of(world: Environments, environment: str) -> list[tuple[str, str | None, int]]:
-    """Verdict, champion and earlier uses of the rows of all evidence on candidates of an environment."""
+    """Verdict, champion and earlier uses of the rows of all evidence on candidates of an environment, by the uses."""
+    query = sa.select(evidence.c.digest).where(evidence.c.model == world.name(environment))
     with world.database.read() as connection:
-        rows = connection.exec_driver_sql(
-            f"SELECT digest FROM evidence WHERE model = '{world.name(environment)}' ORDER BY recorded_at, digest"  # noqa: S608
-        ).all()
-        found = [store.find_evidence(connection, row[0]) for row in rows]
-    return [(each.verdict, each.champion_version, each.document["holdout_uses"]) for each in found if each]
+        found = [store.find_evidence(connection, digest) for digest in connection.scalars(query).all()]
+    told = [(each.verdict, each.champion_version, each.document["holdout_uses"]) for each in found if each]
+    return sorted(told, key=lambda each: each[2])
 
 
 # The way
