@@ -25,11 +25,12 @@ def list_(*, as_json: Json = False) -> None:
     from podium.cli import output
     from podium.cli.tables import Column, print_table
     from podium.registry import store
+    from podium.registry.model_page import model_document
     from podium.wiring.project import open_project
 
     with open_project().database.read() as connection:
         limit = SHOWN_VERSIONS if as_json else 1
-        documents = [store.model_document(connection, name, limit=limit) for name in store.model_names(connection)]
+        documents = [model_document(connection, name, limit=limit) for name in store.model_names(connection)]
     if as_json:
         output.print_json(documents)
         return
@@ -69,8 +70,8 @@ def show(
     """
     from podium.cli import output
     from podium.cli.tables import Column, print_table
-    from podium.registry import store
     from podium.registry.entities import CHALLENGER, CHAMPION
+    from podium.registry.model_page import model_document
     from podium.wiring.project import open_project
 
     project = open_project()
@@ -78,7 +79,7 @@ def show(
         _require_known(connection, model)
     aliases = {alias: project.registry.alias(model, alias) for alias in (CHAMPION, CHALLENGER)}
     with project.database.read() as connection:
-        document = store.model_document(connection, model, aliases=aliases, limit=None if every else limit)
+        document = model_document(connection, model, aliases=aliases, limit=None if every else limit)
     if as_json:
         output.print_json(document)
         return

@@ -1,6 +1,5 @@
 """The registry's rows: evidence, model versions and promotions, in the caller's transaction."""
 
-from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -11,25 +10,18 @@ from podium.db.engine import insert_unless_present
 from podium.db.prepared import Prepared
 from podium.db.schema import approval, evidence, model_version, promotion, promotion_history
 from podium.db.schema.columns import is_in
-from podium.registry import history
 from podium.registry.approval import Approval
 from podium.registry.entities import (
-    CHALLENGER,
-    CHAMPION,
     Lineage,
     ModelVersion,
     Promotion,
     RecordedEvidence,
-    instant_text,
-    lineage_document,
 )
-from podium.registry.timeline import LIVE, live_now
-from podium.registry.transitions import blocked_versions, champions
 
 _OPEN = ("proposed", "awaiting_approval", "applying")  # as the index has them that allows one of a model
 _LINEAGE = tuple(field.name for field in fields(Lineage))
 # Of versions registered at one instant the higher number is the newer one.
-_NEWEST_FIRST = (
+NEWEST_FIRST = (
     model_version.c.registered_at.desc(),
     sa.func.length(model_version.c.version).desc(),
     model_version.c.version.desc(),
@@ -277,93 +269,9 @@ def is_known(connection: sa.Connection, model: str) -> bool:
 
 def newest_version(connection: sa.Connection, model: str, *, besides: str | None) -> str | None:
     """Return the newest version on record that is not `besides`; None without one."""
-    newest = sa.select(model_version.c.version).where(model_version.c.model == model).order_by(*_NEWEST_FIRST)
+    newest = sa.select(model_version.c.version).where(model_version.c.model == model).order_by(*NEWEST_FIRST)
     found = connection.scalars(newest.limit(2)).all()
     return next((version for version in found if version != besides), None)
-
-
-def model_document(
-    connection: sa.Connection,
-    model: str,
-    *,
-    aliases: Mapping[str, str | None] | None = None,
-    limit: int | None = None,
-) -> dict[str, Any]:
-    """Return a model and its versions, newest first, in the interface's JSON.
-
-    `aliases` are the registry's. Without them the champion is the one of Podium's own history, which cannot
-    know of a move made outside Podium; `aliases_from` says which it is. `limit` leaves out all versions but so many of
-    the newest, those with an alias and those that are blocked, and reads no more than that: a model may have ten
-    thousand. `versions_total` counts every version.
-    """
-    shown = {CHAMPION: _champion_by_history(connection, model)} if aliases is None else dict(aliases)
-    shown = {CHAMPION: shown.get(CHAMPION), CHALLENGER: shown.get(CHALLENGER)}
-    blocked = blocked_versions(history.blocks(connection, model))
-    rows = _shown_versions(connection, model, limit, blocked.union(filter(None, shown.values())))
-    told = (
-        history.entries(connection, model)
-        if limit is None
-        else history.entries_on(connection, model, [row.version for row in rows])
-    )
-    served = set(champions(told))
-    of_model = sa.select(sa.func.count()).where(model_version.c.model == model)
-    return {
-        "name": model,
-        "aliases": shown,
-        "aliases_from": "history" if aliases is None else "registry",
-        "versions_total": int(connection.scalar(of_model) or 0),
-        "versions": [
-            {
-                "version": row.version,
-                "state": _state(row.version, shown, blocked, served),
-                "digest": row.digest,
-                "blocked": row.version in blocked,
-                **lineage_document(_lineage(row)),
-                "origin": row.origin,
-                "copied_from": _version(row).to_document()["copied_from"],
-                "verdict": row.verdict,
-                "registered_at": instant_text(row.registered_at),
-            }
-            for row in rows
-        ],
-    }
-
-
-def _champion_by_history(connection: sa.Connection, model: str) -> str | None:
-    """Return the last champion that the history tells of, read from its end as far back as need be."""
-    count = 32
-    while True:
-        newest = history.newest_entries(connection, model, count)
-        if len(newest) < count or any(fact.state in LIVE for fact in newest):
-            return live_now(newest)
-        count *= 8
-
-
-def _shown_versions(
-    connection: sa.Connection, model: str, limit: int | None, besides: Collection[str]
-) -> Sequence[sa.Row[Any]]:
-    """Return the newest versions, and `besides` them these, with their verdicts, newest first."""
-    of_model = (
-        sa.select(model_version, evidence.c.verdict)
-        .outerjoin(evidence, evidence.c.digest == model_version.c.evidence_digest)
-        .where(model_version.c.model == model)
-        .order_by(*_NEWEST_FIRST)
-    )
-    newest = connection.execute(of_model.limit(limit)).all()
-    missing = set(besides).difference(row.version for row in newest)
-    if limit is None or not missing:
-        return newest
-    # Each is older than the newest.
-    return [*newest, *connection.execute(of_model.where(model_version.c.version.in_(missing)))]
-
-
-def _state(version: str, aliases: Mapping[str, str | None], blocked: set[str], served: set[str]) -> str:
-    for alias in (CHAMPION, CHALLENGER):
-        if aliases[alias] == version:
-            return alias
-    if version in blocked:
-        return "blocked"
-    return "retired" if version in served else "registered"
 
 
 def _evidence(row: sa.Row[Any]) -> RecordedEvidence:
@@ -385,22 +293,24 @@ def _versions(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) ->
     rows = connection.execute(
         sa.select(model_version).where(*conditions).order_by(model_version.c.registered_at, model_version.c.version)
     )
-    return [_version(row) for row in rows]
+    return [version_of(row) for row in rows]
 
 
-def _version(row: sa.Row[Any]) -> ModelVersion:
+def version_of(row: sa.Row[Any]) -> ModelVersion:
+    """Return the version in a row."""
     return ModelVersion(
         model=row.model,
         version=row.version,
         digest=row.digest,
         source=row.source,
-        lineage=_lineage(row),
+        lineage=lineage_of(row),
         origin=row.origin,
         copied_from=(row.copied_from_model, row.copied_from_version) if row.origin == "copied" else None,
     )
 
 
-def _lineage(row: sa.Row[Any]) -> Lineage | None:
+def lineage_of(row: sa.Row[Any]) -> Lineage | None:
+    """Return the lineage in a row of a version; None of an adopted one."""
     return None if row.run_id is None else Lineage(**{name: getattr(row, name) for name in _LINEAGE})
 
 

@@ -14,6 +14,7 @@ from podium.registry import store, tally, timeline
 from podium.registry.adoption import Adoption, AdoptionService, Choice
 from podium.registry.entities import CHALLENGER, CHAMPION, LoggedModel
 from podium.registry.memory_registry import MemoryRegistry
+from podium.registry.model_page import model_document
 from podium.registry.packaging import requirements_of
 from tests.promotion_world import SAMPLE, World, estimator
 
@@ -64,7 +65,7 @@ def test_champion_and_challenger_are_taken_over_and_the_history_begins_with_it(w
         taken = store.find_version(connection, world.model, second)
         assert store.find_version(connection, world.model, first) is None
         assert [(each.model, each.version) for each in tally.champions(connection)] == [(world.model, second)]
-        document = store.model_document(connection, world.model)
+        document = model_document(connection, world.model)
     assert taken is not None
     assert (taken.origin, taken.lineage, taken.run_id) == ("adopted", None, None)
     assert taken.digest == world.registry.digest_of(taken.source)

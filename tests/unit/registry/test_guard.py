@@ -14,6 +14,7 @@ from podium.registry.entities import CHAMPION, HistoryEntry, RegisteredVersion
 from podium.registry.guard import GUARD, NOBODY_KNOWN, Guard, Policy
 from podium.registry.history import Fact
 from podium.registry.memory_registry import MemoryRegistry
+from podium.registry.model_page import model_document
 from tests.promotion_world import World
 
 on_sqlite = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
@@ -290,7 +291,7 @@ def test_a_promotion_after_a_noticed_move_says_that_it_was_nobody_known(world: W
     assert lost.lost_the_swap
     assert "outside Podium" in lost.reasons[0]
     with world.database.read() as connection:
-        document = store.model_document(connection, world.model)
+        document = model_document(connection, world.model)
     assert document["aliases"]["champion"] == first
     # Expecting what is there, a person may promote again: that accepts nothing but ends it.
     assert world.promote(world.candidate(champion=first, month=4), expect=first).applied

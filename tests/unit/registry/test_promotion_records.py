@@ -10,6 +10,7 @@ from podium.errors import NotFound
 from podium.registry import store, versions
 from podium.registry.entities import CHALLENGER, CHAMPION, Lineage
 from podium.registry.memory_registry import MemoryRegistry
+from podium.registry.model_page import model_document
 from podium.registry.port import KEY_TAG
 from tests.promotion_world import SAMPLE, World, estimator, evidence
 
@@ -26,7 +27,7 @@ def outcome(world: World, run_id: str) -> str:
 
 def document(world: World, **options: Any) -> dict[str, Any]:
     with world.database.read() as connection:
-        return store.model_document(connection, world.model, **options)
+        return model_document(connection, world.model, **options)
 
 
 # Versions and evidence
@@ -183,7 +184,7 @@ def test_without_the_registry_the_history_says_who_is_champion(world: World) -> 
     assert (shown["aliases"], shown["aliases_from"]) == ({"champion": second, "challenger": None}, "history")
     with world.database.read() as connection:
         assert store.model_names(connection) == [world.model]
-        assert store.model_document(connection, "nobody")["versions"] == []
+        assert model_document(connection, "nobody")["versions"] == []
 
 
 # Many versions
