@@ -82,7 +82,7 @@ class Cheap(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-lea
     def __init__(self, column: str) -> None:
         self.column = column
         self.classes_ = np.array([0, 1])
-        self.feature_names_in_ = np.array([column], dtype=object)
+        self.feature_names_in_ = np.array(["candidate", "champion"], dtype=object)  # callers of both send the same
 
     def predict(self, rows: pd.DataFrame) -> Any:
         """Return the likelier class."""
