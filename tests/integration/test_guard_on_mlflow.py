@@ -120,6 +120,7 @@ def test_one_flipped_byte_of_a_former_champion_is_found(project: Project, world:
     file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     (finding,) = findings(project, world)
     assert (finding.check, finding.object) == ("files", f"version {first}")
+    assert "model.skops was changed" in finding.problem
     assert world.registry.get_version(world.model, first).source in finding.repair
 
 

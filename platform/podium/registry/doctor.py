@@ -219,7 +219,7 @@ def _promotion(facts: ModelFacts) -> Iterator[Finding]:
             f"its move of {CHAMPION} to version {promotion.to_version} was begun at {begun} and never ended: its "
             "process died",
             f"`podium promote {model} --version {promotion.to_version} --reason …` completes it first, as every other "
-            "act on the model does.",
+            "act on the model does, and `podium scheduler` by itself.",
         )
     elif promotion.expires_at is not None and promotion.expires_at <= facts.now and promotion.state != "applying":
         yield Finding(

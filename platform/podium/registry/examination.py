@@ -21,8 +21,6 @@ from podium.registry.port import ModelRegistry
 from podium.registry.timeline import live_now
 from podium.registry.transitions import champions
 
-Intact = Callable[[str, str], None]
-"""Raises ArtifactError unless the files at a source have a digest; says which differ where that is known."""
 Loads = Callable[[str, ModelVersion], object]
 """Raises ArtifactError or Refused unless the model at a source loads, as the version on record."""
 OpenCanary = Callable[[sa.Connection, str], CanaryFacts | None]
@@ -48,7 +46,6 @@ class Examiner:
     registry: ModelRegistry
     clock: Clock
     keep: int
-    intact: Intact
     loads: Loads
     canary_of: OpenCanary
     say: Callable[[str], None]
@@ -118,7 +115,7 @@ class Examiner:
             if on_record is None:
                 self.registry.digest_of(source)  # of files that nobody has the digest of, that there are some
             else:
-                self.intact(source, on_record.digest)
+                self.registry.check_files(source, digest=on_record.digest)
         except (ArtifactError, ServiceUnavailable) as error:  # a store that has them may be another than the registry
             return str(error)
         return None

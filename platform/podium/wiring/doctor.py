@@ -13,9 +13,7 @@ from podium.finops.reconciliation import reconcile
 from podium.finops.usage import resources_of
 from podium.registry import watching
 from podium.registry.doctor import CanaryFacts, Finding, examine
-from podium.registry.entities import ModelVersion
 from podium.registry.examination import Examiner
-from podium.registry.port import ModelRegistry
 from podium.scheduling.presence import is_any_alive
 from podium.wiring.checks import violations
 from podium.wiring.guard import missing_store
@@ -90,15 +88,10 @@ def _examiner(project: Project, say: Say) -> Examiner:
         registry,
         project.clock,
         project.settings.guard.keep_champions,
-        intact=lambda source, digest: registry.check_files(source, digest=digest),
-        loads=lambda source, version: _check_loads(registry, source, version),
+        loads=lambda source, known: registry.check_loads(source, digest=known.digest, own_code=known.made_by_run),
         canary_of=canary_of,
         say=say,
     )
-
-
-def _check_loads(registry: ModelRegistry, source: str, version: ModelVersion) -> None:
-    registry.check_loads(source, digest=version.digest, own_code=version.made_by_run)
 
 
 def _books(project: Project) -> Iterator[Finding]:

@@ -5,14 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from podium.clock import FakeClock
 from podium.db.engine import Database
-from podium.db.schema import promotion, promotion_history
+from podium.db.schema import promotion_history
 from podium.errors import ArtifactError, ServiceUnavailable
 from podium.faults import FaultRaised
-from podium.registry import packaging
+from podium.registry.approval import ApprovalRule, Governance
 from podium.registry.doctor import CanaryFacts, Finding, ModelFacts, examine
 from podium.registry.entities import CHALLENGER, CHAMPION, ModelVersion, RegisteredVersion, Removal
 from podium.registry.examination import Examiner
@@ -37,9 +36,9 @@ class Registry(MemoryRegistry):
             raise ServiceUnavailable("MLflow did not answer. Check that it runs and try again.")
         return super().alias(model, alias)
 
-    def digest_of(self, source: str) -> str:
+    def check_files(self, source: str, *, digest: str) -> None:
         self.digested.append(source)
-        return super().digest_of(source)
+        super().check_files(source, digest=digest)
 
     def removals(self, model: str, version: str) -> list[Removal]:
         return [*super().removals(model, version), *filter(None, [self.deleted.get(version)])]
@@ -68,15 +67,11 @@ def world(database: Database, clock: FakeClock, registry: Registry) -> World:
 def examiner(world: World, **changes: Any) -> Examiner:
     registry = world.registry
 
-    def intact(source: str, digest: str) -> None:
-        packaging.check_digest(registry.digest_of(source), digest, source)
-
     facts: dict[str, Any] = {
         "database": world.database,
         "registry": registry,
         "clock": world.clock,
         "keep": 3,
-        "intact": intact,
         "loads": lambda source, version: registry.load_model(source, digest=version.digest),
         "canary_of": lambda *_: None,
         "say": lambda _: None,
@@ -270,24 +265,16 @@ def test_a_move_that_a_dead_process_left(world: World, clock: FakeClock, monkeyp
 def test_an_approval_that_expired(world: World, clock: FakeClock) -> None:
     world.champions(1)
     second = world.candidate(champion="1", month=2)
-    with world.database.write() as connection:
-        row = connection.execute(sa.select(promotion)).mappings().one()
-        waiting = {
-            "promotion_id": "p2",
-            "to_version": second,
-            "idempotency_key": "k2",
-            "state": "awaiting_approval",
-            "ended_at": None,
-            "approvals_required": 1,
-            "binding_digest": "b" * 64,
-            "expires_at": clock.now() + timedelta(days=7),
-        }
-        connection.execute(promotion.insert().values(**{**row, **waiting}))
+    world.govern = lambda _: Governance(ApprovalRule(1, (), timedelta(days=7)))
+    waiting = world.promote(second)
+    assert waiting.awaits_approval
     assert findings(world) == []
     clock.advance(7 * 86400)
     finding = only(findings(world))
-    assert finding.object == "promotion p2"
-    assert "`podium reject p2 --reason …`" in finding.repair
+    assert finding.object == f"promotion {waiting.promotion_id}"
+    assert f"`podium reject {waiting.promotion_id} --reason …`" in finding.repair
+    world.service.expire()
+    assert findings(world) == []
 
 
 CANARY = CanaryFacts(challenger="2", run_id="r2", has_begun=True, run_is_open=True)
