@@ -16,6 +16,7 @@ from podium.clock import Clock
 from podium.db.engine import Database
 from podium.registry import history, store, versions
 from podium.registry.advance import Advance, AdvanceService
+from podium.registry.approval import Governance
 from podium.registry.entities import CHAMPION, Lineage, ModelVersion, Promotion, RecordedEvidence
 from podium.registry.environments import EnvironmentPath
 from podium.registry.policy import GatePolicy
@@ -81,12 +82,15 @@ class Environments:
     registry: ModelRegistry
     clock: Clock
     base: str = "flight_delay"
+    governance: Governance = field(default_factory=Governance)
     grounds: KnownGrounds = field(default_factory=KnownGrounds)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     @property
     def promotions(self) -> PromotionService:
-        return PromotionService(self.database, self.registry, self.clock, model_before=PATH.before)
+        return PromotionService(
+            self.database, self.registry, self.clock, govern=lambda _: self.governance, model_before=PATH.before
+        )
 
     @property
     def service(self) -> AdvanceService:

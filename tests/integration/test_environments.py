@@ -1,6 +1,12 @@
 """A version on its way from dev to prod: the gate of each environment, copies without uploads, crashes, damage."""
 
+import importlib
+import linecache
+import sys
 from collections.abc import Callable
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +18,9 @@ from podium.db.engine import Database
 from podium.db.schema import evidence
 from podium.errors import EvaluationError, NotFound, Refused, UsageError
 from podium.registry import store
+from podium.registry.approval import ApprovalRule, Governance
 from podium.registry.entities import CHAMPION, LoggedModel
+from podium.registry.evidence import DataCheck
 from podium.registry.memory_registry import MemoryRegistry
 from podium.registry.policy import GatePolicy
 from tests.environments_world import HOLDOUT, POLICY, Environments
@@ -196,6 +204,81 @@ def test_to_lose_against_a_champion_of_a_later_interval_proves_nothing(world: En
     assert made.state == "insufficient"
     assert made.evidence is not None
     assert "is from a later interval (from 2013-05-01) than version 2's" in made.evidence.reasons[0]
+
+
+def test_what_the_run_cost_and_what_was_checked_count_in_every_environment(world: Environments) -> None:
+    checked = DataCheck(report="holdout", check="volume", severity="stop", outcome="passed", reason="600 rows")
+    version = world.serve(data_checks=(checked,))
+    world.grounds.policies["staging"] = GatePolicy.from_document(
+        {**POLICY.model_dump(exclude_defaults=True), "data_checks": "required", "limits": {"cost_usd": "5"}}
+    )
+    assert world.advance("dev", version).state == "insufficient", "nobody knows what the run cost"
+    world.grounds.costs["dev.flight_delay", version] = Decimal(6)
+    world.grounds.policies["staging"] = world.grounds.policies["staging"].model_copy(update={"alpha": 0.04})
+    made = world.advance("dev", version)
+    assert made.state == "failed"
+    assert made.evidence is not None
+    assert "6" in " ".join(made.evidence.reasons)
+    world.grounds.costs["dev.flight_delay", version] = Decimal(4)
+    world.grounds.policies["staging"] = world.grounds.policies["staging"].model_copy(update={"alpha": 0.03})
+    assert world.advance("dev", version).applied
+
+
+def test_a_rule_whose_code_changed_is_asked_anew(
+    world: Environments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    rule = (
+        "from podium.registry.rules import Finding, RuleInput\n\n"
+        "def never(given: RuleInput) -> Finding:\n    return Finding({!r}, 'so it is')\n"
+    )
+    (tmp_path / "rules_of_staging.py").write_text(rule.format("insufficient"))
+    asked = {**POLICY.model_dump(exclude_defaults=True), "rules": ["rules_of_staging:never"]}
+    world.grounds.policies["staging"] = GatePolicy.from_document(asked)
+    version = world.serve()
+    assert world.advance("dev", version).state == "insufficient"
+    (tmp_path / "rules_of_staging.py").write_text(rule.format("passed"))
+    monkeypatch.delitem(sys.modules, "rules_of_staging")
+    linecache.clearcache()
+    importlib.invalidate_caches()
+    assert world.advance("dev", version).applied
+
+
+# Approvals
+
+
+def test_an_advance_waits_for_approval_as_any_promotion(world: Environments) -> None:
+    version = world.serve()
+    world.governance = Governance(ApprovalRule(1, ("bo",), timedelta(days=7)))
+    made = world.advance("dev", version)
+    assert made.state == "awaiting_approval"
+    assert made.promotion is not None
+    with pytest.raises(Refused):
+        made.raise_unless_applied()
+    again = world.advance("dev", version)
+    assert again.promotion is not None
+    assert again.promotion.promotion_id == made.promotion.promotion_id
+
+    word: dict[str, Any] = {"actor": "bo", "actor_verified": False, "reason": "looked at it"}
+    assert world.promotions.reject(made.promotion.promotion_id, **word).state == "refused"
+    anew = world.advance("dev", version)
+    assert anew.state == "awaiting_approval"
+    assert anew.promotion is not None
+    assert world.promotions.approve(anew.promotion.promotion_id, **word).applied
+    assert world.advance("dev", version).applied
+    assert [each.version for each in world.registry.versions("staging.flight_delay")] == ["1"]
+
+
+def test_a_block_where_it_came_from_voids_what_awaits_approval(world: Environments) -> None:
+    world.serve()
+    bad = world.serve(0.9)
+    world.governance = Governance(ApprovalRule(1, ("bo",), timedelta(days=7)))
+    made = world.advance("dev", bad)
+    assert made.promotion is not None
+    world.rollback("dev")
+    word: dict[str, Any] = {"actor": "bo", "actor_verified": False, "reason": "looked at it"}
+    assert not world.promotions.approve(made.promotion.promotion_id, **word).applied
+    assert world.champion("staging") is None
 
 
 # Who may go on
