@@ -228,17 +228,18 @@ def test_a_rule_whose_code_changed_is_asked_anew(
     world: Environments, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
+    module = f"rules_of_{tmp_path.name}"  # no other test has imported it
     rule = (
         "from podium.registry.rules import Finding, RuleInput\n\n"
         "def never(given: RuleInput) -> Finding:\n    return Finding({!r}, 'so it is')\n"
     )
-    (tmp_path / "rules_of_staging.py").write_text(rule.format("insufficient"))
-    asked = {**POLICY.model_dump(exclude_defaults=True), "rules": ["rules_of_staging:never"]}
+    (tmp_path / f"{module}.py").write_text(rule.format("insufficient"))
+    asked = {**POLICY.model_dump(exclude_defaults=True), "rules": [f"{module}:never"]}
     world.grounds.policies["staging"] = GatePolicy.from_document(asked)
     version = world.serve()
     assert world.advance("dev", version).state == "insufficient"
-    (tmp_path / "rules_of_staging.py").write_text(rule.format("passed"))
-    monkeypatch.delitem(sys.modules, "rules_of_staging")
+    (tmp_path / f"{module}.py").write_text(rule.format("passed"))
+    del sys.modules[module]
     linecache.clearcache()
     importlib.invalidate_caches()
     assert world.advance("dev", version).applied
