@@ -89,7 +89,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         rows = pd.DataFrame(random.normal(size=(60, 2)), columns=["distance", "hour"])
         with mlflow.start_run():
             mlflow.sklearn.log_model(
-                LogisticRegression().fit(rows, rows["distance"] < 0),
+                LogisticRegression().fit(rows, (rows["distance"] < 0).astype(int)),
                 name="model",
                 input_example=rows.head(2),
                 pip_requirements=["scikit-learn"],
