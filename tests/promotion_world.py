@@ -98,8 +98,9 @@ class World:
         """Like `candidate`, returning all that is on record; `logged` is an upload that many versions may share."""
         key = key or f"{self.model}/run-{next(self._numbers)}"
         judged = evidence(self.model, champion_version=champion, candidate_digest=f"{key:x<64}", **changes)
-        logged = logged or self.upload(key)
-        versions.attach_report(self.registry, logged, judged, Circumstances(run_id=key))
+        if logged is None:
+            logged = self.upload(key)
+            versions.attach_report(self.registry, logged, judged, Circumstances(run_id=key))
         with self.database.write() as connection:
             versions.record_evidence(connection, judged, run_id=key, step_key=f"{key}/evaluate", at=self.clock.now())
         return versions.register(

@@ -66,8 +66,16 @@ CANARY_POINTS = (
 COLLECTION_POINTS = ("gc.before_delete", "gc.after_delete")
 
 # Nor to these: what goes on beside runs dies there in tests/integration/test_schedules.py, test_triggers.py,
-# test_alerts.py and test_backfills.py, and the guard in tests/crash/test_promotion_crashes.py.
+# test_alerts.py and test_backfills.py; and the guard, who approves, adopts or advances, in
+# tests/crash/test_promotion_crashes.py.
 BESIDE_RUNS = (
+    "promotion.after_proposal",
+    "promotion.before_decision",
+    "promotion.after_decision",
+    "adopt.after_version",
+    "adopt.after_alias",
+    "advance.after_evidence",
+    "advance.after_copy",
     "guard.after_noticed",
     "guard.after_restore",
     "tick.before_commit",

@@ -264,6 +264,10 @@ def add_judgement(connection: sa.Connection, each: Judgement) -> None:
             version=str(number),
             evidence_digest=digest,
             data_digest=DIGESTS[each.data],
+            code_digest="x",
+            run_id="x",
+            interval_start=NOW,
+            interval_end=NOW,
             step_key=f"key {number}",
         )
     if each.referred_to_by == "promotion":

@@ -62,7 +62,7 @@ def show(
     every: Annotated[bool, typer.Option("--all", help="Show every version.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Show a model's newest versions, and the aliases as they are now.
+    """Show a model's newest versions and its aliases.
 
     The registry is asked for the aliases, so a move made outside Podium shows.
 

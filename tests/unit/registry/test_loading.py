@@ -23,7 +23,7 @@ from podium.errors import ArtifactError, Refused
 from podium.registry import loading, model_files, packaging
 from podium.registry.file_sums import sums_of
 from podium.registry.load_once import load_once
-from podium.registry.load_report import Limits, LoadMemory, LoadReport, environment_digest
+from podium.registry.load_report import Limits, LoadMemory, LoadReport
 from podium.registry.loading import CheckedLoads, load_in_child
 from podium.registry.packaging import CLOUDPICKLE, SKOPS, digest_of_folder
 from podium.registry.trust import Trust
@@ -280,13 +280,18 @@ def test_a_folder_that_cannot_be_written_is_no_reason_to_fail(tmp_path: Path) ->
     assert LoadMemory(tmp_path / "loads").find("d" * 64, "e" * 64) is None
 
 
-def test_the_environment_is_the_same_from_one_process_to_the_next() -> None:
+def test_the_environment_is_the_same_from_one_process_to_the_next(tmp_path: Path) -> None:
     program = (
         "from podium.registry.load_report import *; from podium.registry.trust import Trust\n"
         "print(environment_digest(Trust(), Limits(), own_code=False))"
     )
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.strip()
-    assert told == environment_digest(Trust(), Limits(), own_code=False)
+    command = [sys.executable, "-c", program]
+    first, second = (
+        subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+        for folder in (Path.cwd(), tmp_path)
+    )
+    assert first == second
+    assert len(first.strip()) == 64
 
 
 # Rows to try a model on.
