@@ -35,12 +35,19 @@ def adopt(
     from podium.cli import output
     from podium.errors import UsageError
     from podium.registry.adoption import AdoptionService, Choice
+    from podium.settings.approvals import of_model
     from podium.wiring.project import open_project
 
     if champion_alias is not None and champion_version is not None:
         raise UsageError("Give --champion-alias or --champion-version, not both: one version becomes champion.")
     project = open_project()
-    service = AdoptionService(project.database, project.registry, project.clock, project.promotions)
+    service = AdoptionService(
+        project.database,
+        project.registry,
+        project.clock,
+        project.promotions,
+        is_governed=lambda name: of_model(project.settings.approvals, name) is not None,
+    )
     adoption = service.adopt(
         model,
         Choice(tuple(version or ()), everything, champion_alias, champion_version),

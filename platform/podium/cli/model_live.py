@@ -61,6 +61,6 @@ def _moment(text: str) -> datetime:
 
     try:
         read = datetime.fromisoformat(text)
-    except ValueError:
+        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise UsageError(f"{text!r} is no moment; write it as 2026-03-01 or 2026-03-01T06:00.") from None
-    return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)

@@ -36,8 +36,8 @@ def scan(
                 [Column("judgement"), Column("import", wraps=True)],
                 [(output.safe(each["judgement"]), output.safe(each["name"])) for each in document["imports"]],
             )
-        problems = [f"Problem: {output.safe(problem)}." for problem in document["problems"]]
-        refusal = [] if document["objection"] is None else [f"Not loaded: {output.safe(document['objection'])}"]
+        problems = [f"Problem: {problem}." for problem in document["problems"]]
+        refusal = [] if document["objection"] is None else [f"Not loaded: {document['objection']}"]
         output.print_lines([*problems, *refusal])
     if document["verdict"] == "dangerous" or not document["loads"]:
         raise typer.Exit(1)

@@ -5,7 +5,7 @@ knows what made them. The champion that the registry has is accepted as the hist
 and candidates are judged against it.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -25,7 +25,7 @@ from podium.registry.entities import (
 from podium.registry.history import Fact
 from podium.registry.port import DIGEST_TAG, ModelRegistry
 from podium.registry.stored_model import StoredModel
-from podium.registry.timeline import is_accepted, live_now
+from podium.registry.timeline import LIVE, is_accepted, live_now
 
 _SHOWN_NAMES = 10
 
@@ -103,19 +103,22 @@ class AdoptionService:
         moves: Reconciler,
         *,
         lock: Callable[[str], AbstractContextManager[None]] | None = None,
+        is_governed: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._database = database
         self._registry = registry
         self._clock = clock
         self._moves = moves
         self._lock = lock or database.lock
+        self._is_governed = is_governed
 
     def adopt(self, model: str, choice: Choice, *, actor: str, actor_verified: bool, reason: str) -> Adoption:
         """Take over the chosen versions of `model`, and its champion as the registry has it.
 
-        The alias `champion` is set only where the registry has none and `choice` says which version it is. Raises
-        NotFound for a model, version or alias that does not exist, Refused where the registry has another champion than
-        the chosen one, and UsageError where there is nothing to take over.
+        The alias `champion` is set only where the registry has none, nor ever had one by the history, and `choice` says
+        which version it is. Raises NotFound for a model, version or alias that does not exist, Refused where the
+        registry has another champion than the chosen one or a promotion is what moves it, and UsageError where there is
+        nothing to take over.
         """
         self._moves.reconcile(model)
         with self._lock(f"model-{model}"), self._lock(f"versions-{model}"):
@@ -133,6 +136,8 @@ class AdoptionService:
                 raise UsageError(_nothing_chosen(model, aliases))
             versions = tuple(self._take_over(there[version]) for version in chosen)
             lost = {each.version for each in versions if each.outcome == "refused"}
+            if champion is not None and CHAMPION not in aliases:
+                self._require_free(model, champion, told)
             alias_set = champion is not None and champion not in lost and CHAMPION not in aliases
             if alias_set and champion is not None:
                 self._registry.set_alias(model, CHAMPION, champion)
@@ -186,6 +191,26 @@ class AdoptionService:
                 f"`podium models unblock {model} --version {wanted}` lifts that."
             )
         return wanted
+
+    def _require_free(self, model: str, champion: str, told: Sequence[HistoryEntry]) -> None:
+        """Raise Refused where the alias is set by promotions alone: adopting must not be a way past the gate."""
+        if champion == live_now(told):
+            return  # it only puts back what the history has
+        with self._database.read() as connection:
+            known = store.find_version(connection, model, champion)
+        if known is not None and known.origin != "adopted":
+            why = f"version {champion} was registered by Podium"
+        elif any(entry.state in LIVE for entry in told):
+            why = "it had a champion before"
+        elif self._is_governed(model):
+            why = "people have to approve what becomes its champion ([approvals] in podium.toml)"
+        else:
+            return
+        raise Refused(
+            f"Model {model} has no champion in the registry, and adopting sets none: {why}. "
+            f"`podium promote {model} --version {champion}` goes through the gate, `podium rollback {model} --to "
+            "VERSION` back to a former champion; or set the alias in the registry, and adopt what is there then."
+        )
 
     def _take_over(self, registered: RegisteredVersion) -> AdoptedVersion:
         model, version = registered.model, registered.version

@@ -1,7 +1,7 @@
 """The rules of sign-off: who has to agree to a move of `champion`, to what exactly, and until when. Pure.
 
 An approval is bound to the digest of all that it was given for. Identity is what the caller says it is until a server
-verifies it, and every record says which; names are compared without regard to case and surrounding space.
+verifies it, and every record says which; names are compared by their letters, whatever their case, form and spacing.
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from podium.ids import digest_json
 from podium.registry.entities import ModelVersion, Promotion, RecordedEvidence, instant_text
+from podium.settings.approvals import person
 
 Decision = Literal["approve", "reject"]
 
@@ -36,7 +37,7 @@ class ApprovalRule:
         """Return it as it enters what approvals are bound to."""
         return {
             "required": self.required,
-            "approvers": sorted(_person(name) for name in self.approvers),
+            "approvers": sorted(person(name) for name in self.approvers),
             "expires_after_seconds": int(self.expires_after.total_seconds()),
         }
 
@@ -111,7 +112,7 @@ def missing(promotion: Promotion, given: Sequence[Approval]) -> int:
 
 def out_of_reach(promotion: Promotion, rule: ApprovalRule) -> str | None:
     """Return why a promotion could never be approved: who asks has no say in it, and without them too few are left."""
-    others = [name for name in rule.approvers if _person(name) != _person(promotion.actor)]
+    others = [name for name in rule.approvers if person(name) != person(promotion.actor)]
     if not rule.approvers or len(others) >= rule.required:
         return None
     return (
@@ -128,7 +129,7 @@ def objection_to(
 
     Who asked for it approves nothing, but may reject it: that takes it back.
     """
-    who, asked = f"{promotion.model} to version {promotion.to_version}", _person(promotion.actor)
+    who, asked = f"{promotion.model} to version {promotion.to_version}", person(promotion.actor)
     if promotion.state != "awaiting_approval":
         ended = {"applied": "was applied", "refused": "was refused", "void": "is void"}.get(
             promotion.state, f"is {promotion.state}"
@@ -137,18 +138,18 @@ def objection_to(
             f"Promotion {promotion.promotion_id} of {who} awaits no approval: it {ended}. "
             f"`podium models history {promotion.model}` shows how."
         )
-    if _person(actor) == asked and decision == "reject":
+    if person(actor) == asked and decision == "reject":
         return None
-    if _person(actor) == asked:
+    if person(actor) == asked:
         return (
             f"{actor} asked for promotion {promotion.promotion_id} of {who} and so has no say in it. "
             f"{_others(rule, asked)}"
         )
-    earlier = next((each for each in given if _person(each.actor) == _person(actor)), None)
+    earlier = next((each for each in given if person(each.actor) == person(actor)), None)
     if earlier is not None:
         verb = {"approve": "approved", "reject": "rejected"}[earlier.decision]
         return f"{actor} {verb} promotion {promotion.promotion_id} of {who} already, at {instant_text(earlier.at)}."
-    if rule is not None and rule.approvers and _person(actor) not in {_person(name) for name in rule.approvers}:
+    if rule is not None and rule.approvers and person(actor) not in {person(name) for name in rule.approvers}:
         return (
             f"{actor} is none of the approvers of {promotion.model}, and so has no say in promotion "
             f"{promotion.promotion_id} to version {promotion.to_version}. {_others(rule, asked)}"
@@ -158,8 +159,8 @@ def objection_to(
 
 def may_approve(promotion: Promotion, given: Sequence[Approval], rule: ApprovalRule | None) -> list[str]:
     """Return the named approvers who have not said anything yet; without names anybody but the requester may."""
-    spoken = {_person(promotion.actor), *(_person(each.actor) for each in given)}
-    return [name for name in (rule.approvers if rule is not None else ()) if _person(name) not in spoken]
+    spoken = {person(promotion.actor), *(person(each.actor) for each in given)}
+    return [name for name in (rule.approvers if rule is not None else ()) if person(name) not in spoken]
 
 
 def stale(promotion: Promotion, now: datetime, binding: str) -> str | None:
@@ -194,9 +195,5 @@ def in_the_way(waiting: Promotion, given: Sequence[Approval]) -> str:
 
 
 def _others(rule: ApprovalRule | None, asked: str) -> str:
-    names = [name for name in rule.approvers if _person(name) != asked] if rule is not None else []
+    names = [name for name in rule.approvers if person(name) != asked] if rule is not None else []
     return f"The approvers are {', '.join(names)}." if names else "Anybody else may approve it."
-
-
-def _person(name: str) -> str:
-    return name.strip().casefold()

@@ -94,6 +94,10 @@ class Guard:
                     self._unanswered.add(model)
                     break
                 self._unanswered.add(model)
+            except faults.FaultRaised:
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever one model's is, the others are looked at
+                seen.append(Sight("unknown", model, f"{type(error).__name__}: {error}"))
         return seen
 
     def _look_at(self, model: str, record: Record) -> list[Sight]:

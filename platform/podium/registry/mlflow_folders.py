@@ -7,11 +7,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import unquote, urlparse
 
-from podium.errors import ArtifactError, NotFound
+from podium.errors import ArtifactError, NotFound, PodiumError
 from podium.registry.mlflow_errors import without_password
 
 Translated = Callable[..., AbstractContextManager[Any]]
 """Opens MLflow's session for what is about to be done, and says what MLflow raises in Podium's words."""
+
+_GONE = "No model files are stored at {source}; somebody removed them. Register the model again."
 
 
 @contextmanager
@@ -23,26 +25,37 @@ def local_folder(translated: Translated, tracking_uri: str, source: str, *, only
     """
     source = _location(translated, tracking_uri, source)
     parsed = urlparse(source)
-    gone = f"No model files are stored at {source}; somebody removed them. Register the model again."
     if parsed.scheme in ("", "file"):
         folder = Path(unquote(parsed.path) if parsed.scheme else source)
         if not folder.is_dir():
-            raise ArtifactError(gone)
+            raise ArtifactError(_GONE.format(source=source))
         yield folder
         return
     with tempfile.TemporaryDirectory() as scratch:
-        with translated(f"download {source}") as session:
-            artifacts = session.mlflow.artifacts
-            # A download of nothing fails like a server that is down; only the listing tells them apart.
-            listed = artifacts.list_artifacts(artifact_uri=source, tracking_uri=tracking_uri)
-            if not listed:
-                raise ArtifactError(gone)
-            folder = Path(scratch)
-            if only is None or any(PurePosixPath(each.path).name == only for each in listed):
-                wanted = source if only is None else f"{source}/{only}"
-                found = artifacts.download_artifacts(artifact_uri=wanted, dst_path=scratch, tracking_uri=tracking_uri)
-                folder = Path(found) if only is None else Path(found).parent
+        try:
+            folder = _downloaded(translated, tracking_uri, source, only, scratch)
+        except PodiumError:
+            raise
+        except Exception as error:  # of whatever library reads such an address
+            raise ArtifactError(
+                f"The model files at {source} cannot be read: {type(error).__name__}: {error}. Make them readable from "
+                "here, or register the model again."
+            ) from error
         yield folder
+
+
+def _downloaded(translated: Translated, tracking_uri: str, source: str, only: str | None, scratch: str) -> Path:
+    with translated(f"download {source}") as session:
+        artifacts = session.mlflow.artifacts
+        # A download of nothing fails like a server that is down; only the listing tells them apart.
+        listed = artifacts.list_artifacts(artifact_uri=source, tracking_uri=tracking_uri)
+        if not listed:
+            raise ArtifactError(_GONE.format(source=source))
+        if only is not None and not any(PurePosixPath(each.path).name == only for each in listed):
+            return Path(scratch)
+        wanted = source if only is None else f"{source}/{only}"
+        found = Path(artifacts.download_artifacts(artifact_uri=wanted, dst_path=scratch, tracking_uri=tracking_uri))
+        return found if only is None else found.parent
 
 
 def _location(translated: Translated, tracking_uri: str, source: str) -> str:

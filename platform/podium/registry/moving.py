@@ -59,6 +59,15 @@ class Mover:
             left = store.open_promotion(connection, model)
         return self._settle(left) if left is not None and left.state == "applying" else None
 
+    def abandon(self, model: str, why: Callable[[Promotion], str]) -> None:
+        """End a promotion that a dead process left before it had moved the alias, instead of completing it."""
+        with self._database.read() as connection:
+            left = store.open_promotion(connection, model)
+        if left is None or (left.action, left.state) != ("promote", "applying"):
+            return
+        if self._registry.alias(model, CHAMPION) == left.from_version:
+            self.end(left, "void", (why(left),))
+
     def end(self, promotion: Promotion, state: str, reasons: tuple[str, ...] = ()) -> Promotion:
         """End a stored promotion from the state it is in; Conflict where another process has."""
         at = self._clock.now()

@@ -160,13 +160,14 @@ class PromotionService:
         """End the promotions of all models that nobody approved in time; return them."""
         with self._database.read() as connection:
             models = {each.model for each in store.awaiting_since(connection, self._clock.now())}
-        ended = []
-        for model in sorted(models):
-            with self._lock(f"model-{model}"):
-                self._reconcile(model)
-                found = self._sign_off.waiting(model)
-            ended += [found] if found is not None and found.ended_at is not None else []
-        return ended
+        return [ended for model in sorted(models) if (ended := self.look_at(model)) is not None]
+
+    def look_at(self, model: str) -> Promotion | None:
+        """End the promotion of a model that awaits approval in vain; return it as it ended, None where none did."""
+        with self._lock(f"model-{model}"):
+            self._reconcile(model)
+            found = self._sign_off.waiting(model)
+        return None if found is None or found.ended_at is None else found
 
     def unblock(self, model: str, version: str, *, actor: str, actor_verified: bool, reason: str) -> HistoryEntry:
         """Let a blocked version be promoted again; raises NotFound when it is not blocked."""
@@ -229,6 +230,8 @@ class PromotionService:
     def _act(self, request: _Request) -> Promotion:
         faults.reach("promotion.before_compare")
         with self._lock(f"model-{request.model}"):
+            if request.action == "rollback":  # who goes back does not first go forth
+                self._mover.abandon(request.model, lambda left: transitions.not_completed(left, request.actor))
             self._reconcile(request.model)
             known = self._known(request)
             if known is not None and known.awaits_approval:

@@ -33,7 +33,7 @@ def show(connection: sa.Connection, promotion_id: str, govern: Callable[[str], G
         raise NotFound(f"There is no promotion {promotion_id}; `podium promotions list` shows what there is.")
     given = store.approvals_of(connection, promotion_id)
     awaits = promotion.awaits_approval
-    governance = govern(promotion.model)
+    governance = govern(promotion.model) if awaits else Governance()  # of what has ended nothing in force matters
     return {
         **_document(promotion, given),
         "may_approve": approval.may_approve(promotion, given, governance.approval) if awaits else [],

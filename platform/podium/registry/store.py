@@ -183,6 +183,11 @@ def approvals_of(connection: sa.Connection, promotion_id: str) -> list[Approval]
     return [Approval(**row) for row in rows]
 
 
+def is_rejected(connection: sa.Connection, promotion_id: str) -> bool:
+    """Tell whether somebody rejected a promotion."""
+    return any(each.decision == "reject" for each in approvals_of(connection, promotion_id))
+
+
 def approvers_of(connection: sa.Connection, promoted: Promotion) -> tuple[str, ...]:
     """Return who approved a promotion; without a look where nobody had to."""
     if not promoted.approvals_required:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from podium.db.engine import Database
-from podium.errors import ArtifactError, NotFound, Refused
+from podium.errors import ArtifactError, NotFound, PodiumError, Refused
 from podium.registry import rollback, store, transitions
 from podium.registry.entities import ModelVersion, Promotion
 from podium.registry.port import ModelRegistry
@@ -61,7 +61,7 @@ class Targets:
         try:
             present = self._registry.get_version(situation.model, situation.champion)
             return rollback.misfit(target, self._registry.columns_of(present.source))
-        except (ArtifactError, NotFound):
+        except PodiumError:
             return None  # nobody can say what its requests are; that must not keep it in place
 
     def _on_record(self, model: str, version: str) -> ModelVersion | None:

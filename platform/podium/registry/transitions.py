@@ -202,6 +202,14 @@ def run_gone(promotion: Promotion) -> str:
     )
 
 
+def not_completed(promotion: Promotion, actor: str) -> str:
+    """Return why a promotion is void that a dead process left before it had moved the alias."""
+    return (
+        f"Its process died before the champion of {promotion.model} moved, and {actor} asked for a rollback then. "
+        "Judge and promote again."
+    )
+
+
 def target_gone(promotion: Promotion) -> str:
     """Return why a promotion is void whose target was deleted before the alias reached it."""
     return (

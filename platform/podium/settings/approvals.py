@@ -1,5 +1,6 @@
 """Who signs off a promotion: the section `[approvals]`."""
 
+import unicodedata
 from collections.abc import Mapping
 from datetime import timedelta
 from fnmatch import fnmatchcase
@@ -8,6 +9,17 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from podium.settings.alerts import Span, Texts
+
+
+def person(name: str) -> str:
+    """Return a name as it is compared: its letters, whatever their case, form and spacing.
+
+    >>> person(" José") == person("JOSE\u0301\u200b"), person("ana  lee")
+    (True, 'ana lee')
+    """
+    plain = unicodedata.normalize("NFKC", name)
+    seen = "".join(letter for letter in plain if unicodedata.category(letter) != "Cf")
+    return unicodedata.normalize("NFKC", " ".join(seen.split()).casefold())
 
 
 class ApprovalSettings(BaseModel):
@@ -25,7 +37,7 @@ class ApprovalSettings(BaseModel):
 
     @model_validator(mode="after")
     def _can_be_met(self) -> Self:
-        people = [name.strip().casefold() for name in self.approvers]
+        people = [person(name) for name in self.approvers]
         if "" in people:
             raise ValueError("an approver has no name; take it out or write it")
         if len(set(people)) < len(people):

@@ -4,6 +4,7 @@ from podium.execution.context import Snooze, current
 
 _FIRST_SECONDS = 15.0
 _LONGEST_SECONDS = 3_600.0
+_DOUBLINGS = 10  # long past the longest; a wait of weeks has more attempts than a float has exponents
 
 
 def awaited(model: str, version: str, promotion_id: str) -> Snooze:
@@ -12,7 +13,7 @@ def awaited(model: str, version: str, promotion_id: str) -> Snooze:
     The decision makes the step due at once. That it looks by itself too, ever more rarely, is for a decision that falls
     while an attempt is about to wait, which nothing would wake.
     """
-    seconds = min(_FIRST_SECONDS * 2.0 ** (current().number - 1), _LONGEST_SECONDS)
+    seconds = min(_FIRST_SECONDS * 2.0 ** min(current().number - 1, _DOUBLINGS), _LONGEST_SECONDS)
     return Snooze(
         seconds,
         f"version {version} of {model} awaits approval; `podium promotions show {promotion_id}` says by whom",

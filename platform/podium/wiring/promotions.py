@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from podium.errors import Conflict, ServiceUnavailable
+from podium.errors import Conflict, PodiumError
 from podium.execution import queries
 from podium.registry import store, transitions
 from podium.registry.entities import Promotion
@@ -21,27 +21,31 @@ class PromotionCare:
     def advance(self) -> float:
         """Do what is due; return after how many seconds to look again.
 
-        The database alone is asked what there is, so a project that promotes nothing opens no registry. One whose
-        registry is away waits for it, and holds up nothing but promotions: Conflict.
+        The database alone is asked what there is, so a project that promotes nothing opens no registry. What keeps one
+        promotion from its end keeps no other: Conflict, once all have been looked at.
         """
         with self.project.database.read() as connection:
             found = store.open_promotions(connection)
             gone = {each.run_id for each in found if each.run_id and not queries.is_open(connection, each.run_id)}
+            rejected = {each.promotion_id for each in found if store.is_rejected(connection, each.promotion_id)}
         moving = {each.promotion_id for each in found if not each.awaits_approval}
-        try:
-            for each in found:
-                self._care_for(each, gone)
-        except ServiceUnavailable as error:
-            raise Conflict(str(error)) from error
+        problems = []
+        for each in found:
+            try:
+                self._care_for(each, gone, rejected)
+            except PodiumError as error:
+                problems.append(f"Promotion {each.promotion_id} of {each.model}: {error}")
         self._moving = moving
+        if problems:
+            raise Conflict(" ".join(problems))
         return _LOOK_SECONDS
 
-    def _care_for(self, promotion: Promotion, gone: set[str]) -> None:
+    def _care_for(self, promotion: Promotion, gone: set[str], rejected: set[str]) -> None:
         promotions = self.project.promotions
         if not promotion.awaits_approval:
             if promotion.promotion_id in self._moving:  # not of a process that is just at it
                 promotions.reconcile(promotion.model)
         elif promotion.run_id in gone:
             promotions.withdraw(promotion.idempotency_key, reason=transitions.run_gone(promotion))
-        elif promotion.is_due(self.project.clock.now()):
-            promotions.expire()
+        elif promotion.promotion_id in rejected or promotion.is_due(self.project.clock.now()):
+            promotions.look_at(promotion.model)

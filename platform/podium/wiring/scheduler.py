@@ -146,11 +146,11 @@ def scheduling(project: Project, say: Callable[[str], None]) -> Iterator[Project
         "pipelines": CodeWatch(project, (schedules.take_up, triggers.take_up), observer.fired),
         "alerts": alerts,
         "care": Care(project, observer.happened),
-        "promotions": PromotionCare(project),
     }
-    # In a loop of its own: a registry that does not answer is waited for, for minutes.
+    # In a loop of their own: a registry that does not answer is waited for, for minutes.
     watch: dict[str, Part] = {
-        "guard": Watch(guard_of(project), project.settings.guard.pause.total_seconds(), observer.saw)
+        "promotions": PromotionCare(project),
+        "guard": Watch(guard_of(project), project.settings.guard.pause.total_seconds(), observer.saw),
     }
     try:
         yield ProjectScheduler(

@@ -137,6 +137,22 @@ def test_a_blocked_version_is_not_set_as_champion(world: World) -> None:
     assert world.champion == first
 
 
+def test_adopting_is_no_way_past_the_gate(world: World) -> None:
+    own = world.candidate(verdict="failed")
+    with pytest.raises(Refused, match=f"adopting sets none: version {own} was registered by Podium"):
+        adopt(world, champion_version=own)
+    (version,) = foreign(world, 1)
+    governed = AdoptionService(world.database, world.registry, world.clock, world.service, is_governed=lambda _: True)
+    with pytest.raises(Refused, match="people have to approve what becomes its champion"):
+        governed.adopt(world.model, Choice(champion_version=version), actor="eve", actor_verified=False, reason="mine")
+    (promoted,) = world.champions(1)
+    world.registry.delete_alias(world.model, CHAMPION)
+    with pytest.raises(Refused, match="it had a champion before"):
+        adopt(world, champion_version=version)
+    assert world.champion is None
+    assert [entry.to_version for entry in world.history if entry.state in ("adopted", "applied")] == [promoted]
+
+
 def test_what_does_not_exist_is_named_with_what_does(world: World) -> None:
     foreign(world, 2)
     with pytest.raises(NotFound, match="no version 9 of flight_delay; there are: 1, 2"):

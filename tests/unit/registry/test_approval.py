@@ -14,7 +14,7 @@ from podium.errors import ConfigurationError, NotFound, Refused
 from podium.registry.approval import ApprovalRule, Governance
 from podium.registry.entities import CHAMPION, Promotion
 from podium.registry.memory_registry import MemoryRegistry
-from podium.registry.promotion import PromotionService
+from podium.registry.promotion import ANY, PromotionService
 from tests.promotion_world import World
 
 
@@ -300,4 +300,42 @@ def test_what_a_dead_process_had_left_of_a_rejection_is_completed(
 
 def _die(point: str) -> None:
     if point == "promotion.after_decision":
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ["José", "JOSE\u0301", "jos\u200bé", " ｊｏｓé"])
+def test_one_person_has_one_say_however_the_name_is_written(world: SignedWorld, name: str) -> None:
+    world.governance = Governance(ApprovalRule(2))
+    asked = world.service.promote(
+        world.model,
+        world.candidate(),
+        expect_champion=ANY,
+        idempotency_key="asked",
+        actor="josé",
+        actor_verified=False,
+        reason="monthly",
+    )
+    with pytest.raises(Refused, match="so has no say in it"):
+        world.approve(asked, name)
+
+
+def test_a_rollback_does_not_first_complete_what_a_dead_process_began(
+    world: SignedWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = world.ungoverned(2)
+    world.governance = Governance()
+    third = world.candidate(champion=second)
+    with monkeypatch.context() as patch:
+        patch.setattr("podium.registry.moving.faults.reach", _die_at_intent)
+        with pytest.raises(KeyboardInterrupt):
+            world.promote(third)
+    rolled_back = world.rollback(expect=second)
+    assert (rolled_back.state, world.champion) == ("applied", first)
+    assert [told for told in world.told if told[2] == third] == [("promote", "void", third)]
+    assert world.service.blocked(world.model) == {second}
+    assert world.verify().ok
+
+
+def _die_at_intent(point: str) -> None:
+    if point == "promotion.after_intent":
         raise KeyboardInterrupt

@@ -330,6 +330,26 @@ def test_one_model_without_an_answer_hides_no_other(world: World, registry: Regi
 
 
 @on_sqlite
+def test_one_model_that_cannot_be_looked_at_at_all_hides_no_other(
+    world: World, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a", "b"):
+        World(world.database, registry, world.clock, name).champions(2)
+    registry.set_alias("b", CHAMPION, "1")
+    asked = registry.alias
+
+    def alias(model: str, name: str) -> str | None:
+        if model == "a":
+            raise ValueError("not enough values to unpack")
+        return asked(model, name)
+
+    monkeypatch.setattr(registry, "alias", alias)
+    found = guard_of(world, "alert").look()
+    assert {sight.model: sight.kind for sight in found} == {"a": "unknown", "b": "noticed"}
+    assert "ValueError: not enough values to unpack" in found[0].text
+
+
+@on_sqlite
 def test_a_registry_that_is_away_is_not_waited_for_model_by_model(world: World, registry: Registry) -> None:
     for model in ("a", "b", "c", "d", "e"):
         World(world.database, registry, world.clock, model).champions(1)
