@@ -144,7 +144,7 @@ class AdvanceService:
         for each in (model, to_model):
             self._promotions.reconcile(each)
         origin, measured = self._departing(model, version)
-        champion = self._champion(to_model)
+        champion = versions.champion_to_judge_by(self._database, self._registry, to_model, judged="version")
         if champion is not None and champion.copied_from == (model, version):
             return self._there_already(origin, environment, to_model, champion)
         self._refuse_twin(origin, to_model)
@@ -175,19 +175,6 @@ class AdvanceService:
         if evidence is None:
             raise InternalError(f"The evidence of version {version} of {model} is not stored.")
         return origin, evidence
-
-    def _champion(self, model: str) -> ModelVersion | None:
-        number = self._registry.alias(model, CHAMPION)
-        if number is None:
-            return None
-        with self._database.read() as connection:
-            champion = store.find_version(connection, model, number)
-        if champion is None:
-            raise Refused(
-                f"The champion of {model} is version {number}, which is not on Podium's record, so no version can be "
-                f"compared with it; `podium models adopt {model}` puts it there."
-            )
-        return champion
 
     def _there_already(self, origin: ModelVersion, environment: str, to_model: str, champion: ModelVersion) -> Advance:
         with self._database.read() as connection:

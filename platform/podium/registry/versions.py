@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from podium import faults
 from podium.clock import Clock
 from podium.db.engine import Database
-from podium.errors import NotFound
+from podium.errors import NotFound, Refused
 from podium.registry import packaging, report, store
-from podium.registry.entities import Lineage, LoggedModel, ModelVersion, RecordedEvidence
+from podium.registry.entities import CHAMPION, Lineage, LoggedModel, ModelVersion, RecordedEvidence
 from podium.registry.evidence import Evidence
 from podium.registry.port import ModelRegistry
 from podium.registry.report import Circumstances
@@ -140,3 +140,23 @@ def record_evidence(
 def holdout_uses(connection: sa.Connection, model: str, holdout_digest: str, *, step_key: str) -> int:
     """Return how often a holdout judged for `model` before, this step run's own attempts not counted."""
     return store.count_holdout_uses(connection, model, holdout_digest, except_step_key=step_key)
+
+
+def champion_to_judge_by(
+    database: Database, registry: ModelRegistry, model: str, *, judged: str
+) -> ModelVersion | None:
+    """Return the version that serves now, None where there is none; Refused for one that is not on record.
+
+    `judged` is what a message calls that which is to be compared with it.
+    """
+    number = registry.alias(model, CHAMPION)
+    if number is None:
+        return None
+    with database.read() as connection:
+        champion = store.find_version(connection, model, number)
+    if champion is None:
+        raise Refused(
+            f"The champion of {model} is version {number}, which is not on Podium's record, so no {judged} can be "
+            f"compared with it; `podium models adopt {model}` puts it there."
+        )
+    return champion

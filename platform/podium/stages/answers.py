@@ -11,7 +11,7 @@ from podium.errors import InternalError, NotFound, Refused
 from podium.execution.entities import Assignment, Run
 from podium.execution.questions import Service
 from podium.registry import store, versions
-from podium.registry.entities import CHAMPION, Lineage, ModelVersion, Promotion
+from podium.registry.entities import Lineage, ModelVersion, Promotion
 from podium.registry.evidence import Evidence
 from podium.registry.port import ModelRegistry
 from podium.registry.promotion import ANY, PromotionService
@@ -63,17 +63,7 @@ def answers_about_models(platform: Platform) -> dict[str, Service]:
 def _champion(platform: Platform, _: Assignment, arguments: Mapping[str, Any]) -> ModelVersion | None:
     model = arguments["model"]
     platform.promotions.reconcile(model)
-    number = platform.registry.alias(model, CHAMPION)
-    if number is None:
-        return None
-    with platform.database.read() as connection:
-        version = store.find_version(connection, model, number)
-    if version is None:
-        raise Refused(
-            f"The champion of {model} is version {number}, which is not on Podium's record, so no candidate can be "
-            f"compared with it; `podium models adopt {model}` puts it there."
-        )
-    return version
+    return versions.champion_to_judge_by(platform.database, platform.registry, model, judged="candidate")
 
 
 def _version(platform: Platform, _: Assignment, arguments: Mapping[str, Any]) -> ModelVersion:
