@@ -8,17 +8,7 @@ from typing import Self
 
 from podium.notify.entities import Subject
 from podium.settings import AlertEvent, AlertSettings
-
-_PERIODS = {"s": timedelta(seconds=1), "m": timedelta(minutes=1), "h": timedelta(hours=1), "d": timedelta(days=1)}
-
-
-def span(text: str) -> timedelta:
-    """Return the length that a checked setting writes.
-
-    >>> span("90m")
-    datetime.timedelta(seconds=5400)
-    """
-    return int(text[:-1]) * _PERIODS[text[-1]]
+from podium.settings.spans import PERIODS, span
 
 
 @dataclass(frozen=True)
@@ -36,7 +26,7 @@ class Limit:
         Limit(count=10, per=datetime.timedelta(seconds=3600))
         """
         count, _, unit = text.partition("/")
-        return cls(int(count), _PERIODS[unit])
+        return cls(int(count), PERIODS[unit])
 
 
 @dataclass(frozen=True)

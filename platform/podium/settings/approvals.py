@@ -9,6 +9,7 @@ from typing import Annotated, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from podium.settings.alerts import Span, Texts
+from podium.settings.spans import span
 
 
 def person(name: str) -> str:
@@ -51,8 +52,7 @@ class ApprovalSettings(BaseModel):
     @property
     def expiry(self) -> timedelta:
         """How long a promotion waits."""
-        unit = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}[self.expires_after[-1]]
-        return timedelta(**{unit: int(self.expires_after[:-1])})
+        return span(self.expires_after)
 
 
 def of_model(approvals: Mapping[str, ApprovalSettings], model: str) -> ApprovalSettings | None:

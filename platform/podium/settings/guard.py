@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+from podium.settings.spans import span
 
 
 def _is_span(text: str) -> str:
@@ -32,7 +32,7 @@ class GuardSettings(BaseModel):
     @property
     def pause(self) -> timedelta:
         """The time between two looks."""
-        return timedelta(seconds=int(self.poll[:-1]) * _SECONDS[self.poll[-1]])
+        return span(self.poll)
 
 
 def explain(problem: dict[str, Any], source: str) -> str:
