@@ -156,12 +156,6 @@ class PromotionService:
                 return self._mover.end(waiting, "void", (reason,))
             return self.answer_to(idempotency_key)
 
-    def expire(self) -> list[Promotion]:
-        """End the promotions of all models that nobody approved in time; return them."""
-        with self._database.read() as connection:
-            models = {each.model for each in store.awaiting_since(connection, self._clock.now())}
-        return [ended for model in sorted(models) if (ended := self.look_at(model)) is not None]
-
     def look_at(self, model: str) -> Promotion | None:
         """End the promotion of a model that awaits approval in vain; return it as it ended, None where none did."""
         with self._lock(f"model-{model}"):

@@ -213,11 +213,6 @@ def newest_promotions(connection: sa.Connection, model: str | None, state: str |
     return _promotions(connection, promotion.c.promotion_id.in_(list(rows.scalars())))[::-1]
 
 
-def awaiting_since(connection: sa.Connection, expired_at: datetime) -> list[Promotion]:
-    """Return the promotions of all models that await approval and have expired at `expired_at`."""
-    return _promotions(connection, promotion.c.state == "awaiting_approval", promotion.c.expires_at <= expired_at)
-
-
 def promotion_with_key(connection: sa.Connection, idempotency_key: str) -> Promotion | None:
     """Return the promotion asked for under a key."""
     found = _promotions(connection, promotion.c.idempotency_key == idempotency_key)

@@ -75,7 +75,7 @@ class Approvals(RuleBasedStateMachine):
     @rule(days=st.sampled_from([1, 8]))
     def wait(self, days: int) -> None:
         self.clock.advance(days * DAY)
-        self.world.service.expire()
+        self.world.service.look_at(self.world.model)
 
     @precondition(lambda self: self.waiting is not None)
     @rule()

@@ -273,7 +273,7 @@ def test_an_approval_that_expired(world: World, clock: FakeClock) -> None:
     finding = only(findings(world))
     assert finding.object == f"promotion {waiting.promotion_id}"
     assert f"`podium reject {waiting.promotion_id} --reason …`" in finding.repair
-    world.service.expire()
+    world.service.look_at(world.model)
     assert findings(world) == []
 
 
