@@ -10,7 +10,7 @@ from podium.canary import documents, store
 from podium.canary.controller import CanaryController
 from podium.canary.entities import Canary, CanaryRequest, CanaryResult, Look
 from podium.canary.plan import CanaryPlan, Phase
-from podium.canary.ports import Promoter
+from podium.canary.ports import Ended, Promoter, nobody_waits
 from podium.canary.replay import ReplayTraffic, play
 from podium.clock import Clock
 from podium.db.engine import Database
@@ -46,6 +46,7 @@ class CanaryWorld:
     registry: MemoryRegistry = field(default_factory=MemoryRegistry)
     promoter: Promoter | None = None
     ended_runs: set[str] = field(default_factory=set)
+    ended: Ended = nobody_waits
 
     def __post_init__(self) -> None:
         self.models = World(self.database, self.registry, self.clock, model=self.model)
@@ -60,6 +61,7 @@ class CanaryWorld:
             self.registry,
             self.promoter or self.models.service,
             lambda run_id: run_id not in self.ended_runs,
+            self.ended,
         )
 
     def challenger(self) -> str:

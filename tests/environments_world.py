@@ -16,9 +16,10 @@ from podium.clock import Clock
 from podium.db.engine import Database
 from podium.registry import history, store, versions
 from podium.registry.advance import Advance, AdvanceService
-from podium.registry.approval import Governance
+from podium.registry.approval import ApprovalRule
 from podium.registry.entities import CHAMPION, Lineage, ModelVersion, Promotion, RecordedEvidence
 from podium.registry.environments import EnvironmentPath
+from podium.registry.in_force import PolicyInForce
 from podium.registry.policy import GatePolicy
 from podium.registry.port import ModelRegistry
 from podium.registry.promotion import ANY, PromotionService
@@ -82,15 +83,25 @@ class Environments:
     registry: ModelRegistry
     clock: Clock
     base: str = "flight_delay"
-    governance: Governance = field(default_factory=Governance)
+    rule: ApprovalRule | None = field(default=None)
     grounds: KnownGrounds = field(default_factory=KnownGrounds)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     @property
     def promotions(self) -> PromotionService:
         return PromotionService(
-            self.database, self.registry, self.clock, govern=lambda _: self.governance, model_before=PATH.before
+            self.database,
+            self.registry,
+            self.clock,
+            approval_rule=lambda _: self.rule,
+            in_force=self.in_force,
+            model_before=PATH.before,
         )
+
+    def in_force(self, model: str) -> PolicyInForce | None:
+        environment = PATH.require(model).environment
+        policy = self.grounds.policies.get(environment)
+        return None if policy is None else PolicyInForce(f"gates/{environment}.yaml", policy)
 
     @property
     def service(self) -> AdvanceService:

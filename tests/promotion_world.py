@@ -13,10 +13,11 @@ from sklearn.dummy import DummyClassifier
 from podium.clock import Clock
 from podium.db.engine import Database
 from podium.registry import history, versions
-from podium.registry.approval import Governance
+from podium.registry.approval import ApprovalRule
 from podium.registry.entities import CHAMPION, HistoryEntry, Lineage, LoggedModel, ModelVersion, Promotion
 from podium.registry.evidence import Evidence
 from podium.registry.history import Verification
+from podium.registry.in_force import InForce
 from podium.registry.metrics import Kind, Metric
 from podium.registry.policy import GatePolicy
 from podium.registry.port import ModelRegistry
@@ -69,12 +70,21 @@ class World:
     registry: ModelRegistry
     clock: Clock
     model: str = "flight_delay"
-    govern: Callable[[str], Governance] = field(default=lambda _: Governance())
+    approval_rule: Callable[[str], ApprovalRule | None] = field(default=lambda _: None)
+    in_force: InForce = field(default=lambda _: None)
+    run_is_open: Callable[[str], bool] = field(default=lambda _: True)
     _numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
 
     @property
     def service(self) -> PromotionService:
-        return PromotionService(self.database, self.registry, self.clock, govern=self.govern)
+        return PromotionService(
+            self.database,
+            self.registry,
+            self.clock,
+            approval_rule=self.approval_rule,
+            in_force=self.in_force,
+            run_is_open=self.run_is_open,
+        )
 
     def candidate(self, *, champion: str | None = None, month: int = 1, key: str | None = None, **changes: Any) -> str:
         """Judge, upload and register a candidate of that month of 2013; return its version."""

@@ -26,7 +26,7 @@ from podium.clock import SystemClock
 from podium.db.engine import Database
 from podium.errors import Refused
 from podium.registry.adoption import AdoptionService, Choice
-from podium.registry.approval import ApprovalRule, Governance
+from podium.registry.approval import ApprovalRule
 from podium.registry.entities import CHAMPION, Promotion
 from podium.registry.guard import Guard
 from podium.registry.mlflow_registry import MlflowRegistry
@@ -224,13 +224,13 @@ def settle(world: World) -> dict[str, Any]:
 
 def propose(world: World, *, key: str) -> dict[str, Any]:
     """Register a version and ask for its promotion, which two people have to approve."""
-    world.govern = lambda _: _TWO_OF_THREE
+    world.approval_rule = lambda _: _TWO_OF_THREE
     return world.promote(world.candidate(key=key), key=f"{key}/promote").to_document()
 
 
 def decide(world: World, *, promotion_id: str, decision: str, actor: str) -> dict[str, Any]:
     """Approve or reject a promotion; return what became of it, or of the attempt, and what is on record then."""
-    world.govern = lambda _: _TWO_OF_THREE
+    world.approval_rule = lambda _: _TWO_OF_THREE
     try:
         said = (world.approved_by if decision == "approve" else world.rejected_by)(promotion_id, actor).state
     except Refused as error:
@@ -238,7 +238,7 @@ def decide(world: World, *, promotion_id: str, decision: str, actor: str) -> dic
     return {"said": said, "approvers": [entry.approvers for entry in world.history][-1], **inspect(world)}
 
 
-_TWO_OF_THREE = Governance(ApprovalRule(2, ("bo", "cy", "dee"), timedelta(days=7)))
+_TWO_OF_THREE = ApprovalRule(2, ("bo", "cy", "dee"), timedelta(days=7))
 
 
 # The registry's own log of where an alias went: whoever moves it, and however the mover ends.

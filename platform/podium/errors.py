@@ -11,7 +11,8 @@
     ├── Refused                    exit 3   a policy said no
     │   └── ChampionMoved                   compare-and-swap lost; says who won
     ├── Conflict                   exit 1   somebody else holds what this act needs
-    │   └── CanaryOpen                      another canary of the model goes on; says which
+    │   ├── CanaryOpen                      another canary of the model goes on; says which
+    │   └── PromotionOpen                   another promotion of the model awaits approval; says which
     ├── ArtifactError              exit 1   an artifact cannot be written, read or trusted
     │   ├── NoCodec                         no codec takes the value
     │   └── StorageFull                     the artifact disk is full
@@ -83,6 +84,10 @@ class Conflict(PodiumError):
 
 class CanaryOpen(Conflict):
     """Another run's canary of the model goes on; the message says which one. Its end makes room."""
+
+
+class PromotionOpen(Conflict):
+    """Another promotion of the model awaits approval; the message says which one. Its end makes room."""
 
 
 class ArtifactError(PodiumError):

@@ -23,7 +23,7 @@ from podium.faults import FaultRaised
 from podium.notify import collection, happenings, not_run, outbox, texts
 from podium.notify.loop import Notifier
 from podium.notify.rules import Rule, Rules
-from podium.registry.approval import ApprovalRule, Governance
+from podium.registry.approval import ApprovalRule
 from podium.registry.entities import CHAMPION
 from podium.registry.guard import Guard
 from podium.registry.memory_registry import MemoryRegistry
@@ -158,7 +158,7 @@ class TestWhatIsTold:
     def test_what_people_have_to_approve_by_when_and_how(self, world: AlertingWorld) -> None:
         models = World(world.database, MemoryRegistry(), world.clock)
         (first,) = models.champions(1)
-        models.govern = lambda _: Governance(ApprovalRule(2, (), timedelta(days=7)))
+        models.approval_rule = lambda _: ApprovalRule(2, (), timedelta(days=7))
         asked = models.promote(models.candidate(champion=first))
         world.notifier.advance()
         told = dict(world.channel.taken)
@@ -177,7 +177,7 @@ class TestWhatIsTold:
 
     def test_that_a_promotion_was_decided_before_anybody_was_told(self, world: AlertingWorld) -> None:
         models = World(world.database, MemoryRegistry(), world.clock)
-        models.govern = lambda _: Governance(ApprovalRule(1, ("bo",)))
+        models.approval_rule = lambda _: ApprovalRule(1, ("bo",))
         models.rejected_by(models.promote(models.candidate()).promotion_id, "bo")
         world.notifier.advance()
         ((title, body),) = world.channel.taken

@@ -11,7 +11,7 @@ from podium import faults
 from podium.clock import FakeClock
 from podium.db.engine import Database
 from podium.errors import Refused
-from podium.registry.approval import ApprovalRule, Governance
+from podium.registry.approval import ApprovalRule
 from podium.registry.entities import Promotion
 from podium.registry.memory_registry import MemoryRegistry
 from tests.promotion_world import World
@@ -25,7 +25,7 @@ def world(database: Database, clock: FakeClock) -> World:
 def proposed(world: World, *, required: int) -> Promotion:
     """Let a champion serve that needed nobody, and propose the next one."""
     first, _ = world.champions(2)
-    world.govern = lambda _: Governance(ApprovalRule(required, (), timedelta(days=7)))
+    world.approval_rule = lambda _: ApprovalRule(required, (), timedelta(days=7))
     asked = world.promote(world.candidate(champion=world.champion))
     assert asked.awaits_approval
     assert first != asked.to_version

@@ -11,9 +11,10 @@ from podium.clock import FakeClock
 from podium.dag.interval import Interval
 from podium.errors import Conflict, ServiceUnavailable
 from podium.execution.entities import Actor
-from podium.registry import promotion_documents, store
+from podium.registry import store
 from podium.registry.entities import Promotion
 from podium.registry.memory_registry import MemoryRegistry
+from podium.registry.promotion import ANY
 from podium.wiring import project as wiring
 from podium.wiring.documents import run_document
 from podium.wiring.plans import load_plans
@@ -143,7 +144,7 @@ def cared(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> 
     registry = MemoryRegistry()
     monkeypatch.setattr(wiring, "build_registry", lambda *_: registry)
     project = open_project(tmp_path, clock)
-    yield project, World(project.database, registry, clock, "delays", govern=project.govern)
+    yield project, World(project.database, registry, clock, "delays", approval_rule=project.approval_rule)
     project.close()
 
 
@@ -160,21 +161,27 @@ def test_what_nobody_approves_in_time_is_void(cared: tuple[Project, World], cloc
     assert world.verify().ok
 
 
-def test_another_policy_of_the_gate_makes_what_awaits_approval_void(cared: tuple[Project, World]) -> None:
-    project, world = cared
-    gate = project.settings.root / "gate.yaml"
-    gate.write_text("primary: auc\n")
-    governed = Project(project.settings.model_copy(update={"gates": {"delays": "gate.yaml"}}), project.clock)
-    world.govern = governed.govern
-    asked = world.promote(world.candidate())
-    gate.write_text("primary:   auc  # said otherwise\n")
-    with project.database.read() as connection:
-        binding = promotion_documents.show(connection, asked.promotion_id, governed.govern)["binding"]
-    assert (binding["still_holds"], binding["policy_digest"]) == (True, governed.govern("delays").policy_digest)
-    gate.write_text("primary: auc\nmode: refresh\n")
-    void = world.approved_by(asked.promotion_id, "bo")
+def test_another_policy_in_the_gate_s_file_makes_what_awaits_approval_void(
+    tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "podium.toml").write_text(f'{SETTINGS}[gates]\ndelays = "gate.yaml"\n')
+    gate = tmp_path / "gate.yaml"
+    gate.write_text("mode: superiority\n")
+    registry = MemoryRegistry()
+    monkeypatch.setattr(wiring, "build_registry", lambda *_: registry)
+    project = open_project(tmp_path, clock)
+    world = World(project.database, registry, clock, "delays")
+    version = world.candidate(policy_source="file")
+    asked = project.promotions.promote(
+        "delays", version, expect_champion=ANY, idempotency_key="a", actor="ada", actor_verified=False, reason="march"
+    )
+    gate.write_text("mode:   superiority  # said otherwise\n")
+    assert project.promotions.doubt(asked) is None
+    gate.write_text("mode: refresh\n")
+    void = project.promotions.approve(asked.promotion_id, actor="bo", actor_verified=False, reason="looks right")
     assert (void.state, world.champion) == ("void", None)
-    assert "the gate policy" in void.reasons[0]
+    assert "judged by gate.yaml as it was, and mode changed there since" in void.reasons[0]
+    project.close()
 
 
 def test_a_move_that_its_process_left_is_completed_but_not_one_that_is_just_made(

@@ -2,29 +2,31 @@
 
 import itertools
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from podium import faults
-from podium.canary.entities import CanaryResult
+from podium.canary import store as canaries
+from podium.canary.entities import CanaryRequest, CanaryResult
 from podium.clock import FakeClock
 from podium.db.engine import Database
-from podium.errors import CanaryOpen, Conflict, Refused
+from podium.errors import CanaryOpen, Conflict, PromotionOpen, Refused
 from podium.faults import FaultRaised
 from podium.registry import store
-from podium.registry.approval import ApprovalRule, Governance
+from podium.registry.approval import ApprovalRule
 from podium.registry.entities import Promotion
 from tests.canary_world import PLAN, ROWS, CanaryWorld
 
-RULE = Governance(ApprovalRule(1, ("bo", "cy"), timedelta(days=7)))
+RULE = ApprovalRule(1, ("bo", "cy"), timedelta(days=7))
 
 
 def governed(database: Database, clock: FakeClock, model: str = "flight_delay", **options: Any) -> CanaryWorld:
     """A world whose promotions need approval from now on: the first champion needed none."""
     world = CanaryWorld(database, clock, model, **options)
-    world.models.govern = lambda _: RULE
+    world.models.approval_rule = lambda _: RULE
     return world
 
 
@@ -102,7 +104,7 @@ def test_a_rollback_does_not_wait_and_ends_the_canary(database: Database, clock:
     world = CanaryWorld(database, clock)
     second = world.models.candidate(champion=world.first)
     world.models.promote(second)
-    world.models.govern = lambda _: RULE
+    world.models.approval_rule = lambda _: RULE
     result = world.play(world.request(world.challenger(), judged_against=second))
     assert result.awaits_approval
     assert world.models.rollback().applied
@@ -144,11 +146,65 @@ def test_the_next_canary_waits_for_the_approval_and_takes_its_place_when_the_run
     assert world.stored(result).state == "aborted"
 
 
+def decided_behind_another(world: CanaryWorld) -> tuple[CanaryRequest, Promotion]:
+    """A canary whose evidence has decided while a person's promotion awaits approval, and that promotion."""
+    request = world.request(world.challenger())
+    opened = world.controller.open(request)
+    other = world.models.promote(world.challenger(), key="person")
+    assert other.awaits_approval
+    for _ in range(2):  # the next attempt finds it decided, and waits too
+        with pytest.raises(PromotionOpen, match=f"Promotion {other.promotion_id} of flight_delay"):
+            world.play(request)
+        assert world.stored(opened).state == "ramping"
+    return request, other
+
+
+def test_a_decided_canary_waits_for_the_end_of_another_promotion(world: CanaryWorld) -> None:
+    request, other = decided_behind_another(world)
+    world.models.rejected_by(other.promotion_id, "bo")
+    result = world.play(request)
+    assert result.awaits_approval
+    assert world.models.approved_by(result.promotion_id, "cy").applied
+
+
+def test_a_decided_canary_that_could_not_ask_yet_can_be_aborted(world: CanaryWorld) -> None:
+    request, other = decided_behind_another(world)
+    aborted = world.controller.abort(world.model, reason="the feed was wrong", actor="dee")
+    assert aborted.state == "aborted"
+    assert "dee aborted it" in aborted.reasons[0]
+    assert world.models.approved_by(other.promotion_id, "bo").applied
+    assert world.play(request) == aborted
+    assert world.champion != request.challenger
+
+
+def test_another_run_s_canary_is_told_before_models_are_loaded(world: CanaryWorld) -> None:
+    opened = world.controller.open(world.request(world.challenger()))
+    later = world.challenger()
+    with pytest.raises(CanaryOpen, match=f"Canary {opened.canary_id} of flight_delay is open"):
+        world.controller.resume(world.model, "r3/run_canary", later, ROWS)
+    world.ended_runs.add("r2")
+    assert world.controller.resume(world.model, "r3/run_canary", later, ROWS) is None
+    assert world.stored(opened).state == "aborted"
+
+
+def test_the_end_of_a_canary_is_told_in_its_transaction(world: CanaryWorld) -> None:
+    told: list[tuple[str, bool]] = []
+
+    def ended(connection: sa.Connection, model: str, _: datetime) -> None:
+        told.append((model, canaries.open_of(connection, model) is None))
+
+    world.ended = ended
+    world.controller.open(world.request(world.challenger()))
+    assert told == []
+    world.controller.abort(world.model, reason="the feed was wrong", actor="dee")
+    assert told == [("flight_delay", True)]
+
+
 def test_what_is_left_to_look_at_is_asked_without_models(world: CanaryWorld) -> None:
     request = world.request(world.challenger())
 
     def resumed(traffic: str = ROWS) -> CanaryResult | None:
-        return world.controller.resume(request.step_key, request.challenger, traffic)
+        return world.controller.resume("flight_delay", request.step_key, request.challenger, traffic)
 
     assert resumed() is None
     world.controller.open(request)

@@ -18,7 +18,7 @@ from podium.db.engine import Database
 from podium.db.schema import evidence
 from podium.errors import EvaluationError, NotFound, Refused, UsageError
 from podium.registry import store
-from podium.registry.approval import ApprovalRule, Governance
+from podium.registry.approval import ApprovalRule
 from podium.registry.entities import CHAMPION, LoggedModel
 from podium.registry.evidence import DataCheck
 from podium.registry.memory_registry import MemoryRegistry
@@ -250,7 +250,7 @@ def test_a_rule_whose_code_changed_is_asked_anew(
 
 def test_an_advance_waits_for_approval_as_any_promotion(world: Environments) -> None:
     version = world.serve()
-    world.governance = Governance(ApprovalRule(1, ("bo",), timedelta(days=7)))
+    world.rule = ApprovalRule(1, ("bo",), timedelta(days=7))
     made = world.advance("dev", version)
     assert made.state == "awaiting_approval"
     assert made.promotion is not None
@@ -273,7 +273,7 @@ def test_an_advance_waits_for_approval_as_any_promotion(world: Environments) -> 
 def test_a_block_where_it_came_from_voids_what_awaits_approval(world: Environments) -> None:
     world.serve()
     bad = world.serve(0.9)
-    world.governance = Governance(ApprovalRule(1, ("bo",), timedelta(days=7)))
+    world.rule = ApprovalRule(1, ("bo",), timedelta(days=7))
     made = world.advance("dev", bad)
     assert made.promotion is not None
     world.rollback("dev")

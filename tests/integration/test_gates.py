@@ -142,6 +142,7 @@ def test_the_slot_judges_by_the_file_as_it_is_and_by_rules_as_they_are(project: 
         own, _ = judge("2026-01-04", "with_a_rule_in_its_file")
         assert own.reasons[-1] == "late:sees_400_rows: 400 rows"
         assert own.policy.name is None
+        assert (evidence.policy_source, own.policy_source) == ("file", "pipeline")
 
         (root / "pipelines" / "rules.py").write_text(RULES.replace("0.6", "0.999"))
         (root / "gates" / "late.yaml").write_text(GATE.replace("name: late", "name: stricter"))

@@ -23,7 +23,7 @@ from tests.earlier_schema import build, columns, insert
 from tests.execution_world import CHAIN, HandWorker, node, plan_of
 from tests.postgresql_on_tcp import TcpServer
 
-EARLIER = ("0001", "0002", "0003", "0004")
+EARLIER = ("0001", "0002", "0003", "0004", "0005")
 DAY_AFTER = Interval.parse("2026-11-04", "UTC")
 NEXT_DAY = Interval.parse("2026-11-03", "UTC")
 _numbers = itertools.count(1)

@@ -78,22 +78,17 @@ class TestInTheDatabase:
         assert hand.service.cancel(started.run_id, reason="enough").state == "cancelled"
 
     def test_what_it_waits_for_makes_it_due_at_once(self, hand: HandWorker) -> None:
-        started = hand.start(plan_of(node("it"), node("other")))
-        for claim in hand.claim(started):
-            snooze(hand, claim.attempt_id, 3_600)
-        assert wake(hand, started.run_id, f"{started.run_id}/it")
-        assert [claim.step for claim in hand.claim(started)] == ["it"]
-
-    def test_only_what_snoozes_is_woken(self, hand: HandWorker) -> None:
-        started = hand.start(plan_of(node("it")))
-        key = f"{started.run_id}/it"
-        assert not wake(hand, started.run_id, key)
-        (claim,) = hand.claim(started)
-        assert not wake(hand, started.run_id, key), "an attempt is made of it"
-        snooze(hand, claim.attempt_id, 90)
-        assert not wake(hand, started.run_id, f"{key}~1"), "that is another"
-        hand.clock.advance(90)
-        assert not wake(hand, started.run_id, key), "it is due"
+        started = hand.start(plan_of(node("it"), node("other", retries=1), node("third")))
+        it, other, third = hand.claim(started)
+        snooze(hand, it.attempt_id, 3_600)
+        hand.end(other, "failed")
+        wake(hand, "another_model")
+        assert hand.claim(started) == []
+        wake(hand, plan_of(node("it")).model)
+        assert [claim.step for claim in hand.claim(started)] == ["it"], (
+            "the other backs off, of the third an attempt is made"
+        )
+        hand.end(third)
 
     def test_a_run_waits_for_a_person_whose_every_snooze_ends_with_a_decision_elsewhere(self, hand: HandWorker) -> None:
         started = hand.start(plan_of(node("it"), node("other")))
@@ -110,9 +105,9 @@ class TestInTheDatabase:
         assert not waits_for_a_person(hand, started.run_id, []), "nobody is asked any more"
 
 
-def wake(hand: HandWorker, run_id: str, step_key: str) -> bool:
+def wake(hand: HandWorker, model: str) -> None:
     with hand.database.write() as connection:
-        return waking.wake(connection, run_id, step_key, hand.clock.now())
+        waking.wake_model(connection, model, hand.clock.now())
 
 
 def waits_for_a_person(hand: HandWorker, run_id: str, elsewhere: list[str]) -> bool:

@@ -21,7 +21,7 @@ from podium.canary.entities import (
     State,
     requests_of,
 )
-from podium.canary.ports import Aliases, Promoter, PromotionAnswer, RunIsOpen
+from podium.canary.ports import Aliases, Ended, Promoter, PromotionAnswer, RunIsOpen, nobody_waits
 from podium.clock import Clock
 from podium.db.engine import Database
 from podium.errors import CanaryOpen, Conflict, InternalError, NotFound
@@ -33,13 +33,20 @@ class CanaryController:
     """Keeps one open canary per model; threads and processes may share a model."""
 
     def __init__(
-        self, database: Database, clock: Clock, aliases: Aliases, promoter: Promoter, run_is_open: RunIsOpen
+        self,
+        database: Database,
+        clock: Clock,
+        aliases: Aliases,
+        promoter: Promoter,
+        run_is_open: RunIsOpen,
+        ended: Ended = nobody_waits,
     ) -> None:
         self._database = database
         self._clock = clock
         self._aliases = aliases
         self._promoter = promoter
         self._run_is_open = run_is_open
+        self._ended = ended
 
     def open(self, request: CanaryRequest) -> CanaryResult:
         """Begin a trial and point `challenger` at the version; the same step key gets the same canary.
@@ -65,14 +72,19 @@ class CanaryController:
                 return self._first_model(request)  # an attempt before this one found no champion
             return CanaryResult.of(self._try(request, champion))
 
-    def resume(self, step_key: str, challenger: str, traffic_digest: str) -> CanaryResult | None:
+    def resume(self, model: str, step_key: str, challenger: str, traffic_digest: str) -> CanaryResult | None:
         """Return the canary that a step opened before if nothing is left to look at: it ended, or awaits approval.
 
-        None where there is none, or it goes on; so too where it was of another version or other traffic.
+        None where there is none, or it goes on; so too where it was of another version or other traffic. Where there is
+        none, raises CanaryOpen as `open` does, before anybody has loaded a model in vain.
         """
         with self._database.read() as connection:
             known = store.of_step(connection, step_key)
-        if known is None or (known.challenger_version, known.traffic_digest) != (challenger, traffic_digest):
+        if known is None:
+            with self._database.lock(_lock_of(model)):
+                self._make_room(model)
+            return None
+        if (known.challenger_version, known.traffic_digest) != (challenger, traffic_digest):
             return None
         with self._database.lock(_lock_of(known.model)):
             with self._database.read() as connection:
@@ -98,14 +110,16 @@ class CanaryController:
     def abort(self, model: str, *, reason: str, actor: str) -> CanaryResult:
         """End the open canary of a model; the champion stays. A promotion that awaits approval is withdrawn with it.
 
-        Raises NotFound where none is open, and Conflict where its verdict had been reached already: then that is
-        completed instead.
+        So is put away what its evidence has decided for, as long as nobody has asked for the promotion. Raises NotFound
+        where none is open, and Conflict where what was decided had been begun: that is completed instead.
         """
         with self._database.lock(_lock_of(model)):
             with self._database.read() as connection:
                 canary = store.open_of(connection, model)
             if canary is None:
                 raise NotFound(f"Model {model} has no open canary; `podium canary show {model}` shows its last one.")
+            if self._may_still_be_stopped(canary):
+                return CanaryResult.of(self._end(canary, "aborted", (transitions.aborted_by(canary, actor, reason),)))
             completed = self._completed(canary)
             if not completed.ended:
                 aborted = self._put_away(completed, transitions.aborted_by(completed, actor, reason))
@@ -116,6 +130,10 @@ class CanaryController:
                 f"Canary {canary.canary_id} of {model} could not be aborted: its evidence had decided, and it "
                 f"ended {completed.state}. `podium canary show {model}` shows why."
             )
+
+    def _may_still_be_stopped(self, canary: Canary) -> bool:
+        look = self._last_look(canary)
+        return look is not None and look.verdict == "promote" and self._promoter.answer_to(canary.step_key) is None
 
     def _first_model(self, request: CanaryRequest) -> CanaryResult:
         answer = self._promoter.promote(
@@ -287,6 +305,7 @@ class CanaryController:
         with self._database.write() as connection:
             won = store.end(connection, canary, state=state, reasons=reasons, promotion_id=promotion_id, at=at)
             _require(canary, won=won)
+            self._ended(connection, canary.model, at)
         faults.reach("canary.after_end")
         return replace(canary, state=state, reasons=tuple(reasons), promotion_id=promotion_id, ended_at=at)
 

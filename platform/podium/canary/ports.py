@@ -1,6 +1,10 @@
 """What a canary wants from outside: traffic, aliases, promotions, and whether a run goes on."""
 
+from collections.abc import Callable
+from datetime import datetime
 from typing import Protocol
+
+import sqlalchemy as sa
 
 from podium.stats.cells import Cells
 
@@ -76,7 +80,10 @@ class Promoter(Protocol):
         reason: str,
         run_id: str | None,
     ) -> PromotionAnswer:
-        """Ask for `champion` to move from the expected version; the same key gets the same one, as it is by now."""
+        """Ask for `champion` to move from the expected version; the same key gets the same one, as it is by now.
+
+        Raises PromotionOpen while another promotion of the model awaits approval.
+        """
 
     def withdraw(self, idempotency_key: str, *, reason: str) -> PromotionAnswer | None:
         """Void the promotion asked for under a key if it still awaits approval; return what became of it."""
@@ -87,3 +94,11 @@ class RunIsOpen(Protocol):
 
     def __call__(self, run_id: str) -> bool:
         """Return whether the run has not ended; False for one that nobody knows."""
+
+
+Ended = Callable[[sa.Connection, str, datetime], None]
+"""Is told that a model's canary ended, and when, inside the transaction that ends it: whoever waited may go on."""
+
+
+def nobody_waits(_: sa.Connection, __: str, ___: datetime) -> None:
+    """Take no note of a canary that ended."""

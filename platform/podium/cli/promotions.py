@@ -203,8 +203,12 @@ def show(promotion_id: PromotionId, *, as_json: Json = False) -> None:
     from podium.wiring.project import open_project
 
     project = open_project()
-    with project.database.read() as connection:
-        document = promotion_documents.show(connection, promotion_id, project.govern)
+    document = promotion_documents.show(
+        project.database,
+        promotion_id,
+        approval_rule=project.approval_rule,
+        doubt=lambda promotion: project.promotions.doubt(promotion),  # opens the registry, which one that ended spares
+    )
     if as_json:
         output.print_json(document)
     else:
@@ -290,14 +294,17 @@ def _print(document: dict[str, Any]) -> None:
             ),
             ("may approve", [may] if awaits else []),
             ("bound to", [f"{name.replace('_', ' ')} {binding[name] or '–'}" for name in _BOUND]),
-            (
-                "still so",
-                ["yes" if binding["still_holds"] else "no: the next decision makes it void"] if awaits else [],
-            ),
+            ("still so", [_still_so(binding)] if awaits else []),
         ]
     )
-    if awaits:
+    if awaits and binding["still_holds"] is not False:
         output.note(f"\npodium approve {document['promotion_id']} --reason …   # or `reject`")
+
+
+def _still_so(binding: dict[str, Any]) -> str:
+    if binding["still_holds"] is None:
+        return f"cannot be told: {binding['objection']}"
+    return "yes" if binding["still_holds"] else f"no, the next decision makes it void: {binding['objection']}"
 
 
 def _counted(document: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from podium.db.address import SETTING
 from podium.db.engine import Database
 from podium.errors import ConfigurationError
 
-HEAD = "0005"
+HEAD = "0006"
 """The newest revision; a test holds it against the migrations."""
 
 _OURS = re.compile(r"[0-9]{4}")

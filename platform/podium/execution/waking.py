@@ -6,24 +6,35 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from podium.db.engine import wake_workers
-from podium.db.schema import step_run
+from podium.db.schema import attempt, run, step_run
 from podium.execution.entities import step_key_of
 from podium.execution.items import item_name
 
 
-def wake(connection: sa.Connection, run_id: str, step_key: str, now: datetime) -> bool:
-    """Make a step run that snoozes due at once, in the caller's transaction; False where it does not snooze."""
-    found = _put_off(connection, run_id).get(step_key)
-    if found is None:
-        return False
+def wake_model(connection: sa.Connection, model: str, now: datetime) -> None:
+    """Make every step run due at once that snoozes in a run of `model`, in the caller's transaction.
+
+    Each looks for itself whether it was what it waits for. One that backs off after a failure sleeps on.
+    """
+    last_attempt = (
+        sa.select(attempt.c.state)
+        .where(attempt.c.step_run_id == step_run.c.step_run_id)
+        .order_by(attempt.c.number.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
     woken = connection.execute(
         step_run.update()
-        .where(step_run.c.step_run_id == found, step_run.c.state == "waiting", step_run.c.not_before > now)
+        .where(
+            step_run.c.state == "waiting",
+            step_run.c.not_before > now,
+            step_run.c.run_id.in_(sa.select(run.c.run_id).where(run.c.model == model, run.c.ended_at.is_(None))),
+            last_attempt == "snoozed",
+        )
         .values(not_before=now)
     )
-    if woken.rowcount == 1:
+    if woken.rowcount:
         wake_workers(connection)
-    return woken.rowcount == 1
 
 
 def all_wait_for(connection: sa.Connection, run_id: str, step_keys: Collection[str]) -> bool:

@@ -26,7 +26,7 @@ from podium.registry.entities import (
     RecordedEvidence,
 )
 from podium.registry.environments import EnvironmentPath
-from podium.registry.evidence import Evidence, Feature
+from podium.registry.evidence import Evidence, Feature, PolicySource
 from podium.registry.policy import GatePolicy
 from podium.registry.port import SERIALIZATION_TAG, ModelRegistry
 from podium.registry.promotion import ANY, PromotionService
@@ -149,9 +149,10 @@ class AdvanceService:
             return self._there_already(origin, environment, to_model, champion)
         self._refuse_twin(origin, to_model)
         self._check_files(origin, "registered")
-        policy = self._bound(self._policy(environment, measured))
+        policy, source = self._policy(environment, measured)
+        policy = self._bound(policy)
         key = _key(origin, environment, champion, policy)
-        evidence = self._evidence(key) or self._judge(key, origin, measured, to_model, champion, policy)
+        evidence = self._evidence(key) or self._judge(key, origin, measured, to_model, champion, policy, source)
         faults.reach("advance.after_evidence")
         if evidence.verdict != "passed":
             return Advance(origin, environment, to_model, evidence, None, None)
@@ -200,11 +201,11 @@ class AdvanceService:
                 "as it is. Restore them from a backup, or train again."
             )
 
-    def _policy(self, environment: str, measured: RecordedEvidence) -> GatePolicy:
+    def _policy(self, environment: str, measured: RecordedEvidence) -> tuple[GatePolicy, PolicySource]:
         """Return the rules of the environment; without any, those that the version passed in the one before."""
         own = self._grounds.policy(environment)
         if own is not None:
-            return own
+            return own, "file"
         before = Evidence.model_validate(measured.document)
         if before.policy.digest != before.policy_digest:
             raise Refused(
@@ -212,7 +213,7 @@ class AdvanceService:
                 f"back as it was, so it cannot be asked again for {environment}; name one in [environments.policies] "
                 "of podium.toml."
             )
-        return before.policy
+        return before.policy, "default"
 
     def _bound(self, policy: GatePolicy) -> GatePolicy:
         """Return the policy with the digests of its rules' sources as they are now: other code, another question."""
@@ -230,6 +231,7 @@ class AdvanceService:
         to_model: str,
         champion: ModelVersion | None,
         policy: GatePolicy,
+        source: PolicySource,
     ) -> RecordedEvidence:
         """Compare a version with the next environment's champion on the rows that judged it, and keep the answer."""
         from podium.registry.evaluation import evaluate  # scipy and sklearn: only who judges pays for them
@@ -262,6 +264,7 @@ class AdvanceService:
             doubt=None
             if champion is None
             else doubt_about(champion, start=lineage.interval_start, judged=f"version {origin.version}'s"),
+            policy_source=source,
         )
         with self._database.write() as connection:
             return versions.record_evidence(

@@ -4,7 +4,7 @@ An approval is bound to the digest of all that it was given for. Identity is wha
 verifies it, and every record says which; names are compared by their letters, whatever their case, form and spacing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -15,10 +15,15 @@ from podium.settings.approvals import person
 
 Decision = Literal["approve", "reject"]
 
-CHANGED = (
-    "What approvals were asked for has changed since: the version, its evidence, the gate policy, or the rule of who "
-    "approves. Ask for the promotion again."
-)
+_BOUND = {
+    "model": "the model",
+    "version": "the version",
+    "digest": "the digest on record of the version's files",
+    "evidence_digest": "what the version was judged on",
+    "policy_digest": "the gate policy that it was judged by",
+    "expected_version": "the champion to replace",
+    "approval": "the rule of who approves",
+}
 
 
 @dataclass(frozen=True)
@@ -40,17 +45,6 @@ class ApprovalRule:
             "approvers": sorted(person(name) for name in self.approvers),
             "expires_after_seconds": int(self.expires_after.total_seconds()),
         }
-
-
-@dataclass(frozen=True)
-class Governance:
-    """What is in force for a model: who signs off (None: nobody has to), and the digest of its gate policy.
-
-    A policy that a pipeline's code states is known by its evidence alone; `policy_digest` is None then.
-    """
-
-    approval: ApprovalRule | None = None
-    policy_digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -77,32 +71,27 @@ class Approval:
         }
 
 
-def needed(governance: Governance, *, by_run: bool) -> ApprovalRule | None:
+def needed(rule: ApprovalRule | None, *, by_run: bool) -> ApprovalRule | None:
     """Return the rule that a promotion has to satisfy, None where it needs no sign-off."""
-    rule = governance.approval
     return None if rule is None or (by_run and not rule.runs) else rule
 
 
-def binding_digest(
-    candidate: ModelVersion,
-    evidence: RecordedEvidence,
-    governance: Governance,
-    *,
-    expected_version: str | None,
-) -> str:
-    """Return the digest of what an approval is given for: model files, evidence, policy, the champion to replace."""
-    rule = governance.approval
-    return digest_json(
-        {
-            "model": candidate.model,
-            "version": candidate.version,
-            "digest": candidate.digest,
-            "evidence_digest": evidence.digest,
-            "policy_digest": governance.policy_digest or evidence.document["policy_digest"],
-            "expected_version": expected_version,
-            "approval": None if rule is None else rule.to_document(),
-        }
-    )
+def binding(
+    candidate: ModelVersion, evidence: RecordedEvidence, rule: ApprovalRule | None, *, expected_version: str | None
+) -> dict[str, Any]:
+    """Return what an approval is given for: model files, evidence, policy, the champion to replace, and who approves.
+
+    Approvals are bound to its digest.
+    """
+    return {
+        "model": candidate.model,
+        "version": candidate.version,
+        "digest": candidate.digest,
+        "evidence_digest": evidence.digest,
+        "policy_digest": evidence.document["policy_digest"],
+        "expected_version": expected_version,
+        "approval": None if rule is None else rule.to_document(),
+    }
 
 
 def missing(promotion: Promotion, given: Sequence[Approval]) -> int:
@@ -157,20 +146,42 @@ def objection_to(
     return None
 
 
-def may_approve(promotion: Promotion, given: Sequence[Approval], rule: ApprovalRule | None) -> list[str]:
-    """Return the named approvers who have not said anything yet; without names anybody but the requester may."""
+def may_approve(promotion: Promotion, given: Sequence[Approval], names: Sequence[str]) -> list[str]:
+    """Return those of the named approvers who have not said anything yet; without names anybody but who asked may."""
     spoken = {person(promotion.actor), *(person(each.actor) for each in given)}
-    return [name for name in (rule.approvers if rule is not None else ()) if person(name) not in spoken]
+    return [name for name in names if person(name) not in spoken]
 
 
-def stale(promotion: Promotion, now: datetime, binding: str) -> str | None:
+def stale(promotion: Promotion, now: datetime, bound: Mapping[str, Any] | None) -> str | None:
     """Return why a promotion that awaits approval is void by now: it expired, or what it is about changed.
 
-    `binding` is the digest of that as things stand.
+    `bound` is what approvals would be given for as things stand; None where the version or its evidence is gone.
     """
     if promotion.expires_at is not None and promotion.expires_at <= now:
         return f"It was not approved by {instant_text(promotion.expires_at)} and expired. Ask for the promotion again."
-    return None if binding == promotion.binding_digest else CHANGED
+    if bound is not None and digest_json(bound) == promotion.binding_digest:
+        return None
+    return f"{_what_changed(promotion.binding, bound)} since approvals were asked for. Ask for the promotion again."
+
+
+def _what_changed(then: Mapping[str, Any] | None, now: Mapping[str, Any] | None) -> str:
+    if now is None:
+        return "The version or its evidence was taken off the record"
+    known = then or {}
+    differs = [name for name in _BOUND if name in known and known[name] != now[name]]
+    if not differs:  # asked for by a Podium that kept the digest alone
+        return "The version's files or evidence, or the rule of who approves changed"
+    changes = [f"{_BOUND[name]} (was {_shown(known[name])}, is {_shown(now[name])})" for name in differs]
+    text = " and ".join(changes)
+    return f"{text[0].upper()}{text[1:]} changed"
+
+
+def _shown(part: Any) -> str:
+    """Return a part of what is bound for a person: an ApprovalRule's document, a digest, a name."""
+    if isinstance(part, Mapping):
+        whom = ", ".join(part["approvers"]) or "anybody else"
+        return f"{part['required']} of {whom} within {part['expires_after_seconds'] / 86_400:g} d"
+    return "none" if part is None else f"{part[:12]}…" if len(part) == 64 else part
 
 
 def awaited(promotion: Promotion, given: Sequence[Approval]) -> str:
@@ -179,9 +190,11 @@ def awaited(promotion: Promotion, given: Sequence[Approval]) -> str:
     so_far = f" (so far {', '.join(have)})" if have else ""
     until = f" until {instant_text(promotion.expires_at)}" if promotion.expires_at else ""
     more = missing(promotion, given)
+    names = _still_asked(promotion, given)
+    whom = " or ".join(names) if names else f"somebody other than {promotion.actor}"
     return (
         f"It awaits {more} more approval{'' if more == 1 else 's'}{so_far}{until}: "
-        f"`podium approve {promotion.promotion_id} --reason TEXT`, by somebody other than {promotion.actor}."
+        f"`podium approve {promotion.promotion_id} --reason TEXT`, by {whom}."
     )
 
 
@@ -192,6 +205,11 @@ def in_the_way(waiting: Promotion, given: Sequence[Approval]) -> str:
         f"{waiting.actor} at {instant_text(waiting.proposed_at)}, is open. {awaited(waiting, given)} "
         f"`podium reject {waiting.promotion_id} --reason TEXT` ends it."
     )
+
+
+def _still_asked(promotion: Promotion, given: Sequence[Approval]) -> list[str]:
+    rule = (promotion.binding or {}).get("approval") or {}
+    return may_approve(promotion, given, rule.get("approvers", ()))
 
 
 def _others(rule: ApprovalRule | None, asked: str) -> str:

@@ -162,8 +162,10 @@ class Promotion:
     """A recorded move of `champion`, or the refusal to make it.
 
     `expected_version` is the champion the caller counted on; `from_version` the one found. `reasons` say why
-    a promotion did not apply; `reason` is what the actor wrote. `next_valid` is where a rollback that was refused just
-    now for its target could lead instead; only the caller is told, the record says it in words.
+    a promotion did not apply; `reason` is what the actor wrote. `binding` is what approvals are given for, under its
+    digest; without it, nobody has to approve, or a Podium asked that kept the digest alone. `next_valid` is where a
+    rollback that was refused just now for its target could lead instead; only the caller is told, the record says it
+    in words.
     """
 
     promotion_id: str
@@ -184,6 +186,7 @@ class Promotion:
     ended_at: datetime | None
     approvals_required: int = 0
     binding_digest: str | None = None
+    binding: Mapping[str, Any] | None = None
     expires_at: datetime | None = None
     next_valid: str | None = None
 

@@ -22,6 +22,7 @@ from podium.registry.evidence import (
     Evidence,
     Feature,
     Measurement,
+    PolicySource,
     Question,
     RuleCheck,
     SliceCheck,
@@ -55,6 +56,7 @@ def evaluate(
     cost_usd: Decimal | None = None,
     champion_features: Sequence[Feature] | None = None,
     doubt: str | None = None,
+    policy_source: PolicySource = "pipeline",
     block_rows: int = 65_536,
     timer: Timer = time.perf_counter,
 ) -> Evidence:
@@ -143,6 +145,7 @@ def evaluate(
         limits=limits,
         rules=rules,
         data_checks=data_checks,
+        policy_source=policy_source,
     )
 
 

@@ -166,6 +166,13 @@ class DataCheck(_Fact):
     reason: str
 
 
+PolicySource = Literal["pipeline", "file", "default"]
+"""Who states a gate policy: the pipeline's code, a file that podium.toml names, or nobody.
+
+Without one, the gate's defaults apply, and in a later environment the policy of the one before.
+"""
+
+
 class Evidence(Digested):
     """The record of one evaluation: a promotion asks it `passed`, an approval binds its `digest`.
 
@@ -199,6 +206,7 @@ class Evidence(Digested):
     limits: tuple[LimitCheck, ...] = ()
     rules: tuple[RuleCheck, ...] = ()
     data_checks: tuple[DataCheck, ...] = ()
+    policy_source: PolicySource = "pipeline"  # of what was recorded before this was, nobody knows better
 
     @property
     def passed(self) -> bool:

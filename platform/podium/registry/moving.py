@@ -24,6 +24,10 @@ Ended = Callable[[sa.Connection, Promotion], None]
 """Is told of a promotion that ended, inside the transaction that ends it: whoever waited for it may go on."""
 
 
+SecondThoughts = Callable[[Promotion], str | None]
+"""Returns why a move that a dead process left before it had begun is not made after all; None where it is."""
+
+
 def nobody_waits(_: sa.Connection, __: Promotion) -> None:
     """Take no note of a promotion that ended."""
 
@@ -31,11 +35,19 @@ def nobody_waits(_: sa.Connection, __: Promotion) -> None:
 class Mover:
     """Brings promotions to their end and tells the history; every method wants the model's lock held."""
 
-    def __init__(self, database: Database, registry: ModelRegistry, clock: Clock, ended: Ended = nobody_waits) -> None:
+    def __init__(
+        self,
+        database: Database,
+        registry: ModelRegistry,
+        clock: Clock,
+        ended: Ended,
+        second_thoughts: SecondThoughts,
+    ) -> None:
         self._database = database
         self._registry = registry
         self._clock = clock
         self._ended = ended
+        self._second_thoughts = second_thoughts
 
     def begin(self, proposal: Promotion) -> Promotion:
         """Store a proposal that every rule has let pass, and move the alias."""
@@ -43,7 +55,7 @@ class Mover:
         with self._database.write() as connection:
             store.add_promotion(connection, applying)
         faults.reach("promotion.after_intent")
-        return self._settle(applying)
+        return self.settle(applying)
 
     def refuse(self, proposal: Promotion, objection: Objection) -> Promotion:
         """Put a proposal on record as what the objection makes of it."""
@@ -54,10 +66,19 @@ class Mover:
         return ended
 
     def reconcile(self, model: str) -> Promotion | None:
-        """Bring the move that a dead process left open to its end; return it, None if there was none."""
+        """Bring the move that a dead process left open to its end; return it, None if there was none.
+
+        That may be long after it was let pass: what has not begun to move is looked at once more.
+        """
         with self._database.read() as connection:
             left = store.open_promotion(connection, model)
-        return self._settle(left) if left is not None and left.state == "applying" else None
+        if left is None or left.state != "applying":
+            return None
+        if self._registry.alias(model, CHAMPION) == left.from_version:
+            why = self._second_thoughts(left)
+            if why is not None:
+                return self.end(left, "void", (why,))
+        return self.settle(left)
 
     def abandon(self, model: str, why: Callable[[Promotion], str]) -> None:
         """End a promotion that a dead process left before it had moved the alias, instead of completing it."""
@@ -82,7 +103,7 @@ class Mover:
             self._ended(connection, ended)
         return ended
 
-    def _settle(self, promotion: Promotion) -> Promotion:
+    def settle(self, promotion: Promotion) -> Promotion:
         """Bring an `applying` promotion to its end, from wherever its process, dead or this one, got to."""
         model, target = promotion.model, promotion.to_version
         found = self._registry.alias(model, CHAMPION)

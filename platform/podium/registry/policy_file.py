@@ -24,12 +24,18 @@ def policy_for(model: str, gates: Mapping[str, str], root: Path) -> GatePolicy |
     Raises ConfigurationError where the file is not there, or says what is no policy.
     """
     file = gate_file(gates, model)
-    if file is None:
-        return None
+    return None if file is None else named_policy(file, root, section="gates", whose=model)
+
+
+def named_policy(file: str, root: Path, *, section: str, whose: str) -> GatePolicy:
+    """Return the policy in a file of the project that a section of podium.toml names.
+
+    Raises ConfigurationError where the file is not there, or says what is no policy.
+    """
     if not (root / file).is_file():
         raise ConfigurationError(
-            f"{root / PROJECT_FILE} says that {file} holds the gate of {model}, but there is no such file in {root}; "
-            "write it, or correct the section [gates]."
+            f"{root / PROJECT_FILE} says that {file} holds the gate of {whose}, but there is no such file in {root}; "
+            f"write it, or correct the section [{section}]."
         )
     return GatePolicy.from_document(read_mapping(root / file), called=f"The gate policy {root / file}")
 

@@ -15,10 +15,12 @@ from podium.db.engine import Database
 from podium.errors import NotFound, UsageError
 from podium.ids import new_id
 from podium.registry import history, store, transitions
-from podium.registry.approval import Decision, Governance
+from podium.registry.approval import ApprovalRule, Decision
 from podium.registry.entities import CHAMPION, HistoryEntry, ModelVersion, Promotion, RecordedEvidence
 from podium.registry.environments import Entrance, ModelBefore
+from podium.registry.evidence import Evidence
 from podium.registry.history import Fact
+from podium.registry.in_force import InForce, outdated
 from podium.registry.moving import Ended, Mover, nobody_waits
 from podium.registry.port import ModelRegistry
 from podium.registry.signing import SignOff
@@ -62,8 +64,9 @@ class PromotionService:
     """Moves `champion` by compare-and-swap and keeps its history; threads and processes may share a model.
 
     The guarantee covers Podium's own writers: MLflow has no compare-and-swap. A move made outside Podium is
-    noticed at the next decision, because the champion is always read from the registry. `model_before` names the
-    model of the environment before, from which alone a model's versions may come.
+    noticed at the next decision, because the champion is always read from the registry. `approval_rule` and `in_force`
+    say what holds for a model now: who signs off, and which gate policy. `model_before` names the model of the
+    environment before, from which alone a model's versions may come.
     """
 
     def __init__(
@@ -73,7 +76,8 @@ class PromotionService:
         clock: Clock,
         *,
         lock: Callable[[str], AbstractContextManager[None]] | None = None,
-        govern: Callable[[str], Governance] = lambda _: Governance(),
+        approval_rule: Callable[[str], ApprovalRule | None] = lambda _: None,
+        in_force: InForce = lambda _: None,
         run_is_open: Callable[[str], bool] = lambda _: True,
         ended: Ended = nobody_waits,
         model_before: ModelBefore = lambda _: None,
@@ -83,9 +87,10 @@ class PromotionService:
         self._clock = clock
         self._lock = lock or database.lock
         self._run_is_open = run_is_open
+        self._in_force = in_force
         self._model_before = model_before
-        self._mover = Mover(database, registry, clock, ended)
-        self._sign_off = SignOff(database, clock, self._mover, govern, self._examine)
+        self._mover = Mover(database, registry, clock, ended, self._second_thoughts)
+        self._sign_off = SignOff(database, clock, self._mover, approval_rule, self._examine)
         self._targets = Targets(database, registry)
 
     def promote(
@@ -104,7 +109,7 @@ class PromotionService:
 
         `run_id` names the run that asks; a person's promotion has none. The result is `applied`, `refused`, `void`,
         or `awaiting_approval` where somebody has to sign it off, and on record in every case. Raises NotFound for a
-        version that exists nowhere.
+        version that exists nowhere, and PromotionOpen for a run while another promotion of the model awaits approval.
         """
         request = _Request(
             "promote", model, version, expect_champion, idempotency_key, actor, actor_verified, reason, run_id
@@ -205,11 +210,13 @@ class PromotionService:
 
     def objection(self, model: str, version: str) -> str | None:
         """Return why a run could not make `version` champion as things stand, None where it could."""
-        situation = self._situation(model)
         candidate, evidence = self._on_record(model, version)
-        entrance = self._entrance(model, candidate)
-        ruled = transitions.promotion_objection(situation, version, candidate, evidence, by_run=True, entrance=entrance)
+        ruled = self._promotion_objection(self._situation(model), version, candidate, evidence, by_run=True)
         return None if ruled is None else ruled.text
+
+    def doubt(self, waiting: Promotion) -> str | None:
+        """Return why a promotion that awaits approval would be void if anybody decided now; None where it would not."""
+        return self._sign_off.doubt(waiting)
 
     def answer_to(self, idempotency_key: str) -> Promotion | None:
         """Return the promotion asked for under a key, None if nobody asked."""
@@ -268,11 +275,17 @@ class PromotionService:
             self._reconcile(found.model)
             return self._sign_off.decide(found, decision, actor, reason, actor_verified=actor_verified)
 
-    def _examine(self, waiting: Promotion, candidate: ModelVersion, evidence: RecordedEvidence) -> Objection | None:
+    def _examine(
+        self, waiting: Promotion, candidate: ModelVersion | None, evidence: RecordedEvidence | None
+    ) -> Objection | None:
         """Ask everything that was asked when a promotion was proposed once more, and whether anybody still wants it."""
         if waiting.run_id is not None and not self._run_is_open(waiting.run_id):
             return Objection("void", transitions.run_gone(waiting))
         return self._objection(waiting, self._situation(waiting.model), candidate, evidence)
+
+    def _second_thoughts(self, left: Promotion) -> str | None:
+        objection = self._examine(left, *self._on_record(left.model, left.to_version))
+        return None if objection is None else objection.text
 
     def _on_record(self, model: str, version: str) -> tuple[ModelVersion | None, RecordedEvidence | None]:
         with self._database.read() as connection:
@@ -344,16 +357,28 @@ class PromotionService:
         if proposal.action == "rollback":
             ruled = transitions.rollback_objection(situation, proposal.to_version)
         else:
-            ruled = transitions.promotion_objection(
-                situation,
-                proposal.to_version,
-                candidate,
-                evidence,
-                by_run=proposal.run_id is not None,
-                entrance=self._entrance(proposal.model, candidate),
-            )
+            by_run = proposal.run_id is not None
+            ruled = self._promotion_objection(situation, proposal.to_version, candidate, evidence, by_run=by_run)
         damage = None if ruled else self._targets.damage(situation, proposal.action, proposal.to_version)
         return ruled or (Objection("refused", damage) if damage else None)
+
+    def _promotion_objection(
+        self,
+        situation: Situation,
+        version: str,
+        candidate: ModelVersion | None,
+        evidence: RecordedEvidence | None,
+        *,
+        by_run: bool,
+    ) -> Objection | None:
+        entrance = self._entrance(situation.model, candidate)
+        ruled = transitions.promotion_objection(
+            situation, version, candidate, evidence, by_run=by_run, entrance=entrance
+        )
+        if ruled is not None or candidate is None or evidence is None:
+            return ruled
+        old = outdated(situation.model, version, Evidence.model_validate(evidence.document), self._in_force)
+        return None if old is None else Objection("void", old)
 
     def _entrance(self, model: str, candidate: ModelVersion | None) -> Entrance | None:
         before = self._model_before(model)

@@ -5,9 +5,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from podium.errors import NotFound
+from podium.db.engine import Database
+from podium.errors import NotFound, PodiumError
 from podium.registry import approval, store
-from podium.registry.approval import Approval, Governance
+from podium.registry.approval import Approval, ApprovalRule
 from podium.registry.entities import Promotion
 
 
@@ -22,22 +23,30 @@ def listed(connection: sa.Connection, model: str | None, state: str | None, limi
     return [of(connection, each) for each in store.newest_promotions(connection, model, state, limit)]
 
 
-def show(connection: sa.Connection, promotion_id: str, govern: Callable[[str], Governance]) -> dict[str, Any]:
+def show(
+    database: Database,
+    promotion_id: str,
+    *,
+    approval_rule: Callable[[str], ApprovalRule | None],
+    doubt: Callable[[Promotion], str | None],
+) -> dict[str, Any]:
     """Return a promotion with all that its approvals are bound to and, while it awaits them, who may give one.
 
-    `binding` is null where nobody had to approve; its `still_holds` is null once the promotion has ended. Raises
-    NotFound for an unknown one.
+    `binding` is null where nobody had to approve. Its `still_holds` is what `doubt` says of one that awaits approval;
+    it is null once that has ended, and where nobody can tell. Raises NotFound for an unknown promotion.
     """
-    promotion = store.find_promotion(connection, promotion_id)
-    if promotion is None:
-        raise NotFound(f"There is no promotion {promotion_id}; `podium promotions list` shows what there is.")
-    given = store.approvals_of(connection, promotion_id)
+    with database.read() as connection:
+        promotion = store.find_promotion(connection, promotion_id)
+        if promotion is None:
+            raise NotFound(f"There is no promotion {promotion_id}; `podium promotions list` shows what there is.")
+        given = store.approvals_of(connection, promotion_id)
+        binding = _binding(connection, promotion)
     awaits = promotion.awaits_approval
-    governance = govern(promotion.model) if awaits else Governance()  # of what has ended nothing in force matters
+    rule = approval_rule(promotion.model) if awaits else None
     return {
         **_document(promotion, given),
-        "may_approve": approval.may_approve(promotion, given, governance.approval) if awaits else [],
-        "binding": _binding(connection, promotion, governance),
+        "may_approve": approval.may_approve(promotion, given, rule.approvers) if rule is not None else [],
+        "binding": None if binding is None else {**binding, **_standing(promotion, doubt)},
     }
 
 
@@ -50,23 +59,32 @@ def _document(promotion: Promotion, given: Sequence[Approval]) -> dict[str, Any]
     }
 
 
-def _binding(connection: sa.Connection, promotion: Promotion, governance: Governance) -> dict[str, Any] | None:
+def _binding(connection: sa.Connection, promotion: Promotion) -> dict[str, Any] | None:
+    """Return what approvals are given for; where only its digest was kept, as the record has it now."""
     if promotion.binding_digest is None:
         return None
-    candidate, evidence = store.judged_version(connection, promotion.model, promotion.to_version)
-    holds = None
-    if promotion.awaits_approval:
-        now = (
-            approval.binding_digest(candidate, evidence, governance, expected_version=promotion.expected_version)
-            if candidate is not None and evidence is not None
-            else None
+    bound = promotion.binding
+    if bound is None:
+        candidate, evidence = store.judged_version(connection, promotion.model, promotion.to_version)
+        bound = (
+            {}
+            if candidate is None or evidence is None
+            else approval.binding(candidate, evidence, None, expected_version=promotion.expected_version)
         )
-        holds = now == promotion.binding_digest
     return {
         "digest": promotion.binding_digest,
-        "still_holds": holds,
-        "model_digest": None if candidate is None else candidate.digest,
+        "model_digest": bound.get("digest"),
         "evidence_digest": promotion.evidence_digest,
-        "policy_digest": None if evidence is None else governance.policy_digest or evidence.document["policy_digest"],
+        "policy_digest": bound.get("policy_digest"),
         "expected_champion": promotion.expected_version,
     }
+
+
+def _standing(promotion: Promotion, doubt: Callable[[Promotion], str | None]) -> dict[str, Any]:
+    if not promotion.awaits_approval:
+        return {"still_holds": None, "objection": None}
+    try:
+        objection = doubt(promotion)
+    except PodiumError as error:
+        return {"still_holds": None, "objection": str(error)}
+    return {"still_holds": objection is None, "objection": objection}

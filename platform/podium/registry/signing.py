@@ -9,9 +9,10 @@ from dataclasses import replace
 from podium import faults
 from podium.clock import Clock
 from podium.db.engine import Database
-from podium.errors import Conflict, Refused
+from podium.errors import Conflict, PromotionOpen, Refused
+from podium.ids import digest_json
 from podium.registry import approval, history, store, transitions
-from podium.registry.approval import Approval, Decision, Governance
+from podium.registry.approval import Approval, ApprovalRule, Decision
 from podium.registry.entities import ModelVersion, Promotion, RecordedEvidence
 from podium.registry.history import Fact
 from podium.registry.moving import Mover, tell
@@ -29,13 +30,13 @@ class SignOff:
         database: Database,
         clock: Clock,
         mover: Mover,
-        govern: Callable[[str], Governance],
+        rule_of: Callable[[str], ApprovalRule | None],
         examine: Examine,
     ) -> None:
         self._database = database
         self._clock = clock
         self._mover = mover
-        self._govern = govern
+        self._rule_of = rule_of
         self._examine = examine
 
     def propose(
@@ -47,20 +48,19 @@ class SignOff:
         """
         if proposal.action == "rollback" or candidate is None or evidence is None:
             return None
-        governance = self._govern(proposal.model)
-        rule = approval.needed(governance, by_run=proposal.run_id is not None)
+        rule = approval.needed(self._rule_of(proposal.model), by_run=proposal.run_id is not None)
         if rule is None:
             return None
         why = approval.out_of_reach(proposal, rule)
         if why is not None:
             return self._mover.refuse(proposal, Objection("refused", why))
+        binding = approval.binding(candidate, evidence, rule, expected_version=proposal.expected_version)
         waiting = replace(
             proposal,
             state="awaiting_approval",
             approvals_required=rule.required,
-            binding_digest=approval.binding_digest(
-                candidate, evidence, governance, expected_version=proposal.expected_version
-            ),
+            binding_digest=digest_json(binding),
+            binding=binding,
             expires_at=proposal.proposed_at + rule.expires_after,
         )
         with self._database.write() as connection:
@@ -82,29 +82,43 @@ class SignOff:
             if not look_again:
                 return waiting
             given = store.approvals_of(connection, waiting.promotion_id)
-            candidate, evidence = store.judged_version(connection, model, waiting.to_version)
         rejected = next((each for each in given if each.decision == "reject"), None)
         if rejected is not None:  # by a process that died before it could end it
             return self._rejected(waiting, rejected)
-        if candidate is None or evidence is None:
-            return self._mover.end(waiting, "void", (approval.CHANGED,))
-        binding = approval.binding_digest(
-            candidate, evidence, self._govern(model), expected_version=waiting.expected_version
-        )
-        why = approval.stale(waiting, self._clock.now(), binding)
-        if why is None:
-            objection = self._examine(waiting, candidate, evidence)
-            why = None if objection is None else objection.text
+        why = self.doubt(waiting)
         return waiting if why is None else self._mover.end(waiting, "void", (why,))
 
+    def doubt(self, waiting: Promotion) -> str | None:
+        """Return why a promotion that awaits approval would be void if anybody decided now; None where it would not.
+
+        This one method reads alone, and may do so without the lock.
+        """
+        with self._database.read() as connection:
+            candidate, evidence = store.judged_version(connection, waiting.model, waiting.to_version)
+        if candidate is None or evidence is None:
+            return approval.stale(waiting, self._clock.now(), None)
+        rule = self._rule_of(waiting.model)
+        bound = approval.binding(candidate, evidence, rule, expected_version=waiting.expected_version)
+        why = approval.stale(waiting, self._clock.now(), bound)
+        if why is not None:
+            return why
+        objection = self._examine(waiting, candidate, evidence)
+        return None if objection is None else objection.text
+
     def make_way(self, waiting: Promotion, proposal: Promotion) -> Objection | None:
-        """Object to another promotion while one waits; a rollback is not held up, but makes the one that waits void."""
+        """Object to another promotion while one waits; a rollback is not held up, but makes the one that waits void.
+
+        A run is not refused for it, as what waits says nothing about its candidate: PromotionOpen, for it to ask later.
+        """
         if proposal.action == "rollback":
             self._mover.end(waiting, "void", (transitions.rolled_back_meanwhile(proposal),))
             return None
         with self._database.read() as connection:
             given = store.approvals_of(connection, waiting.promotion_id)
-        return Objection("refused", approval.in_the_way(waiting, given))
+        text = approval.in_the_way(waiting, given)
+        if proposal.run_id is not None:
+            raise PromotionOpen(text)
+        return Objection("refused", text)
 
     def decide(
         self, asked: Promotion, decision: Decision, actor: str, reason: str, *, actor_verified: bool
@@ -112,14 +126,15 @@ class SignOff:
         """Count what `actor` says, and do what follows; return the promotion as it is then.
 
         Raises Refused where the actor has no say. A promotion that proved stale is returned as it ended, uncounted.
+        A rejection looks at nothing else: it ends the promotion whatever has become of what it is about.
         """
-        waiting = self.waiting(asked.model)
+        waiting = self.waiting(asked.model, look_again=decision == "approve")
         if waiting is not None and waiting.ended_at is not None and waiting.promotion_id == asked.promotion_id:
             return waiting
         with self._database.read() as connection:
             present = store.find_promotion(connection, asked.promotion_id) or asked
             given = store.approvals_of(connection, asked.promotion_id)
-        objection = approval.objection_to(present, given, self._govern(asked.model).approval, decision, actor)
+        objection = approval.objection_to(present, given, self._rule_of(asked.model), decision, actor)
         if objection is not None:
             raise Refused(objection)
         word = Approval(
@@ -141,7 +156,7 @@ class SignOff:
         faults.reach("promotion.after_decision")
         if decision == "reject":
             return self._rejected(present, word)
-        return (self._mover.reconcile(present.model) or present) if applies else present
+        return self._mover.settle(applying) if applies else present
 
     def _rejected(self, waiting: Promotion, word: Approval) -> Promotion:
         return self._mover.end(waiting, "refused", (f"{word.actor} rejected it: {word.reason}",))

@@ -143,7 +143,9 @@ def _promote(platform: Platform, assignment: Assignment, arguments: Mapping[str,
 
 
 def _resume_canary(platform: Platform, assignment: Assignment, arguments: Mapping[str, Any]) -> CanaryResult | None:
-    return platform.canaries.resume(assignment.step_key, arguments["version"], arguments["traffic_digest"])
+    return platform.canaries.resume(
+        assignment.plan.model, assignment.step_key, arguments["version"], arguments["traffic_digest"]
+    )
 
 
 def _open_canary(platform: Platform, assignment: Assignment, arguments: Mapping[str, Any]) -> CanaryResult:

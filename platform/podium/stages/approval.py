@@ -1,4 +1,4 @@
-"""How a stage waits for people who have to approve a promotion: without a worker, and woken by their decision."""
+"""How a stage waits for what is decided outside its run: without a worker, and woken by the decision."""
 
 from podium.execution.context import Snooze, current
 
@@ -8,13 +8,17 @@ _DOUBLINGS = 10  # long past the longest; a wait of weeks has more attempts than
 
 
 def awaited(model: str, version: str, promotion_id: str) -> Snooze:
-    """Return what a stage raises while a promotion awaits approval.
+    """Return what a stage raises while its promotion awaits approval."""
+    return until_decided(
+        f"version {version} of {model} awaits approval; `podium promotions show {promotion_id}` says by whom"
+    )
+
+
+def until_decided(reason: str) -> Snooze:
+    """Return what a stage raises that waits for the end of a promotion or a canary of its model, whoever's it is.
 
     The decision makes the step due at once. That it looks by itself too, ever more rarely, is for a decision that falls
     while an attempt is about to wait, which nothing would wake.
     """
     seconds = min(_FIRST_SECONDS * 2.0 ** min(current().number - 1, _DOUBLINGS), _LONGEST_SECONDS)
-    return Snooze(
-        seconds,
-        f"version {version} of {model} awaits approval; `podium promotions show {promotion_id}` says by whom",
-    )
+    return Snooze(seconds, reason)

@@ -5,15 +5,12 @@ import pandas as pd
 from podium.canary.entities import CanaryResult
 from podium.canary.plan import CanaryPlan
 from podium.dag.authoring import step
-from podium.errors import CanaryOpen, ConfigurationError, EvaluationError
-from podium.execution.context import AttemptContext, Snooze, current
+from podium.errors import CanaryOpen, ConfigurationError, EvaluationError, PromotionOpen
+from podium.execution.context import AttemptContext, current
 from podium.registry.entities import ModelVersion
 from podium.registry.evidence import Evidence
-from podium.stages.approval import awaited
+from podium.stages.approval import awaited, until_decided
 from podium.stages.services import StageServices
-
-_NEXT_LOOK_SECONDS = 15.0
-"""How long to wait for another run's canary of the model before asking again."""
 
 
 @step(retries=2, memory="2GiB", backfill=False)
@@ -25,20 +22,27 @@ def run_canary(
     The version becomes champion, is rolled back, or the champion stays because nothing was shown; without a champion
     the version is promoted at once. `replay` holds the requests in the order of their time, with the label; they must
     have trained and judged neither model. The default plan is made for live traffic; see CanaryPlan. While another
-    run's canary of the model is open, the step waits, and so it does where people have to approve the promotion. A
-    backfilled run skips it. Raises EvaluationError for rows that cannot be replayed.
+    run's canary of the model is open, or a promotion of the model awaits approval, its own or another, the step waits.
+    A backfilled run skips it. Raises EvaluationError for rows that cannot be replayed.
     """
     context = current()
-    services: StageServices = context.services
     if replay is None:
         raise ConfigurationError(
             f"The canary of {context.model} has no traffic: this version of Podium has no gateway that could send live "
             "requests. Keep the newest rows apart and give them to it: run_canary(version, replay=…)."
         )
+    try:
+        return _ended(_tried(context, version, replay, plan or CanaryPlan()))
+    except (CanaryOpen, PromotionOpen) as error:
+        raise until_decided(str(error)) from None
+
+
+def _tried(context: AttemptContext, version: ModelVersion, replay: pd.DataFrame, plan: CanaryPlan) -> CanaryResult:
+    """Take the canary as far as it goes; raises CanaryOpen or PromotionOpen while something else of the model is."""
+    services: StageServices = context.services
     known = services.resume_canary(version, context.input_digests["replay"])
     if known is not None:
-        return _ended(known)
-    plan = plan or CanaryPlan()
+        return known
     evidence = services.evidence(version)
     champion = None if evidence.champion_version is None else services.version(context.model, evidence.champion_version)
     _refuse_known_rows(context, evidence, version, champion)
@@ -52,19 +56,16 @@ def run_canary(
         serving = services.load_model(champion)
         judged = read_holdout(context.artifact(evidence.holdout_digest), evidence.label)
         error_rate = float(wrong_answers(serving, "champion", judged, tolerance=plan.tolerance).mean())
-    try:
-        opened = services.open_canary(
-            version,
-            plan,
-            judged_against=evidence.champion_version,
-            available=len(requests),
-            traffic_digest=context.input_digests["replay"],
-            baseline_error_rate=error_rate,
-        )
-    except CanaryOpen as error:
-        raise Snooze(_NEXT_LOOK_SECONDS, str(error)) from None
+    opened = services.open_canary(
+        version,
+        plan,
+        judged_against=evidence.champion_version,
+        available=len(requests),
+        traffic_digest=context.input_digests["replay"],
+        baseline_error_rate=error_rate,
+    )
     if champion is None or opened.ended:
-        return _ended(opened)
+        return opened
     tried = opened.plan  # as it was when the canary opened, whatever the pipeline says by now
     traffic = ReplayTraffic(
         wrong_answers(services.load_model(version), "challenger", requests, tolerance=tried.tolerance),
@@ -72,7 +73,7 @@ def run_canary(
         weights=tried.weights,
         seed=opened.seed,
     )
-    return _ended(play(opened, traffic, services.advance_canary))
+    return play(opened, traffic, services.advance_canary)
 
 
 def _ended(result: CanaryResult) -> CanaryResult:

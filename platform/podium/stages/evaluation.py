@@ -11,7 +11,7 @@ from podium.errors import EvaluationError
 from podium.execution.context import AttemptContext, current
 from podium.registry.doubt import doubt_about
 from podium.registry.entities import ModelVersion
-from podium.registry.evidence import Evidence, Feature
+from podium.registry.evidence import Evidence, Feature, PolicySource
 from podium.registry.policy import GatePolicy
 from podium.stages.services import StageServices
 
@@ -36,7 +36,7 @@ def evaluate_candidate(
 
     context = current()
     services: StageServices = context.services
-    policy = policy or services.gate_policy(context.model) or GatePolicy()
+    policy, policy_source = _in_force(services, context.model, policy)
     holdout_digest = context.input_digests["holdout"]
     champion = services.champion(context.model)
     if champion is not None and holdout_digest in services.trained_on(champion):
@@ -61,9 +61,18 @@ def evaluate_candidate(
         doubt=None
         if champion is None
         else doubt_about(champion, start=context.interval.start, judged=f"this run's {context.interval.name}"),
+        policy_source=policy_source,
     )
     services.record_evidence(evidence)
     return evidence
+
+
+def _in_force(services: StageServices, model: str, stated: GatePolicy | None) -> tuple[GatePolicy, PolicySource]:
+    """Return the policy that judges, and who states it."""
+    if stated is not None:
+        return stated, "pipeline"
+    set_by_project = services.gate_policy(model)
+    return (GatePolicy(), "default") if set_by_project is None else (set_by_project, "file")
 
 
 def _trained(context: AttemptContext, who: str) -> EvaluationError:

@@ -56,10 +56,17 @@ class StageServices(Protocol):
         """Make a version of an uploaded model."""
 
     def promote(self, version: ModelVersion) -> Promotion:
-        """Ask for `champion` to move to a version; the answer may be a refusal, or that people have to approve it."""
+        """Ask for `champion` to move to a version; the answer may be a refusal, or that people have to approve it.
+
+        Raises PromotionOpen while another promotion of the model awaits that.
+        """
 
     def resume_canary(self, version: ModelVersion, traffic_digest: str) -> CanaryResult | None:
-        """Return the step's canary if it has ended or awaits approval; None where there is something to look at."""
+        """Return the step's canary if it has ended or awaits approval; None where there is something to look at.
+
+        Raises CanaryOpen while another run's canary of the model goes on, and PromotionOpen where the step's own is
+        decided and another promotion of the model awaits approval.
+        """
 
     def open_canary(
         self,

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from podium.errors import ArtifactError, ConfigurationError, NotFound
+from podium.errors import ArtifactError, NotFound
 from podium.execution import queries
 from podium.finops.costs import cost_of_runs
 from podium.registry.advance import AdvanceService
 from podium.registry.entities import ModelVersion, RecordedEvidence
 from podium.registry.policy import GatePolicy
-from podium.registry.policy_file import check_rules
+from podium.registry.policy_file import check_rules, named_policy
 from podium.wiring.environments import environment_path
 from podium.wiring.project import Project
 from podium.wiring.training import trained_on
@@ -85,12 +85,6 @@ def policy_of(project: Project, environment: str) -> GatePolicy | None:
     named = project.settings.environments.policies.get(environment)
     if named is None:
         return None
-    file = project.settings.root / named
-    if not file.is_file():
-        raise ConfigurationError(
-            f"podium.toml says that {named} holds the gate of {environment}, but there is no such file in "
-            f"{project.settings.root}; write it, or correct the section [environments.policies]."
-        )
-    policy = GatePolicy.from_file(file)
+    policy = named_policy(named, project.settings.root, section="environments.policies", whose=environment)
     check_rules(policy, project.settings.root)
     return policy

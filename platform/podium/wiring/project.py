@@ -28,7 +28,7 @@ from podium.execution.service import ExecutionService
 from podium.finops import run_rollup, savings
 from podium.finops.ledger import Ledger
 from podium.finops.usage import UsageRecord, resources_of
-from podium.registry.approval import ApprovalRule, Governance
+from podium.registry.approval import ApprovalRule
 from podium.registry.entities import Promotion
 from podium.registry.port import ModelRegistry
 from podium.registry.promotion import PromotionService
@@ -38,6 +38,7 @@ from podium.wiring.environments import environment_path
 
 if TYPE_CHECKING:  # heavy, and named in a signature only
     from podium.canary.controller import CanaryController
+    from podium.registry.in_force import PolicyInForce
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,10 @@ def run_outcome(connection: sa.Connection, run_id: str) -> str:
     return canaries.run_outcome(connection, run_id) or registry.run_outcome(connection, run_id)
 
 
-def _wake_step(connection: sa.Connection, ended: Promotion) -> None:
-    """Make the step of a run that waits for a promotion due, in the transaction that ends it."""
-    if ended.run_id is not None and ended.ended_at is not None:
-        waking.wake(connection, ended.run_id, ended.idempotency_key, ended.ended_at)
+def _wake_those_who_wait(connection: sa.Connection, ended: Promotion) -> None:
+    """Make the steps due that wait for a promotion, their own or another of the model, where it ends."""
+    if ended.ended_at is not None:
+        waking.wake_model(connection, ended.model, ended.ended_at)
 
 
 @dataclass(frozen=True)
@@ -150,22 +151,17 @@ class Project:
             self.database,
             self.registry,
             self.clock,
-            govern=self.govern,
+            approval_rule=self.approval_rule,
+            in_force=self._policy_in_force,
             run_is_open=self._run_is_open,
-            ended=_wake_step,
+            ended=_wake_those_who_wait,
             model_before=environment_path(self.settings).before,
         )
 
-    def govern(self, model: str) -> Governance:
-        """Return what promotions of a model are held to; ConfigurationError where its gate's file is no policy."""
+    def approval_rule(self, model: str) -> ApprovalRule | None:
+        """Return who signs off promotions of a model; None where nobody has to."""
         found = of_model(self.settings.approvals, model)
-        if found is None:
-            return Governance()
-        from podium.registry.policy_file import policy_for  # pydantic models: only whose promotions people approve
-
-        policy = policy_for(model, self.settings.gates, self.settings.root)
-        rule = ApprovalRule(found.required, found.approvers, found.expiry, found.runs)
-        return Governance(rule, None if policy is None else policy.digest)
+        return None if found is None else ApprovalRule(found.required, found.approvers, found.expiry, found.runs)
 
     @cached_property
     def canaries(self) -> "CanaryController":
@@ -178,6 +174,7 @@ class Project:
             aliases=self.registry,
             promoter=self.promotions,
             run_is_open=self._run_is_open,
+            ended=waking.wake_model,
         )
 
     @cached_property
@@ -237,6 +234,11 @@ class Project:
             policy = policy_for(model, self.settings.gates, self.settings.root)
             if policy is not None:
                 check_rules(policy, self.settings.root)
+
+    def _policy_in_force(self, model: str) -> "PolicyInForce | None":
+        from podium.wiring.gates import policy_in_force  # pydantic models: only whose champions move
+
+        return policy_in_force(self.settings, model)
 
     def _run_is_open(self, run_id: str) -> bool:
         with self.database.read() as connection:

@@ -114,9 +114,12 @@ def test_what_changed_makes_the_approval_exit_3(flights: Flights) -> None:
     settings.write_text(settings.read_text().replace("required = 2", "required = 1"))
     document = flights("promotions", "show", promotion, "--json").document
     assert document["binding"]["still_holds"] is False
-    assert "still so     no: the next decision makes it void" in flights("promotions", "show", promotion).out
+    assert (
+        "still so     no, the next decision makes it void: The rule of who approves (was"
+        in flights("promotions", "show", promotion).out
+    )
     answer = flights("approve", promotion, "--reason", "looked", user="bo")
-    assert (answer.code, "has changed since" in answer.complaint) == (3, True)
+    assert (answer.code, "changed since approvals were asked for" in answer.complaint) == (3, True)
     assert flights("promotions", "show", promotion, "--json").document["state"] == "void"
 
 

@@ -1,20 +1,24 @@
 """Sign-off: who may agree, to what exactly, until when, and what moves the champion."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from podium.clock import FakeClock
 from podium.db.engine import Database
-from podium.db.schema import approval, promotion_history
-from podium.errors import ConfigurationError, NotFound, Refused
-from podium.registry.approval import ApprovalRule, Governance
+from podium.db.schema import approval, promotion, promotion_history
+from podium.errors import ConfigurationError, NotFound, PromotionOpen, Refused
+from podium.registry import promotion_documents
+from podium.registry.approval import ApprovalRule
 from podium.registry.entities import CHAMPION, Promotion
+from podium.registry.in_force import PolicyInForce
 from podium.registry.memory_registry import MemoryRegistry
-from podium.registry.promotion import ANY, PromotionService
+from podium.registry.policy import GatePolicy
+from podium.registry.promotion import ANY
 from tests.promotion_world import World
 
 
@@ -22,19 +26,18 @@ from tests.promotion_world import World
 class SignedWorld(World):
     """A model whose promotions need two approvals of three people; ada asks."""
 
-    governance: Governance = field(
-        default_factory=lambda: Governance(ApprovalRule(2, ("Bo", "cy", "di"), timedelta(days=7)))
-    )
+    rule: ApprovalRule | None = field(default_factory=lambda: ApprovalRule(2, ("Bo", "cy", "di"), timedelta(days=7)))
+    policy: GatePolicy = field(default_factory=GatePolicy)
 
-    @property
-    def service(self) -> PromotionService:
-        return PromotionService(self.database, self.registry, self.clock, govern=lambda _: self.governance)
+    def __post_init__(self) -> None:
+        self.approval_rule = lambda _: self.rule
+        self.in_force = lambda _: PolicyInForce("gates/m.yaml", self.policy)
 
     def ungoverned(self, count: int) -> list[str]:
         """Let versions become champion that nobody had to sign off."""
-        governance, self.governance = self.governance, Governance()
+        rule, self.rule = self.rule, None
         made = self.champions(count)
-        self.governance = governance
+        self.rule = rule
         return made
 
     def approve(self, promotion: Promotion, actor: str) -> Promotion:
@@ -55,7 +58,7 @@ def world(database: Database, clock: FakeClock) -> SignedWorld:
 def waiting(world: SignedWorld) -> Promotion:
     """A promotion to version 2 that awaits approval; version 1 is champion."""
     (first,) = world.ungoverned(1)
-    asked = world.promote(world.candidate(champion=first))
+    asked = world.promote(world.candidate(champion=first, policy_source="file"))
     assert (asked.state, world.champion) == ("awaiting_approval", first)
     return asked
 
@@ -102,7 +105,7 @@ def test_some_have_no_say(world: SignedWorld, waiting: Promotion, actor: str, wo
 
 
 def test_a_promotion_that_too_few_others_could_approve_is_refused(world: SignedWorld) -> None:
-    world.governance = Governance(ApprovalRule(2, ("Ada ", "bo")))
+    world.rule = ApprovalRule(2, ("Ada ", "bo"))
     refused = world.promote(world.candidate())
     assert refused.state == "refused"
     assert "has no say in it: 1 < 2 are left" in refused.reasons[0]
@@ -117,7 +120,7 @@ def test_nobody_agrees_twice(world: SignedWorld, waiting: Promotion) -> None:
 
 
 def test_without_names_anybody_but_the_requester_may_approve(world: SignedWorld) -> None:
-    world.governance = Governance(ApprovalRule(1))
+    world.rule = ApprovalRule(1)
     asked = world.promote(world.candidate())
     with pytest.raises(Refused, match="Anybody else may approve it"):
         world.approve(asked, "ada")
@@ -166,11 +169,11 @@ def _swap_files(world: SignedWorld) -> None:
 
 
 def _change_policy(world: SignedWorld) -> None:
-    world.governance = replace(world.governance, policy_digest="b" * 64)
+    world.policy = GatePolicy(mode="refresh", minimum_rows=500)
 
 
 def _change_rule(world: SignedWorld) -> None:
-    world.governance = Governance(ApprovalRule(1, ("Bo",)))
+    world.rule = ApprovalRule(1, ("Bo",))
 
 
 def _block(world: SignedWorld) -> None:
@@ -185,8 +188,14 @@ def _move_champion(world: SignedWorld) -> None:
     ("change", "words"),
     [
         (_swap_files, "is damaged"),
-        (_change_policy, "has changed since"),
-        (_change_rule, "has changed since"),
+        (
+            _change_policy,
+            "Version 2 of flight_delay was judged by gates/m.yaml as it was, and mode, minimum_rows changed",
+        ),
+        (
+            _change_rule,
+            "The rule of who approves (was 2 of bo, cy, di within 7 d, is 1 of bo within 7 d) changed since",
+        ),
         (_block, "is blocked since"),
         (_move_champion, "is version 2, not version 1"),
     ],
@@ -203,10 +212,99 @@ def test_whatever_changes_makes_it_void(
     assert world.verify().ok
 
 
+def test_what_was_asked_before_its_parts_were_kept_is_void_by_its_digest(
+    world: SignedWorld, waiting: Promotion
+) -> None:
+    with world.database.write() as connection:
+        connection.execute(sa.update(promotion).values(binding=None))
+    assert world.approve(waiting, "bo").awaits_approval
+    _change_rule(world)
+    ended = world.approve(waiting, "cy")
+    assert ended.state == "void"
+    assert ended.reasons[0].startswith("The version's files or evidence, or the rule of who approves changed since")
+
+
+def test_a_rejection_ends_it_whatever_has_become_of_it(world: SignedWorld, waiting: Promotion) -> None:
+    def broken(_: str) -> PolicyInForce:
+        raise ConfigurationError("The gate policy gates/m.yaml is empty.")
+
+    world.in_force = broken
+    with pytest.raises(ConfigurationError):
+        world.approve(waiting, "bo")
+    assert world.reject(waiting, "bo").state == "refused"
+
+
+@pytest.mark.parametrize(
+    ("change", "holds", "words"),
+    [
+        (lambda _: None, True, None),
+        (_change_rule, False, "The rule of who approves"),
+        (_block, False, "is blocked since"),
+        (_move_champion, False, "is version 2, not version 1"),
+        (_swap_files, False, "is damaged"),
+    ],
+)
+def test_whether_it_still_holds_is_told_before_anybody_decides(
+    world: SignedWorld,
+    waiting: Promotion,
+    change: Callable[[SignedWorld], None],
+    holds: bool | None,
+    words: str | None,
+) -> None:
+    change(world)
+    binding = shown(world, waiting)["binding"]
+    assert binding["still_holds"] is holds
+    assert binding["objection"] is None if words is None else words in binding["objection"]
+    assert ("promote", "void", "2") not in world.told, "it was looked at, and not ended"
+
+
+def test_that_it_expired_is_told_before_anybody_decides(
+    world: SignedWorld, waiting: Promotion, clock: FakeClock
+) -> None:
+    clock.advance(8 * 86_400)
+    binding = shown(world, waiting)["binding"]
+    assert (binding["still_holds"], "expired" in binding["objection"]) == (False, True)
+
+
+def test_without_the_gate_s_file_nobody_can_tell_and_all_else_is_shown(world: SignedWorld, waiting: Promotion) -> None:
+    def broken(_: str) -> PolicyInForce:
+        raise ConfigurationError("The gate policy gates/m.yaml is empty.")
+
+    world.in_force = broken
+    document = shown(world, waiting)
+    assert document["may_approve"] == ["Bo", "cy", "di"]
+    assert document["binding"] == {
+        "digest": waiting.binding_digest,
+        "model_digest": world.registry.digest_of(world.registry.get_version(world.model, "2").source),
+        "evidence_digest": waiting.evidence_digest,
+        "policy_digest": GatePolicy().digest,
+        "expected_champion": "1",
+        "still_holds": None,
+        "objection": "The gate policy gates/m.yaml is empty.",
+    }
+
+
+def shown(world: SignedWorld, promotion: Promotion) -> dict[str, Any]:
+    return promotion_documents.show(
+        world.database, promotion.promotion_id, approval_rule=world.approval_rule, doubt=world.service.doubt
+    )
+
+
+def test_a_run_asks_again_later_instead_of_being_refused(world: SignedWorld, waiting: Promotion) -> None:
+    version = world.candidate(champion="1")
+    with pytest.raises(
+        PromotionOpen, match=rf"Promotion {waiting.promotion_id} of flight_delay to version 2, asked for"
+    ):
+        world.promote(version, run_id="run-9", key="run-9/promote")
+    assert world.service.answer_to("run-9/promote") is None
+    world.reject(waiting, "bo")
+    assert world.promote(version, run_id="run-9", key="run-9/promote").awaits_approval
+
+
 def test_another_promotion_has_to_wait_and_is_told_for_what(world: SignedWorld, waiting: Promotion) -> None:
     refused = world.promote(world.candidate(champion="1"))
     assert refused.state == "refused"
-    assert f"`podium approve {waiting.promotion_id} --reason TEXT`" in refused.reasons[0]
+    assert f"`podium approve {waiting.promotion_id} --reason TEXT`, by bo or cy or di." in refused.reasons[0]
     assert "asked for by ada" in refused.reasons[0]
 
 
@@ -224,13 +322,13 @@ def test_a_rollback_waits_for_nobody(world: SignedWorld) -> None:
 def test_a_rollback_does_not_even_ask_what_is_in_force(database: Database, clock: FakeClock) -> None:
     world = World(database, MemoryRegistry(), clock)
     first, second = world.champions(2)
-    world.govern = lambda _: Governance(ApprovalRule(1))
+    world.approval_rule = lambda _: ApprovalRule(1)
     asked = world.promote(world.candidate(champion=second))
 
-    def broken(_: str) -> Governance:
+    def broken(_: str) -> ApprovalRule:
         raise ConfigurationError("The gate policy gates/m.yaml is empty.")
 
-    world.govern = broken
+    world.approval_rule = broken
     with pytest.raises(ConfigurationError):
         world.approved_by(asked.promotion_id, "bo")
     assert world.rollback().applied
@@ -238,7 +336,7 @@ def test_a_rollback_does_not_even_ask_what_is_in_force(database: Database, clock
 
 
 def test_runs_may_be_let_pass(world: SignedWorld) -> None:
-    world.governance = Governance(ApprovalRule(1, runs=False))
+    world.rule = ApprovalRule(1, runs=False)
     assert world.promote(world.candidate(), run_id="run-1").applied
 
 
@@ -288,6 +386,40 @@ def test_what_a_dead_process_had_left_of_a_decision_is_completed(
     assert (completed.state, world.champion) == ("applied", "2")
 
 
+@pytest.mark.parametrize(("change", "words"), [(_swap_files, "is damaged"), (_block, "is blocked since")])
+def test_what_a_dead_process_had_not_begun_to_move_is_looked_at_once_more(
+    world: SignedWorld,
+    waiting: Promotion,
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[SignedWorld], None],
+    words: str,
+) -> None:
+    world.approve(waiting, "bo")
+    with monkeypatch.context() as patch:
+        patch.setattr("podium.registry.signing.faults.reach", _die)
+        with pytest.raises(KeyboardInterrupt):
+            world.approve(waiting, "cy")
+    change(world)
+    ended = world.service.reconcile(world.model)
+    assert ended is not None
+    assert (ended.state, world.champion) == ("void", "1")
+    assert words in ended.reasons[0]
+
+
+def test_what_a_run_left_that_is_over_is_not_completed(world: SignedWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.rule = None
+    version = world.candidate()
+    with monkeypatch.context() as patch:
+        patch.setattr("podium.registry.moving.faults.reach", _die_at_intent)
+        with pytest.raises(KeyboardInterrupt):
+            world.promote(version, run_id="run-9")
+    world.run_is_open = lambda _: False
+    ended = world.service.reconcile(world.model)
+    assert ended is not None
+    assert (ended.state, world.champion) == ("void", None)
+    assert "Run run-9, which asked for it, has ended without it." in ended.reasons[0]
+
+
 def test_what_a_dead_process_had_left_of_a_rejection_is_completed(
     world: SignedWorld, waiting: Promotion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,7 +438,7 @@ def _die(point: str) -> None:
 
 @pytest.mark.parametrize("name", ["José", "JOSE\u0301", "jos\u200bé", " ｊｏｓé"])
 def test_one_person_has_one_say_however_the_name_is_written(world: SignedWorld, name: str) -> None:
-    world.governance = Governance(ApprovalRule(2))
+    world.rule = ApprovalRule(2)
     asked = world.service.promote(
         world.model,
         world.candidate(),
@@ -324,7 +456,7 @@ def test_a_rollback_does_not_first_complete_what_a_dead_process_began(
     world: SignedWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = world.ungoverned(2)
-    world.governance = Governance()
+    world.rule = None
     third = world.candidate(champion=second)
     with monkeypatch.context() as patch:
         patch.setattr("podium.registry.moving.faults.reach", _die_at_intent)

@@ -13,7 +13,7 @@ from podium.clock import FakeClock
 from podium.db.engine import Database
 from podium.db.schema import metadata, promotion
 from podium.errors import NotFound, Refused
-from podium.registry.approval import ApprovalRule, Governance
+from podium.registry.approval import ApprovalRule
 from podium.registry.entities import Promotion
 from podium.registry.memory_registry import MemoryRegistry
 from tests.promotion_world import World
@@ -31,16 +31,16 @@ class Approvals(RuleBasedStateMachine):
         self.database = Database(f"sqlite:///{self.folder.name}/podium.db", Path(self.folder.name) / "locks")
         metadata.create_all(self.database.engine)
         self.clock = FakeClock(datetime(2026, 3, 1, tzinfo=UTC))
-        self.rule = Governance(ApprovalRule(2, ("ana", "bo", "cy"), timedelta(days=7)))
-        self.world = World(self.database, MemoryRegistry(), self.clock, govern=lambda _: self.rule)
+        self.expires_after = timedelta(days=7)
+        self.world = World(self.database, MemoryRegistry(), self.clock)
         self.asked: list[Promotion] = []
         self.moves = 0
 
     @initialize()
     def champion(self) -> None:
-        governance, self.rule = self.rule, Governance()
         self.world.champions(2)
-        self.rule, self.moves = governance, 2
+        self.moves = 2
+        self.world.approval_rule = lambda _: ApprovalRule(2, ("ana", "bo", "cy"), self.expires_after)
 
     @rule(actor=PEOPLE)
     def propose(self, actor: str) -> None:
@@ -80,9 +80,7 @@ class Approvals(RuleBasedStateMachine):
     @precondition(lambda self: self.waiting is not None)
     @rule()
     def change_the_rule(self) -> None:
-        assert self.rule.approval is not None
-        more = self.rule.approval.expires_after + timedelta(hours=1)
-        self.rule = Governance(ApprovalRule(2, ("ana", "bo", "cy"), more))
+        self.expires_after += timedelta(hours=1)
 
     @invariant()
     def what_moved_was_approved_and_told(self) -> None:

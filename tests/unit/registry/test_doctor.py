@@ -11,7 +11,7 @@ from podium.db.engine import Database
 from podium.db.schema import promotion_history
 from podium.errors import ArtifactError, ServiceUnavailable
 from podium.faults import FaultRaised
-from podium.registry.approval import ApprovalRule, Governance
+from podium.registry.approval import ApprovalRule
 from podium.registry.doctor import CanaryFacts, Finding, ModelFacts, examine
 from podium.registry.entities import CHALLENGER, CHAMPION, ModelVersion, RegisteredVersion, Removal
 from podium.registry.examination import Examiner
@@ -265,7 +265,7 @@ def test_a_move_that_a_dead_process_left(world: World, clock: FakeClock, monkeyp
 def test_an_approval_that_expired(world: World, clock: FakeClock) -> None:
     world.champions(1)
     second = world.candidate(champion="1", month=2)
-    world.govern = lambda _: Governance(ApprovalRule(1, (), timedelta(days=7)))
+    world.approval_rule = lambda _: ApprovalRule(1, (), timedelta(days=7))
     waiting = world.promote(second)
     assert waiting.awaits_approval
     assert findings(world) == []

@@ -13,7 +13,8 @@ from sklearn.linear_model import LogisticRegression
 from podium import Interval, pipeline, step
 from podium.canary.plan import CanaryPlan, Phase
 from podium.execution.context import Snooze, current
-from podium.registry.approval import ApprovalRule, Governance
+from podium.registry.approval import ApprovalRule
+from podium.registry.entities import Promotion
 from podium.registry.policy import GatePolicy
 from podium.registry.promotion import PromotionService
 from podium.stages import evaluate_candidate, promote_version, register_version, run_canary
@@ -73,8 +74,10 @@ def tried(day: Interval) -> None:
 def registry() -> FakeRegistry:
     """A registry whose promotions one person has to approve."""
     made = FakeRegistry()
-    rule = Governance(ApprovalRule(1, (), timedelta(days=7)))
-    made.__dict__["promotions"] = PromotionService(made.database, made.registry, made.clock, govern=lambda _: rule)
+    rule = ApprovalRule(1, (), timedelta(days=7))
+    made.__dict__["promotions"] = PromotionService(
+        made.database, made.registry, made.clock, approval_rule=lambda _: rule
+    )
     return made
 
 
@@ -120,6 +123,41 @@ def test_what_nobody_answers_expires_and_is_inconclusive(registry: FakeRegistry)
     assert result.value("promote_version").state == "void"
     assert max(waits(result, "promote_version")) == 3_600
     assert len(result.steps["promote_version"].attempts) < 180
+
+
+def test_a_run_waits_for_the_end_of_a_person_s_promotion(registry: FakeRegistry) -> None:
+    first = run_pipeline(signed, "2013-03-01", registry=registry, fakes={"boss": decide(registry, approve=False)})
+    asked = registry.promotions.promote(
+        "signed",
+        first.value("register_version").version,
+        expect_champion=None,
+        idempotency_key="person",
+        actor="ana",
+        actor_verified=False,
+        reason="it is fine",
+    )
+    assert asked.awaits_approval
+    acts: list[Callable[..., Promotion]] = [registry.promotions.reject, registry.promotions.approve]
+
+    def boss(day: Interval) -> str:
+        del day
+        if current().number % 2:
+            raise Snooze(3_600, "lunch")
+        waiting = [each for each in registry.history("signed") if each.state == "proposed"][-1]
+        act = acts.pop(0)
+        assert waiting.promotion_id is not None
+        act(waiting.promotion_id, actor="boss", actor_verified=False, reason="looked")
+        if acts:
+            raise Snooze(3_600, "tea")
+        return "done"
+
+    result = run_pipeline(signed, "2013-03-02", registry=registry, fakes={"boss": boss})
+    assert (result.state, result.outcome) == ("succeeded", "promoted"), result.reason
+    (first_wait, *_) = [
+        each for each in result.events if each.kind == "step.snoozed" and each.step == "promote_version"
+    ]
+    assert first_wait.reason is not None
+    assert f"Promotion {asked.promotion_id} of signed to version 1, asked for by ana" in first_wait.reason
 
 
 @pytest.mark.parametrize("approve", [True, False])

@@ -365,6 +365,7 @@ def test_a_run_in_process_is_judged_by_the_gate_that_podium_toml_names(
     assert evidence.verdict == verdict, evidence.reasons
     assert evidence.policy == GatePolicy.from_file(tmp_path / "gate.yaml")
     assert evidence.policy_digest == evidence.policy.digest
+    assert evidence.policy_source == "file"
 
 
 def test_what_the_columns_of_the_champion_held_is_asked_of_its_evidence() -> None:

@@ -100,6 +100,7 @@ promotion = sa.Table(
     sa.Column("approvals_required", sa.Integer, nullable=False, server_default="0"),
     sa.Column("binding_digest", sa.String(64)),
     sa.Column("expires_at", Instant),
+    sa.Column("binding", Document),
     one_of("action", ("promote", "rollback")),
     one_of("state", PROMOTION_STATES),
     sa.CheckConstraint(
