@@ -59,7 +59,7 @@ class EnvironmentPath:
         if following is None:
             raise UsageError(
                 f"{place.environment} is the last environment of the path {self.shown}, so versions of {name} go no "
-                f"further; `podium promote {name}` decides which of them serves."
+                f"further; `podium promote {name} --reason TEXT` decides which of them serves."
             )
         return following
 
@@ -124,7 +124,7 @@ def entrance_objection(entrance: Entrance, candidate: ModelVersion) -> str | Non
         return (
             f"Version {version} of {model} did not come from {entrance.before}, and a version enters an environment "
             "only through the gate of the one before. `podium models advance "
-            f'{entrance.before} --version V --reason "…"` brings one that was champion there.'
+            f"{entrance.before} --version V --reason TEXT` brings one that was champion there."
         )
     origin = f"version {candidate.copied_from[1]} of {entrance.before}"
     if entrance.original is None:
@@ -152,7 +152,7 @@ def departure_objection(version: ModelVersion, history: Sequence[HistoryEntry], 
     if number not in {entry.to_version for entry in history if entry.state == "applied"}:
         return (
             f"Version {number} of {model} was never champion, and a version goes on only from where it served. "
-            f"`podium promote {model} --version {number}` goes through the gate there."
+            f"`podium promote {model} --version {number} --reason TEXT` goes through the gate there."
         )
     if number in blocked:
         return f"Version {number} of {model} is blocked, so it goes no further. {_unblock(model, number)}"
@@ -214,4 +214,4 @@ def _base(path: EnvironmentPath, name: str) -> str:
 
 
 def _unblock(model: str, version: str) -> str:
-    return f"`podium models unblock {model} --version {version}` lifts that."
+    return f"`podium models unblock {model} --version {version} --reason TEXT` lifts that."

@@ -100,7 +100,7 @@ def _interval_objection(situation: Situation, candidate: ModelVersion) -> Object
     if situation.champion is None:
         return None
     model, champion, version = situation.model, situation.champion, candidate.version
-    remedy = f"`podium promote {model} --version {version}` lets a person decide."
+    remedy = f"`podium promote {model} --version {version} --reason TEXT` lets a person decide."
     own = candidate.lineage
     of_champion = None if situation.champion_version is None else situation.champion_version.lineage
     if own is None or of_champion is None:
@@ -158,7 +158,7 @@ def rollback_objection(situation: Situation, version: str) -> Objection | None:
         return Objection(
             "refused",
             f"Version {version} of {model} was never champion (these were: {served}), and a rollback leads "
-            f"back to one that was. `podium promote {model} --version {version}` goes through the gate.",
+            f"back to one that was. `podium promote {model} --version {version} --reason TEXT` goes through the gate.",
         )
     if version in blocked_versions(situation.history):
         return _is_blocked(situation, version)
@@ -198,7 +198,7 @@ def run_gone(promotion: Promotion) -> str:
     """Return why a promotion that awaited approval is void: nobody wants it any more."""
     return (
         f"Run {promotion.run_id}, which asked for it, has ended without it. "
-        f"`podium promote {promotion.model} --version {promotion.to_version}` asks for it anew."
+        f"`podium promote {promotion.model} --version {promotion.to_version} --reason TEXT` asks for it anew."
     )
 
 
@@ -231,7 +231,7 @@ def _is_blocked(situation: Situation, version: str) -> Objection:
         "refused",
         f"Version {version} of {situation.model} is blocked since {instant_text(told[-1].at)} by {told[-1].actor} "
         f"({told[-1].reason}). "
-        f"`podium models unblock {situation.model} --version {version}` lifts that.",
+        f"`podium models unblock {situation.model} --version {version} --reason TEXT` lifts that.",
     )
 
 

@@ -157,6 +157,6 @@ def champion_to_judge_by(
     if champion is None:
         raise Refused(
             f"The champion of {model} is version {number}, which is not on Podium's record, so no {judged} can be "
-            f"compared with it; `podium models adopt {model}` puts it there."
+            f"compared with it; `podium models adopt {model} --reason TEXT` puts it there."
         )
     return champion

@@ -63,7 +63,7 @@ def test_neighbours_follow_the_path() -> None:
 
 
 def test_the_last_environment_leads_nowhere() -> None:
-    with pytest.raises(UsageError, match=r"prod is the last environment .* `podium promote prod.m` decides"):
+    with pytest.raises(UsageError, match=r"prod is the last environment .* `podium promote prod.m --reason TEXT` decides"):
         PATH.after("prod.m")
 
 
@@ -89,7 +89,7 @@ def test_a_present_and_a_former_champion_may_leave() -> None:
     [
         ({}, [], (), "was never champion"),
         ({}, [applied("4")], (), "was never champion"),
-        ({}, [applied("3")], {"3"}, "`podium models unblock dev.flights --version 3` lifts that"),
+        ({}, [applied("3")], {"3"}, "`podium models unblock dev.flights --version 3 --reason TEXT` lifts that"),
         ({"lineage": None, "origin": "adopted"}, [applied("3")], (), "was adopted"),
     ],
 )
