@@ -126,7 +126,7 @@ def test_a_run_waits_for_people_without_a_worker_and_goes_on_with_what_they_deci
         worker.execute(second)
         assert len(runs.document(second)["awaits_approval"]) == 1
         project.execution.cancel(second, reason="enough")
-        PromotionCare(project).advance()
+        PromotionCare(project, print).advance()
         gone = runs.promotion(second)
         assert gone.state == "void"
         assert f"Run {second}, which asked for it, has ended without it." in gone.reasons[0]
@@ -150,7 +150,8 @@ def cared(tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_nobody_approves_in_time_is_void(cared: tuple[Project, World], clock: FakeClock) -> None:
     project, world = cared
-    asked, care = world.promote(world.candidate()), PromotionCare(project)
+    told: list[str] = []
+    asked, care = world.promote(world.candidate()), PromotionCare(project, told.append)
     assert asked.expires_at == clock.now() + timedelta(days=1)
     clock.advance(86_399)
     care.advance()
@@ -158,7 +159,31 @@ def test_what_nobody_approves_in_time_is_void(cared: tuple[Project, World], cloc
     clock.advance(1)
     care.advance()
     assert world.told[1:] == [("promote", "void", "1")]
+    (line,) = told
+    assert line.startswith(f"promote {asked.promotion_id} of delays to version 1: void It was not approved by ")
     assert world.verify().ok
+
+
+def test_a_rejection_whose_process_died_is_completed(
+    cared: tuple[Project, World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, world = cared
+    told: list[str] = []
+    asked, care = world.promote(world.candidate()), PromotionCare(project, told.append)
+    with monkeypatch.context() as patch:
+        patch.setattr("podium.registry.signing.faults.reach", _die)
+        with pytest.raises(KeyboardInterrupt):
+            world.rejected_by(asked.promotion_id, "bo")
+    care.advance()
+    assert world.told[-1] == ("promote", "refused", "1")
+    assert told == [f"promote {asked.promotion_id} of delays to version 1: refused bo rejected it: worse at JFK"]
+    care.advance()
+    assert len(told) == 1
+
+
+def _die(point: str) -> None:
+    if point == "promotion.after_decision":
+        raise KeyboardInterrupt
 
 
 def test_another_policy_in_the_gate_s_file_makes_what_awaits_approval_void(
@@ -188,7 +213,7 @@ def test_a_move_that_its_process_left_is_completed_but_not_one_that_is_just_made
     cared: tuple[Project, World], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, world = cared
-    asked, care = world.promote(world.candidate()), PromotionCare(project)
+    asked, care = world.promote(world.candidate()), PromotionCare(project, print)
     with monkeypatch.context() as patch:
         patch.setattr(MemoryRegistry, "set_alias", _away)
         with pytest.raises(ServiceUnavailable):
@@ -208,7 +233,7 @@ def test_a_project_that_promotes_nothing_opens_no_registry(tmp_path: Path, monke
     (tmp_path / "podium.toml").write_text(SETTINGS)
     monkeypatch.setattr(wiring, "build_registry", _away)
     project = open_project(tmp_path)
-    assert PromotionCare(project).advance() > 0
+    assert PromotionCare(project, print).advance() > 0
     project.close()
 
 

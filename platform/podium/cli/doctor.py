@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 def doctor(*, as_json: Json = False) -> None:
     """Look for whatever is wrong with the project.
 
-    Database, prices, pipelines, schedules, models: each finding names the object and the repair. Nothing is repaired.
-    Exits 1 if something was found.
+    Database, prices, pipelines, schedules, gates, models: each finding names the object and the repair. Nothing is
+    repaired. Exits 1 if something was found.
 
     Example: podium doctor
     """

@@ -86,10 +86,14 @@ def rollback(
     Example: podium rollback flight_delay --reason "false alarms since Monday"
     """
     from podium import ids
+    from podium.cli import output
+    from podium.registry import store
     from podium.registry.promotion import ANY
     from podium.wiring.project import open_project
 
     project = open_project()
+    with project.database.read() as connection:
+        waiting = store.newest_promotions(connection, model, "awaiting_approval", 1)
     promotion = project.promotions.rollback(
         model,
         to=to,
@@ -98,6 +102,15 @@ def rollback(
         **said_by(project, reason),
     )
     _report(project, promotion, as_json=as_json)
+    if as_json:
+        return
+    if promotion.from_version is not None:
+        unblock = f"`podium models unblock {model} --version {promotion.from_version} --reason TEXT`"
+        output.note(f"Version {promotion.from_version} is blocked until {unblock} lifts that.")
+    for each in waiting:
+        output.note(
+            f"Promotion {each.promotion_id} to version {each.to_version}, which awaited approval, is void by it."
+        )
 
 
 def approve(promotion_id: PromotionId, reason: Reason, *, as_json: Json = False) -> None:

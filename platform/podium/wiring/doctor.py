@@ -15,6 +15,7 @@ from podium.registry import watching
 from podium.registry.doctor import CanaryFacts, Finding, examine
 from podium.registry.examination import Examiner
 from podium.scheduling.presence import is_any_alive
+from podium.wiring import gates
 from podium.wiring.checks import violations
 from podium.wiring.guard import missing_store
 from podium.wiring.plans import load_plans
@@ -24,7 +25,7 @@ Say = Callable[[str], None]
 
 
 def project_findings(project: Project, say: Say) -> Iterator[Finding]:
-    """Yield what is wrong with a project: its database, prices, pipelines, schedules and models, in this order.
+    """Yield what is wrong with a project: its database, prices, pipelines, schedules, gates and models, in this order.
 
     A database that cannot be used is the only finding: everything else is read from it.
     """
@@ -40,8 +41,11 @@ def project_findings(project: Project, say: Say) -> Iterator[Finding]:
             yield Finding("database", None, broken.object, broken.fact, broken.repair)
     say("prices and books")
     yield from _books(project)
-    say("pipelines and schedules")
+    say("pipelines, schedules and gates")
     yield from _pipelines(project)
+    for file, problem in gates.unusable(project.settings):
+        repair = "Until then no run of its models starts, and none of them becomes champion."
+        yield Finding("gates", None, file, problem.rstrip("."), repair)
     yield from model_findings(project, None, every=False, say=say)
 
 

@@ -1,5 +1,6 @@
 """What becomes of promotions that nobody touches: the scheduler ends them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from podium.errors import Conflict, PodiumError
@@ -13,9 +14,13 @@ _LOOK_SECONDS = 5.0
 
 @dataclass
 class PromotionCare:
-    """Ends promotions that nobody approved in time or wants any more, and moves that a dead process began."""
+    """Ends promotions that nobody approved in time or wants any more, and moves that a dead process began.
+
+    What it ends it tells.
+    """
 
     project: Project
+    tell: Callable[[str], None]
     _moving: set[str] = field(default_factory=set)
 
     def advance(self) -> float:
@@ -41,11 +46,14 @@ class PromotionCare:
         return _LOOK_SECONDS
 
     def _care_for(self, promotion: Promotion, gone: set[str], rejected: set[str]) -> None:
-        promotions = self.project.promotions
+        promotions, ended = self.project.promotions, None
         if not promotion.awaits_approval:
             if promotion.promotion_id in self._moving:  # not of a process that is just at it
-                promotions.reconcile(promotion.model)
+                ended = promotions.reconcile(promotion.model)
         elif promotion.run_id in gone:
-            promotions.withdraw(promotion.idempotency_key, reason=transitions.run_gone(promotion))
+            ended = promotions.withdraw(promotion.idempotency_key, reason=transitions.run_gone(promotion))
         elif promotion.promotion_id in rejected or promotion.is_due(self.project.clock.now()):
-            promotions.look_at(promotion.model)
+            ended = promotions.look_at(promotion.model)
+        if ended is not None and ended.ended_at is not None:
+            what = f"{ended.action} {ended.promotion_id} of {ended.model} to version {ended.to_version}"
+            self.tell(f"{what}: {' '.join((ended.state, *ended.reasons))}")

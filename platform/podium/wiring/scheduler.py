@@ -149,7 +149,7 @@ def scheduling(project: Project, say: Callable[[str], None]) -> Iterator[Project
     }
     # In a loop of their own: a registry that does not answer is waited for, for minutes.
     watch: dict[str, Part] = {
-        "promotions": PromotionCare(project),
+        "promotions": PromotionCare(project, say),
         "guard": Watch(guard_of(project), project.settings.guard.pause.total_seconds(), observer.saw),
     }
     try:

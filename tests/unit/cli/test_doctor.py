@@ -38,6 +38,25 @@ def test_each_finding_is_named_with_its_repair_and_the_exit_code_is_1(podium: In
     assert "pipelines: pipelines/broken.py: " in words.out
 
 
+def test_gates_that_nobody_could_be_judged_by(podium: InProcess) -> None:
+    settings = podium.project / "podium.toml"
+    gates = '[gates]\ncounting = "gate.yaml"\n"other_*" = "gate.yaml"\n"*" = "gone.yaml"\n'
+    settings.write_text(f"{settings.read_text()}\n{gates}")
+    gate = podium.project / "gate.yaml"
+    gate.write_text("mode: refrsh\n")
+    misspelt, gone = podium("doctor", "--json").document["findings"]
+    assert [(each["check"], each["object"]) for each in (misspelt, gone)] == [
+        ("gates", "gate.yaml"),
+        ("gates", "gone.yaml"),
+    ]
+    assert "refrsh" in misspelt["problem"]
+    assert "there is no such file" in gone["problem"]
+    gate.write_text("mode: refresh\nrules: ['pipelines.counting:nowhere']\n")
+    (podium.project / "gone.yaml").write_text("mode: refresh\n")
+    (no_rule,) = podium("doctor", "--json").document["findings"]
+    assert (no_rule["object"], "pipelines.counting:nowhere" in no_rule["problem"]) == ("gate.yaml", True)
+
+
 def test_a_schedule_that_nobody_keeps(podium: InProcess) -> None:
     (source,) = (podium.project / "pipelines").glob("counting.py")
     podium.pipeline(source.read_text().replace('grain="month"', 'grain="month", schedule="0 6 1 * *"'))

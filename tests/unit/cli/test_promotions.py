@@ -25,9 +25,9 @@ class Flights:
     def __init__(self, podium: InProcess) -> None:
         self.podium = podium
         project = open_project(podium.project)
-        world = World(project.database, project.registry, project.clock)
-        (self.first,) = world.champions(1)
-        self.second = world.candidate(champion=self.first)
+        self.world = World(project.database, project.registry, project.clock)
+        (self.first,) = self.world.champions(1)
+        self.second = self.world.candidate(champion=self.first)
         (podium.project / "podium.toml").write_text(f'project = "tests"\nslots = 2\n{RULE}')
 
     def __call__(self, *arguments: str, user: str = "ana") -> Result:
@@ -149,6 +149,20 @@ def test_a_rollback_needs_no_approval(flights: Flights) -> None:
         assert flights("approve", promotion, "--reason", "looked", user=user).code == 0
     answer = flights("rollback", "flight_delay", "--reason", "complaints")
     assert (answer.code, answer.out) == (0, "flight_delay: champion 2 → 1\n")
+    blocked = "Version 2 is blocked until `podium models unblock flight_delay --version 2 --reason TEXT` lifts that."
+    assert " ".join(answer.err.split()) == blocked
+
+
+def test_a_rollback_says_which_promotion_is_void_by_it(flights: Flights) -> None:
+    first = flights.asked()
+    for user in ("bo", "cy"):
+        assert flights("approve", first, "--reason", "looked", user=user).code == 0
+    flights.world.candidate(champion=flights.second)
+    waits = flights.asked()
+    answer = flights("rollback", "flight_delay", "--reason", "complaints")
+    assert answer.code == 0
+    said = f"Promotion {waits} to version 3, which awaited approval, is void by it."
+    assert said in " ".join(answer.err.split())
 
 
 @pytest.mark.parametrize(

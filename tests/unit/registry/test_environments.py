@@ -63,7 +63,9 @@ def test_neighbours_follow_the_path() -> None:
 
 
 def test_the_last_environment_leads_nowhere() -> None:
-    with pytest.raises(UsageError, match=r"prod is the last environment .* `podium promote prod.m --reason TEXT` decides"):
+    with pytest.raises(
+        UsageError, match=r"prod is the last environment .* `podium promote prod.m --reason TEXT` decides"
+    ):
         PATH.after("prod.m")
 
 
