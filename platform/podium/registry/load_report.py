@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,11 @@ def _installed() -> list[str]:
     found: set[str] = set()
     for place in sys.path:
         with suppress(OSError):
-            found.update(
-                each.name for each in os.scandir(place or ".") if each.name.endswith((".dist-info", ".egg-info"))
-            )
+            found.update(_installed_in(place or ".", Path(place).stat().st_mtime_ns))
     return sorted(found)
+
+
+@lru_cache(maxsize=64)
+def _installed_in(place: str, _: int) -> frozenset[str]:
+    """Name what is installed in a folder that was changed at that time: installing anything changes it again."""
+    return frozenset(each.name for each in os.scandir(place) if each.name.endswith((".dist-info", ".egg-info")))

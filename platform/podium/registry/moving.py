@@ -65,29 +65,22 @@ class Mover:
             tell(connection, ended, proposal.proposed_at)
         return ended
 
-    def reconcile(self, model: str) -> Promotion | None:
+    def reconcile(self, model: str, *, give_up: Callable[[Promotion], str] | None = None) -> Promotion | None:
         """Bring the move that a dead process left open to its end; return it, None if there was none.
 
-        That may be long after it was let pass: what has not begun to move is looked at once more.
+        That may be long after it was let pass: what has not begun to move is looked at once more. With `give_up`, which
+        says why, a promotion of which nothing has moved is ended instead.
         """
         with self._database.read() as connection:
             left = store.open_promotion(connection, model)
         if left is None or left.state != "applying":
             return None
         if self._registry.alias(model, CHAMPION) == left.from_version:
-            why = self._second_thoughts(left)
+            ask = self._second_thoughts if give_up is None or left.action != "promote" else give_up
+            why = ask(left)
             if why is not None:
                 return self.end(left, "void", (why,))
         return self.settle(left)
-
-    def abandon(self, model: str, why: Callable[[Promotion], str]) -> None:
-        """End a promotion that a dead process left before it had moved the alias, instead of completing it."""
-        with self._database.read() as connection:
-            left = store.open_promotion(connection, model)
-        if left is None or (left.action, left.state) != ("promote", "applying"):
-            return
-        if self._registry.alias(model, CHAMPION) == left.from_version:
-            self.end(left, "void", (why(left),))
 
     def end(self, promotion: Promotion, state: str, reasons: tuple[str, ...] = ()) -> Promotion:
         """End a stored promotion from the state it is in; Conflict where another process has."""

@@ -231,9 +231,9 @@ class PromotionService:
     def _act(self, request: _Request) -> Promotion:
         faults.reach("promotion.before_compare")
         with self._lock(f"model-{request.model}"):
-            if request.action == "rollback":  # who goes back does not first go forth
-                self._mover.abandon(request.model, lambda left: transitions.not_completed(left, request.actor))
-            self._reconcile(request.model)
+            going_back = request.action == "rollback"  # and so not first forth
+            give_up = (lambda left: transitions.not_completed(left, request.actor)) if going_back else None
+            self._mover.reconcile(request.model, give_up=give_up)
             known = self._known(request)
             if known is not None and known.awaits_approval:
                 return self._sign_off.waiting(known.model) or known
@@ -359,7 +359,7 @@ class PromotionService:
         else:
             by_run = proposal.run_id is not None
             ruled = self._promotion_objection(situation, proposal.to_version, candidate, evidence, by_run=by_run)
-        damage = None if ruled else self._targets.damage(situation, proposal.action, proposal.to_version)
+        damage = None if ruled else self._targets.damage(situation, proposal.action, proposal.to_version, candidate)
         return ruled or (Objection("refused", damage) if damage else None)
 
     def _promotion_objection(

@@ -6,6 +6,7 @@ Nothing of the model is executed for it.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +68,20 @@ def columns_in(folder: Path) -> tuple[InputColumn, ...] | None:
 
 
 def _sheet(folder: Path) -> Mapping[str, Any]:
+    try:
+        return _parsed((folder / SHEET).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return {}
+
+
+@lru_cache(maxsize=16)  # a rollback reads those of two models, and should not wait for it
+def _parsed(text: str) -> Mapping[str, Any]:
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        # S506: both are safe loaders; the one in C is tens of times faster
-        found = yaml.load((folder / SHEET).read_text(encoding="utf-8"), Loader=loader)  # noqa: S506
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        found = yaml.load(text, Loader=loader)  # noqa: S506 - both are safe; the one in C is tens of times faster
+    except yaml.YAMLError:
         return {}
     return found if isinstance(found, Mapping) else {}
 

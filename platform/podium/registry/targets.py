@@ -17,13 +17,13 @@ class Targets:
         self._database = database
         self._registry = registry
 
-    def damage(self, situation: Situation, action: str, version: str) -> str | None:
-        """Say what is wrong with a version's files, None where nothing is.
+    def damage(self, situation: Situation, action: str, version: str, candidate: ModelVersion | None) -> str | None:
+        """Say what is wrong with the files of a version, `candidate` on record, None where nothing is.
 
         They must be there and have the digest on record. A rollback's must load as well, and take the requests that are
         made for the present champion, as far as signatures say.
         """
-        model, candidate = situation.model, self._on_record(situation.model, version)
+        model = situation.model
         if candidate is None:
             return f"Podium did not register version {version} of {model}: no digest is known."
         try:
@@ -50,20 +50,22 @@ class Targets:
         if proposal.action != "rollback" or by_rule is not None:
             return proposal, objection
         others = [each for each in transitions.rollback_targets(situation) if each != refused]
-        offer = rollback.find_next(others, lambda version: self.damage(situation, "rollback", version))
+        offer = rollback.find_next(others, lambda each: self._damage_of_former(situation, each))
         text = f"{objection.text} {offer.words(model, refused=refused)}"
         return replace(proposal, next_valid=offer.next_valid), replace(objection, text=text)
+
+    def _damage_of_former(self, situation: Situation, version: str) -> str | None:
+        with self._database.read() as connection:
+            known = store.find_version(connection, situation.model, version)
+        return self.damage(situation, "rollback", version, known)
 
     def _misfit(self, situation: Situation, source: str) -> str | None:
         if situation.champion is None:
             return None
         target = self._registry.columns_of(source)
+        known = situation.champion_version
         try:
-            present = self._registry.get_version(situation.model, situation.champion)
+            present = known or self._registry.get_version(situation.model, situation.champion)
             return rollback.misfit(target, self._registry.columns_of(present.source))
         except PodiumError:
             return None  # nobody can say what its requests are; that must not keep it in place
-
-    def _on_record(self, model: str, version: str) -> ModelVersion | None:
-        with self._database.read() as connection:
-            return store.find_version(connection, model, version)

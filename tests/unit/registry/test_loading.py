@@ -23,7 +23,7 @@ from podium.errors import ArtifactError, Refused
 from podium.registry import loading, model_files, packaging
 from podium.registry.file_sums import sums_of
 from podium.registry.load_once import load_once
-from podium.registry.load_report import Limits, LoadMemory, LoadReport
+from podium.registry.load_report import Limits, LoadMemory, LoadReport, environment_digest
 from podium.registry.loading import CheckedLoads, load_in_child
 from podium.registry.packaging import CLOUDPICKLE, SKOPS, digest_of_folder
 from podium.registry.trust import Trust
@@ -292,6 +292,21 @@ def test_the_environment_is_the_same_from_one_process_to_the_next(tmp_path: Path
     )
     assert first == second
     assert len(first.strip()) == 64
+
+
+def test_what_is_installed_meanwhile_makes_another_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def found() -> str:
+        return environment_digest(Trust(), Limits(), own_code=False)
+
+    before = found()
+    assert found() == before
+    (tmp_path / "acme-1.0.dist-info").mkdir()
+    after = found()
+    assert after != before
+    (tmp_path / "acme-1.0.dist-info").rename(tmp_path / "acme-1.1.dist-info")
+    assert found() not in (before, after)
 
 
 # Rows to try a model on.
