@@ -12,12 +12,13 @@ from sklearn.linear_model import LogisticRegression
 
 from podium import Interval, pipeline, step
 from podium.canary.plan import CanaryPlan, Phase
-from podium.execution.context import Snooze, current
+from podium.execution.context import AttemptContext, Snooze, current, entered
 from podium.registry.approval import ApprovalRule
 from podium.registry.entities import Promotion
 from podium.registry.policy import GatePolicy
 from podium.registry.promotion import PromotionService
 from podium.stages import evaluate_candidate, promote_version, register_version, run_canary
+from podium.stages.approval import until_decided
 from podium.testing import FakeRegistry, run_pipeline
 from podium.testing.result import RunResult
 
@@ -185,3 +186,24 @@ def test_a_decided_canary_waits_for_people_and_loads_no_model_meanwhile(
     assert registry.champion("signed") == ("2" if approve else "1")
     assert len(waits(result, "run_canary")) > 5
     assert loaded.count("memory:/signed/1") == 2, "once to judge the candidate, once for the canary"
+
+
+@pytest.mark.parametrize(("attempt", "seconds"), [(1, 15), (2, 30), (9, 3_600), (11, 3_600), (50_000, 3_600)])
+def test_a_wait_of_years_has_no_attempt_too_many(attempt: int, seconds: float) -> None:
+    context = AttemptContext(
+        run_id="r",
+        step_key="r/promote_version",
+        number=attempt,
+        pipeline="signed",
+        model="signed",
+        team="research",
+        environment="dev",
+        interval=Interval.parse("2013-03-01"),
+        code_digest="c" * 64,
+        input_digests={},
+        build_services=dict,
+        read_before=lambda _: [],
+        artifact=lambda _: None,
+    )
+    with entered(context):
+        assert until_decided("it is open").seconds == seconds
