@@ -131,6 +131,21 @@ def test_a_run_waits_for_people_without_a_worker_and_goes_on_with_what_they_deci
         assert gone.state == "void"
         assert f"Run {second}, which asked for it, has ended without it." in gone.reasons[0]
         assert runs.champion == "1"
+
+        # While a person's promotion is open, a run waits for its end, and for no worker.
+        by_person = project.promotions.promote(
+            "delays", "2", expect_champion=ANY, idempotency_key="p", actor="ana", actor_verified=False, reason="by hand"
+        )
+        assert by_person.awaits_approval
+        third = runs.started("2026-03")
+        assert worker.execute(third).state == "running", "in the foreground nobody waits for that either"
+        assert runs.document(third)["awaits_approval"] == [by_person.promotion_id]
+        project.promotions.reject(by_person.promotion_id, actor="bo", actor_verified=False, reason="let the run do it")
+        assert worker.execute(third).state == "running", "it was due at once, and asked itself"
+        own = runs.promotion(third)
+        assert runs.document(third)["awaits_approval"] == [own.promotion_id]
+        project.promotions.approve(own.promotion_id, actor="bo", actor_verified=False, reason="looked at it")
+        assert (worker.execute(third).state, runs.champion) == ("succeeded", "3")
     project.close()
 
 

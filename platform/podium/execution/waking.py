@@ -39,15 +39,15 @@ def wake_model(connection: sa.Connection, model: str, now: datetime) -> None:
 
 def all_wait_for(connection: sa.Connection, run_id: str, step_keys: Collection[str]) -> bool:
     """Tell whether every step run of a run that waits for a time is one of those keys."""
-    return _put_off(connection, run_id).keys() <= set(step_keys)
+    return put_off(connection, run_id).keys() <= set(step_keys)
 
 
-def _put_off(connection: sa.Connection, run_id: str) -> dict[str, str]:
-    """Return the step runs that wait for a time, by key."""
-    columns = step_run.c.step_run_id, step_run.c.name, step_run.c.map_index, step_run.c.generation
+def put_off(connection: sa.Connection, run_id: str) -> dict[str, str]:
+    """Return the steps of which a step run waits for a time, by the key of that."""
+    columns = step_run.c.name, step_run.c.map_index, step_run.c.generation
     rows = connection.execute(
         sa.select(*columns).where(
             step_run.c.run_id == run_id, step_run.c.state == "waiting", step_run.c.not_before.is_not(None)
         )
     )
-    return {step_key_of(run_id, item_name(row.name, row.map_index), row.generation): row.step_run_id for row in rows}
+    return {step_key_of(run_id, item_name(row.name, row.map_index), row.generation): row.name for row in rows}

@@ -19,6 +19,7 @@ from podium.finops.savings import saved_by_step_runs
 from podium.finops.sums import Cost
 from podium.registry import store as registry_store
 from podium.registry.entities import RecordedEvidence
+from podium.wiring.awaiting import awaited_promotions
 from podium.wiring.failures import failure_of
 
 
@@ -62,6 +63,7 @@ def _run(connection: sa.Connection, row: sa.Row[Any], cost: Cost, held: list[str
     evidence = registry_store.evidence_of_run(connection, row.run_id)
     versions = registry_store.versions_of_run(connection, row.run_id)
     last = promotions[-1] if promotions else None
+    awaited = [] if row.ended_at else awaited_promotions(connection, row.run_id, row.model, row.plan_digest)
     before = last.from_version if last else evidence[-1].champion_version if evidence else None
     return {
         "run_id": row.run_id,
@@ -95,7 +97,7 @@ def _run(connection: sa.Connection, row: sa.Row[Any], cost: Cost, held: list[str
         "verdict": _verdict(evidence[-1]) if evidence else None,
         "canary": canaries.of_run(connection, row.run_id),
         "promotion": last.to_document() if last else None,
-        "awaits_approval": [each.promotion_id for each in promotions if each.awaits_approval],
+        "awaits_approval": [each.promotion_id for each in awaited],
     }
 
 

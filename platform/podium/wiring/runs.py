@@ -12,6 +12,7 @@ from podium.dag.catalogue import pipeline_files
 from podium.dag.loading import imported_names
 from podium.dag.plan import Plan
 from podium.errors import ConfigurationError, PodiumError
+from podium.execution import queries
 from podium.execution.backend import Backend
 from podium.execution.capacity import Capacity, this_machine
 from podium.execution.entities import Happening
@@ -19,7 +20,7 @@ from podium.execution.ray_backend import RayBackend
 from podium.execution.slots import Slots
 from podium.execution.worker import Worker
 from podium.execution.workers import WorkerOptions
-from podium.registry import store
+from podium.wiring.awaiting import awaited_promotions, steps_behind
 from podium.wiring.project import Project
 from podium.wiring.stage_services import STAGE_PRELOADS, slot_configuration, supervisor_services
 
@@ -151,8 +152,10 @@ def _worker(project: Project, observe: Observer, backend: Backend, *, for_any_ru
 
 def _awaiting_approval(project: Project, connection: sa.Connection, run_id: str) -> list[str]:
     """Return the keys of a run's steps that wait until people have approved a promotion."""
-    found = store.promotions_of_run(connection, run_id)
-    return [each.idempotency_key for each in found if each.awaits_approval and not each.is_due(project.clock.now())]
+    run = queries.get_run(connection, run_id)
+    found = awaited_promotions(connection, run_id, run.model, run.plan_digest)
+    open_ones = [each for each in found if not each.is_due(project.clock.now())]
+    return steps_behind(connection, open_ones, run_id, run.plan_digest)
 
 
 def _open_registry(project: Project) -> None:
