@@ -174,6 +174,7 @@ def test_a_user_without_a_name_is_a_number(monkeypatch: pytest.MonkeyPatch) -> N
         ("root = '/'", "sets 'root', which is no setting; remove it"),
         ("= 3", "is not valid TOML"),
         ('user = ""', "user in "),
+        ('user = "  "', "user in "),
     ],
 )
 def test_what_is_wrong_in_the_file_is_named_with_the_file(root: Path, text: str, said: str) -> None:

@@ -27,8 +27,9 @@ def live(
     from podium.registry import history, records, timeline
     from podium.wiring.project import open_project
 
-    moment = None if at is None else _moment(at)
-    with open_project().database.read() as connection:
+    project = open_project()
+    moment = None if at is None else _moment(at, project.clock.now())
+    with project.database.read() as connection:
         entries = history.entries(connection, model)
         if not entries:
             records.require_model(connection, model)
@@ -56,11 +57,14 @@ def live(
         output.note(f"Nobody accepted that move; `podium models adopt {model} --reason …` does, a rollback undoes it.")
 
 
-def _moment(text: str) -> datetime:
+def _moment(text: str, now: datetime) -> datetime:
     from podium.errors import UsageError
 
     try:
         read = datetime.fromisoformat(text)
-        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
+        moment = read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
     except (ValueError, OverflowError):
         raise UsageError(f"{text!r} is no moment; write it as 2026-03-01 or 2026-03-01T06:00.") from None
+    if moment > now:
+        raise UsageError(f"{text} is still to come, and nobody knows which version is champion then; leave out --at.")
+    return moment

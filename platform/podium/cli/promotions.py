@@ -15,7 +15,9 @@ _STATES = "awaiting_approval, applying, applied, refused, void"
 _BOUND = ("digest", "model_digest", "evidence_digest", "policy_digest", "expected_champion")
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="The model's name.")]
-PromotionId = Annotated[str, typer.Argument(metavar="PROMOTION", help="The promotion's identifier.")]
+PromotionId = Annotated[
+    str, typer.Argument(metavar="PROMOTION", help="The promotion's identifier, or a part that no other has.")
+]
 Expected = Annotated[
     str | None,
     typer.Option(metavar="VERSION", help="Refuse unless this version is champion ('none': unless there is none)."),
@@ -40,7 +42,7 @@ def promote(
     Example: podium promote flight_delay --version 3 --expect-champion 2 --reason "approved in review"
     """
     from podium import ids
-    from podium.registry import store
+    from podium.registry import records, store
     from podium.registry.promotion import ANY
     from podium.wiring.project import open_project
 
@@ -48,6 +50,8 @@ def promote(
     if version is None:
         from podium.registry.entities import CHAMPION
 
+        with project.database.read() as connection:
+            records.require_model(connection, model)
         champion = project.registry.alias(model, CHAMPION)
         with project.database.read() as connection:
             version = store.newest_version(connection, model, besides=champion)
@@ -87,12 +91,13 @@ def rollback(
     """
     from podium import ids
     from podium.cli import output
-    from podium.registry import store
+    from podium.registry import records, store
     from podium.registry.promotion import ANY
     from podium.wiring.project import open_project
 
     project = open_project()
     with project.database.read() as connection:
+        records.require_model(connection, model)
         waiting = store.newest_promotions(connection, model, "awaiting_approval", 1)
     promotion = project.promotions.rollback(
         model,

@@ -267,9 +267,7 @@ class PromotionService:
         self, promotion_id: str, decision: Decision, actor: str, reason: str, *, actor_verified: bool
     ) -> Promotion:
         with self._database.read() as connection:
-            found = store.find_promotion(connection, promotion_id)
-        if found is None:
-            raise NotFound(f"There is no promotion {promotion_id}; `podium promotions list` shows what there is.")
+            found = store.get_promotion(connection, promotion_id)
         faults.reach("promotion.before_decision")
         with self._lock(f"model-{found.model}"):
             self._reconcile(found.model)

@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from podium.db.engine import Database
-from podium.errors import NotFound, PodiumError
+from podium.errors import PodiumError
 from podium.registry import approval, store
 from podium.registry.approval import Approval, ApprovalRule
 from podium.registry.entities import Promotion
@@ -33,12 +33,11 @@ def show(
     """Return a promotion with all that its approvals are bound to and, while it awaits them, who may give one.
 
     `binding` is null where nobody had to approve. Its `still_holds` is what `doubt` says of one that awaits approval;
-    it is null once that has ended, and where nobody can tell. Raises NotFound for an unknown promotion.
+    it is null once that has ended, and where nobody can tell. Raises NotFound for one that
+    is unknown, or that a part of an id does not tell from others.
     """
     with database.read() as connection:
-        promotion = store.find_promotion(connection, promotion_id)
-        if promotion is None:
-            raise NotFound(f"There is no promotion {promotion_id}; `podium promotions list` shows what there is.")
+        promotion = store.get_promotion(connection, promotion_id)
         given = store.approvals_of(connection, promotion_id)
         binding = _binding(connection, promotion)
     awaits = promotion.awaits_approval

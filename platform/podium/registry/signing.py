@@ -132,7 +132,7 @@ class SignOff:
         if waiting is not None and waiting.ended_at is not None and waiting.promotion_id == asked.promotion_id:
             return waiting
         with self._database.read() as connection:
-            present = store.find_promotion(connection, asked.promotion_id) or asked
+            present = store.get_promotion(connection, asked.promotion_id)
             given = store.approvals_of(connection, asked.promotion_id)
         objection = approval.objection_to(present, given, self._rule_of(asked.model), decision, actor)
         if objection is not None:

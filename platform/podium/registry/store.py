@@ -10,6 +10,7 @@ from podium.db.engine import insert_unless_present
 from podium.db.prepared import Prepared
 from podium.db.schema import approval, evidence, model_version, promotion, promotion_history
 from podium.db.schema.columns import is_in
+from podium.errors import NotFound
 from podium.registry.approval import Approval
 from podium.registry.entities import (
     Lineage,
@@ -164,10 +165,19 @@ def move_promotion(connection: sa.Connection, moved: Promotion, *, before: str) 
     return found.rowcount == 1
 
 
-def find_promotion(connection: sa.Connection, promotion_id: str) -> Promotion | None:
-    """Return a promotion by its identifier."""
-    found = _promotions(connection, promotion.c.promotion_id == promotion_id)
-    return found[0] if found else None
+def get_promotion(connection: sa.Connection, promotion_id: str) -> Promotion:
+    """Return a promotion by its id, or by a beginning or an end of it that only one has; NotFound otherwise."""
+    name = promotion.c.promotion_id
+    exact = _promotions(connection, name == promotion_id)
+    if exact:
+        return exact[0]
+    if not promotion_id.isalnum():
+        raise NotFound(f"There is no promotion {promotion_id!r}; `podium promotions list` shows what there is.")
+    found = _promotions(connection, sa.or_(name.startswith(promotion_id), name.endswith(promotion_id)))
+    if len(found) != 1:
+        fact = "More than one promotion begins or ends with" if found else "There is no promotion"
+        raise NotFound(f"{fact} {promotion_id!r}; `podium promotions list` shows what there is.")
+    return found[0]
 
 
 def add_approval(connection: sa.Connection, given: Approval) -> None:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     Field,
+    StringConstraints,
     ValidationError,
     field_validator,
 )
@@ -80,7 +81,7 @@ class Settings(BaseSettings):
     mlflow_tracking_uri: str = ""
     artifact_url: str = ""
     artifact_retention: str = "90d"
-    user: Annotated[str, Field(min_length=1)] = Field(default_factory=_system_user)
+    user: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = Field(default_factory=_system_user)
     backend: Literal["local", "ray"] = "local"
     ray_address: str = ""
     slots: Annotated[int, Field(ge=1, le=256)] = Field(default_factory=lambda: len(os.sched_getaffinity(0)))

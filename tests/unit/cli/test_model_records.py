@@ -61,6 +61,8 @@ def test_a_moment_that_is_none_and_a_model_that_is_none_are_refused(podium: InPr
     wrong = podium("models", "live", "flight_delay", "--at", "yesterday")
     assert (wrong.code, wrong.out) == (2, "")
     assert "'yesterday' is no moment; write it as 2026-03-01" in wrong.complaint
+    late = podium("models", "live", "flight_delay", "--at", "2999-01-01")
+    assert (late.code, "2999-01-01 is still to come" in late.complaint) == (2, True)
     for command in (("live", "nobody"), ("provenance", "nobody", "1")):
         unknown = podium("models", *command)
         assert unknown.code == 2

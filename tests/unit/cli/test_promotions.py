@@ -168,20 +168,37 @@ def test_a_rollback_says_which_promotion_is_void_by_it(flights: Flights) -> None
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (["approve", "nothing", "--reason", "x"], "There is no promotion nothing; `podium promotions list`"),
-        (["reject", "nothing", "--reason", "x"], "There is no promotion nothing; `podium promotions list`"),
-        (["promotions", "show", "nothing"], "There is no promotion nothing; `podium promotions list`"),
+        (["approve", "nothing", "--reason", "x"], "There is no promotion 'nothing'; `podium promotions list`"),
+        (["reject", "nothing", "--reason", "x"], "There is no promotion 'nothing'; `podium promotions list`"),
+        (["promotions", "show", "nothing"], "There is no promotion 'nothing'; `podium promotions list`"),
         (
             ["promotions", "list", "--state", "waiting"],
             "--state 'waiting' is no state of a promotion; they are awaiting",
         ),
         (["approve", "nothing", "--reason", " "], "The reason is empty"),
+        (["approve", "%", "--reason", "x"], "There is no promotion '%'"),
+        (
+            ["promote", "flight_dealy", "--reason", "x"],
+            "There is no model 'flight_dealy' on Podium's record; the models are",
+        ),
+        (
+            ["rollback", "flight_dealy", "--reason", "x"],
+            "There is no model 'flight_dealy' on Podium's record; the models are",
+        ),
     ],
 )
 def test_what_is_not_there_is_said(flights: Flights, arguments: list[str], complaint: str) -> None:
     answer = flights(*arguments)
     assert answer.code == 2
     assert complaint in answer.complaint
+
+
+def test_a_part_of_an_identifier_that_no_other_has_is_enough(flights: Flights) -> None:
+    promotion = flights.asked()
+    assert flights("promotions", "show", promotion[-6:], "--json").document["promotion_id"] == promotion
+    assert flights("approve", promotion[-6:], "--reason", "looked", user="bo").code == 0
+    several = flights("promotions", "show", promotion[:2])
+    assert (several.code, "More than one promotion begins or ends with '01'" in several.complaint) == (2, True)
 
 
 def test_reading_asks_no_registry(podium: InProcess, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

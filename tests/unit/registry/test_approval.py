@@ -341,7 +341,7 @@ def test_runs_may_be_let_pass(world: SignedWorld) -> None:
 
 
 def test_an_unknown_promotion_is_said_to_be_so(world: SignedWorld) -> None:
-    with pytest.raises(NotFound, match="There is no promotion nothing"):
+    with pytest.raises(NotFound, match="There is no promotion 'nothing'"):
         world.service.approve("nothing", actor="bo", actor_verified=False, reason="yes")
 
 
