@@ -142,7 +142,7 @@ def test_a_blocked_version_is_not_tried(world: CanaryWorld) -> None:
     second = world.challenger()
     world.models.promote(second)
     world.models.rollback()
-    assert f"`podium models unblock {world.model} --version {second}`" in not_tried(world, second)
+    assert f"`podium models unblock {world.model} --version {second} --reason TEXT`" in not_tried(world, second)
 
 
 def test_a_version_that_failed_the_gate_is_not_tried(world: CanaryWorld) -> None:
