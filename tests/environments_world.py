@@ -23,6 +23,7 @@ from podium.registry.in_force import PolicyInForce
 from podium.registry.policy import GatePolicy
 from podium.registry.port import ModelRegistry
 from podium.registry.promotion import ANY, PromotionService
+from podium.registry.verification import verify
 from tests.promotion_world import evidence
 
 PATH = EnvironmentPath(("dev", "staging", "prod"))
@@ -194,5 +195,5 @@ class Environments:
         """What the history says, short: action, state, target."""
         with self.database.read() as connection:
             entries = history.entries(connection, self.name(environment))
-            assert history.verify(connection, self.name(environment)).ok
+            assert verify(connection, self.name(environment)).ok
         return [(entry.action, entry.state, entry.to_version) for entry in entries]

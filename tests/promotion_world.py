@@ -16,13 +16,13 @@ from podium.registry import history, versions
 from podium.registry.approval import ApprovalRule
 from podium.registry.entities import CHAMPION, HistoryEntry, Lineage, LoggedModel, ModelVersion, Promotion
 from podium.registry.evidence import Evidence
-from podium.registry.history import Verification
 from podium.registry.in_force import InForce
 from podium.registry.metrics import Kind, Metric
 from podium.registry.policy import GatePolicy
 from podium.registry.port import ModelRegistry
 from podium.registry.promotion import ANY, Expected, PromotionService
 from podium.registry.report import Circumstances
+from podium.registry.verification import Verification, verify
 
 SAMPLE = pd.DataFrame({"distance": [100.0, 900.0], "hour": [6.0, 21.0]})
 
@@ -202,4 +202,4 @@ class World:
 
     def verify(self) -> Verification:
         with self.database.read() as connection:
-            return history.verify(connection, self.model)
+            return verify(connection, self.model)

@@ -12,6 +12,7 @@ from podium.canary.entities import Look, requests_of
 from podium.db.schema import canary, model_version, promotion
 from podium.registry import history
 from podium.registry.entities import CHALLENGER, CHAMPION
+from podium.registry.verification import verify
 from podium.wiring.project import Project
 
 _DIFFERS = ("canary_id", "promotion_id", "run_id", "opened_at", "ended_at")
@@ -66,7 +67,7 @@ def problems(project: Project, undisturbed: ModelRecord) -> Iterator[str]:
             if told != expected:
                 yield f"{what} expected: {expected}, on record are {told}"
         for model in sorted({model for model, _ in found.versions}):
-            verification = history.verify(connection, model)
+            verification = verify(connection, model)
             if not verification.ok:
                 yield f"the history of {model} is broken: {verification.problem}"
         yield from _of_promotions(connection, found)

@@ -258,7 +258,9 @@ def test_rollback_blocks_what_it_rolls_back_from_until_a_person_unblocks_it(chan
     shapes.check_promotion(refused.document)
     assert refused.code == 3
     assert refused.document.items() >= {"state": "refused", "to_version": "2", "champion": "1"}.items()
-    assert "`podium models unblock flight_delay --version 2 --reason TEXT` lifts that" in " ".join(refused.document["reasons"])
+    assert "`podium models unblock flight_delay --version 2 --reason TEXT` lifts that" in " ".join(
+        refused.document["reasons"]
+    )
 
     assert podium("models", "unblock", "flight_delay", "--version", "2", "--reason", "it was the network").code == 0
     swapped = podium("promote", "flight_delay", "--expect-champion", "2", "--reason", "I saw 2 serve", "--json")

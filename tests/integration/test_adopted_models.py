@@ -19,6 +19,7 @@ from podium.execution.entities import Actor
 from podium.registry import history, timeline
 from podium.registry.adoption import AdoptionService, Choice
 from podium.registry.promotion import ANY
+from podium.registry.verification import verify
 from podium.wiring.documents import run_document
 from podium.wiring.plans import load_plans
 from podium.wiring.project import Project, open_project
@@ -137,7 +138,7 @@ def test_an_adopted_champion_is_judged_against_replaced_and_gone_back_to(project
     assert back.raise_unless_applied().to_version == "1"
     with project.database.read() as connection:
         entries = history.entries(connection, "delays")
-        assert history.verify(connection, "delays").ok
+        assert verify(connection, "delays").ok
     assert [tenure.version for tenure in timeline.tenures(entries)] == ["1", "2", "1"]
 
     _check_made_by_a_run(project, document, run)

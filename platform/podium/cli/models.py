@@ -194,12 +194,12 @@ def verify(
     Example: podium models verify flight_delay
     """
     from podium.cli import output
-    from podium.registry import history as registry_history
+    from podium.registry.verification import Head, verify
     from podium.wiring.project import open_project
 
-    noted = None if expect_head is None else registry_history.Head.parse(expect_head)
+    noted = None if expect_head is None else Head.parse(expect_head)
     with open_project().database.read() as connection:
-        verification = registry_history.verify(connection, model, noted)
+        verification = verify(connection, model, noted)
         if verification.ok and not verification.entries:
             _require_known(connection, model)
     document = verification.to_document()

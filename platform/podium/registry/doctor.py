@@ -18,9 +18,9 @@ from podium.registry.entities import (
     Removal,
     instant_text,
 )
-from podium.registry.history import Verification
 from podium.registry.timeline import LIVE, live_now
 from podium.registry.transitions import blocked_versions, champions
+from podium.registry.verification import Verification
 
 STUCK_AFTER = timedelta(minutes=5)
 """A move of an alias takes seconds; one begun so long ago was left by a process that died."""

@@ -20,6 +20,7 @@ from podium.registry.entities import CHALLENGER, CHAMPION, HistoryEntry, ModelVe
 from podium.registry.port import ModelRegistry
 from podium.registry.timeline import live_now
 from podium.registry.transitions import champions
+from podium.registry.verification import Verification, verify
 
 Loads = Callable[[str, ModelVersion], object]
 """Raises ArtifactError or Refused unless the model at a source loads, as the version on record."""
@@ -32,7 +33,7 @@ class _Record:
     """What Podium's own database has of a model."""
 
     entries: list[HistoryEntry]
-    verification: history.Verification
+    verification: Verification
     promotion: Promotion | None
     canary: CanaryFacts | None
     versions: tuple[str, ...]
@@ -72,7 +73,7 @@ class Examiner:
         with self.database.read() as connection:
             return _Record(
                 entries=history.entries(connection, model),
-                verification=history.verify(connection, model),
+                verification=verify(connection, model),
                 promotion=_open_promotion(connection, model),
                 canary=self.canary_of(connection, model),
                 versions=_versions_on_record(connection, model) if every else (),

@@ -1,31 +1,22 @@
 """The history of a model's champion: append-only, one row per fact, each hash covering the one before.
 
-The chain finds a changed, removed or inserted row. A tail cut off leaves a chain that is whole, so `verify`
-also holds the chain against the promotions, which are stored apart from it: each must be told of, and each
-applied rollback must be followed by its block. What belongs to no promotion (an unblock, an adoption) can be cut off
-from the very end unseen, and whoever may write the database can hash a whole tail anew, promotions and all. Both are
-seen by who noted the head of the chain elsewhere: the noted hash must still be that of its entry.
+`verification` says whether it is whole.
 """
 
-import re
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Collection
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
 from podium.db.prepared import Prepared
-from podium.db.schema import approval, promotion, promotion_history
-from podium.db.schema.registry import PROMOTION_ENDED
-from podium.errors import UsageError
+from podium.db.schema import promotion_history
 from podium.ids import digest_json
 from podium.registry.entities import HistoryEntry, instant_text
 
-_WORDS = {"approve": "approved", "reject": "rejected"}
 _COLUMNS = tuple(promotion_history.c[field.name] for field in fields(HistoryEntry))
 _APPROVERS = [column.name for column in _COLUMNS].index("approvers")
-_SAID = ("proposed", *_WORDS.values())
 
 GENESIS = "0" * 64
 """What the first entry of every model has for a previous hash."""
@@ -48,144 +39,11 @@ class Fact:
     promotion_id: str | None = None
 
 
-@dataclass(frozen=True)
-class Head:
-    """An entry that stands for all before it; written `12:5f1c…`, or as the hash alone where the number is not known.
-
-    Of a hash at least its first 12 characters are given.
-    """
-
-    hash: str
-    id: int | None = None
-
-    @classmethod
-    def parse(cls, text: str) -> "Head":
-        """Read what somebody noted; raises UsageError.
-
-        >>> Head.parse("12:" + "5f" * 32).id
-        12
-        """
-        number, colon, digest = text.strip().rpartition(":")
-        if not re.fullmatch(r"[0-9a-f]{12,64}", digest) or (colon and not number.isdecimal()):
-            raise UsageError(
-                f"{text!r} is no head of a history; give what `podium models verify` printed, as 12:5f1c09…, or at "
-                "least the first 12 characters of the hash."
-            )
-        return cls(digest, int(number) if colon else None)
-
-    def __str__(self) -> str:
-        return self.hash if self.id is None else f"{self.id}:{self.hash}"
-
-
-@dataclass(frozen=True)
-class Verification:
-    """Whether a history is whole; `first_bad` is the first bad entry's id, `problem` says what is wrong.
-
-    `head` is the last entry's, `12:5f1c…`: who notes it elsewhere can see later that nothing before it was rewritten.
-    """
-
-    ok: bool
-    entries: int
-    first_bad: int | None = None
-    problem: str | None = None
-    head: str | None = None
-
-    def to_document(self) -> dict[str, Any]:
-        """Return it in the interface's JSON."""
-        return asdict(self)
-
-
 def hash_of(entry: HistoryEntry) -> str:
     """Return the SHA-256 of the entry's facts, its model, number and previous hash, in canonical JSON."""
     facts = {**vars(entry), "at": instant_text(entry.at)}
     del facts["hash"]
     return digest_json(facts)
-
-
-def check_chain(entries: Sequence[HistoryEntry]) -> Verification:
-    """Check that the entries, in order, are numbered from 1, unchanged, and each linked to the one before."""
-    previous = GENESIS
-    for number, entry in enumerate(entries, start=1):
-        problem = _break(entry, number, previous)
-        if problem is not None:
-            return Verification(ok=False, entries=len(entries), first_bad=number, problem=problem)
-        previous = entry.hash
-    return Verification(ok=True, entries=len(entries))
-
-
-def _break(entry: HistoryEntry, number: int, previous: str) -> str | None:
-    found = hash_of(entry)
-    if entry.id != number:
-        return f"Entry {number} is missing: entry {entry.id} stands in its place."
-    if found != entry.hash:
-        return f"Entry {number} was changed: its facts hash to {found[:12]}…, recorded is {entry.hash[:12]}…."
-    if entry.previous_hash != previous:
-        return f"Entry {number} does not continue entry {number - 1}: one of them was rewritten or inserted."
-    return None
-
-
-def check_promotions(entries: Sequence[HistoryEntry], ended: Iterable[tuple[str, str]]) -> Verification:
-    """Check that the entries tell of every ended promotion, `(id, state)`, once and in its state."""
-    known, untold = dict(ended), dict(ended)
-    for entry in entries:
-        if entry.state not in PROMOTION_ENDED:
-            continue
-        told = untold.pop(entry.promotion_id, None) if entry.promotion_id is not None else None
-        if told != entry.state:
-            recorded = known.get(entry.promotion_id or "", "not on record") if told is None else told
-            problem = f"Entry {entry.id} says {entry.state}, but promotion {entry.promotion_id} is {recorded}."
-            if told is None and entry.promotion_id in known:
-                problem = f"Entry {entry.id} tells of promotion {entry.promotion_id} a second time."
-            return Verification(ok=False, entries=len(entries), first_bad=entry.id, problem=problem)
-    if not untold:
-        return Verification(ok=True, entries=len(entries))
-    missing = min(untold)
-    problem = f"No entry tells that promotion {missing} is {untold[missing]}: the end of the history was cut off."
-    return Verification(ok=False, entries=len(entries), first_bad=len(entries) + 1, problem=problem)
-
-
-def check_blocks(entries: Sequence[HistoryEntry], rollbacks: Iterable[tuple[str, str]]) -> Verification:
-    """Check that the entries tell of the block of every applied rollback, `(id, version rolled back from)`."""
-    blocks = {(entry.promotion_id, entry.to_version) for entry in entries if entry.state == "blocked"}
-    applied = {entry.promotion_id: entry.id for entry in entries if entry.state == "applied"}
-    for promotion_id, version in rollbacks:
-        if (promotion_id, version) not in blocks:
-            problem = (
-                f"No entry tells that rollback {promotion_id} blocked version {version}: it was cut off or replaced."
-            )
-            place = applied.get(promotion_id, len(entries)) + 1  # the block is written right after its rollback
-            return Verification(ok=False, entries=len(entries), first_bad=place, problem=problem)
-    return Verification(ok=True, entries=len(entries))
-
-
-def check_approvals(entries: Sequence[HistoryEntry], said: Iterable[tuple[str, str, str]]) -> Verification:
-    """Check that the entries tell of what each person said on a promotion, `(id, person, proposed or approved …)`."""
-    told = {(entry.promotion_id, entry.actor, entry.state): entry.id for entry in entries if entry.state in _SAID}
-    known = set(said)
-    for word, place in told.items():
-        if word not in known:
-            problem = f"Entry {place} says that {word[1]} {word[2]} promotion {word[0]}, which is not on record."
-            return Verification(ok=False, entries=len(entries), first_bad=place, problem=problem)
-    for promotion_id, person, state in sorted(known - set(told)):
-        problem = f"No entry tells that {person} {state} promotion {promotion_id}: it was cut off or replaced."
-        return Verification(ok=False, entries=len(entries), first_bad=len(entries) + 1, problem=problem)
-    return Verification(ok=True, entries=len(entries))
-
-
-def check_head(entries: Sequence[HistoryEntry], noted: Head) -> Verification:
-    """Check that the entry whose hash somebody noted is still there, in its place."""
-    found = next((entry for entry in entries if entry.hash.startswith(noted.hash)), None)
-    if found is not None and noted.id in (None, found.id):
-        return Verification(ok=True, entries=len(entries))
-    if noted.id is None:
-        problem = f"No entry has the noted hash {noted.hash[:12]}…: it was rewritten, or the history cut off before it."
-        return Verification(ok=False, entries=len(entries), problem=problem)
-    there = "is missing" if noted.id > len(entries) else "is another one now"
-    problem = (
-        f"Entry {noted.id} {there}; its hash was noted as {noted.hash[:12]}…. It, or the history from an entry before "
-        "it on, was rewritten or cut off."
-    )
-    return Verification(ok=False, entries=len(entries), first_bad=min(noted.id, len(entries) + 1), problem=problem)
 
 
 def append(connection: sa.Connection, model: str, fact: Fact) -> HistoryEntry:
@@ -234,53 +92,6 @@ def _entries(connection: sa.Connection, query: sa.Select[Any]) -> list[HistoryEn
 
 def _entry(facts: list[Any]) -> HistoryEntry:
     return HistoryEntry(*facts)
-
-
-def verify(connection: sa.Connection, model: str, noted: Head | None = None) -> Verification:
-    """Check the history of `model`: the chain, that it and the promotions tell the same, and a head that was noted."""
-    found = entries(connection, model)
-    checked = _checked(connection, model, found)
-    if checked.ok and noted is not None:
-        checked = check_head(found, noted)
-    return replace(checked, head=str(Head(found[-1].hash, found[-1].id)) if found else None)
-
-
-def _checked(connection: sa.Connection, model: str, found: Sequence[HistoryEntry]) -> Verification:
-    chain = check_chain(found)
-    if not chain.ok:
-        return chain
-    ended = connection.execute(
-        sa.select(promotion.c.promotion_id, promotion.c.action, promotion.c.state, promotion.c.from_version)
-        .where(promotion.c.model == model, promotion.c.state.in_(PROMOTION_ENDED))
-        .order_by(promotion.c.promotion_id)
-    ).all()
-    told = check_promotions(found, [(row.promotion_id, row.state) for row in ended])
-    if not told.ok:
-        return told
-    said = check_approvals(found, _said(connection, model))
-    if not said.ok:
-        return said
-    rollbacks = [row for row in ended if (row.action, row.state) == ("rollback", "applied")]
-    # A rollback while there was no champion left no version, so it blocked none.
-    return check_blocks(found, [(row.promotion_id, row.from_version) for row in rollbacks if row.from_version])
-
-
-def _said(connection: sa.Connection, model: str) -> list[tuple[str, str, str]]:
-    """Return who proposed, approved or rejected which promotion that people had to approve."""
-    proposed = connection.execute(
-        sa.select(promotion.c.promotion_id, promotion.c.actor).where(
-            promotion.c.model == model, promotion.c.approvals_required > 0
-        )
-    )
-    decided = connection.execute(
-        sa.select(approval.c.promotion_id, approval.c.actor, approval.c.decision)
-        .join(promotion, promotion.c.promotion_id == approval.c.promotion_id)
-        .where(promotion.c.model == model)
-    )
-    return [
-        *((row.promotion_id, row.actor, "proposed") for row in proposed),
-        *((row.promotion_id, row.actor, _WORDS[row.decision]) for row in decided),
-    ]
 
 
 _LAST = Prepared(

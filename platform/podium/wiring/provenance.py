@@ -19,6 +19,7 @@ from podium.registry import history, records, store, timeline
 from podium.registry.entities import CHAMPION, ModelVersion, RecordedEvidence, instant_text
 from podium.registry.port import ModelRegistry
 from podium.registry.stored_model import StoredModel
+from podium.registry.verification import verify
 from podium.wiring.documents import run_document
 from podium.wiring.provenance_document import FORMAT, Provenance
 
@@ -224,7 +225,7 @@ def _moves(connection: sa.Connection, version: ModelVersion) -> list[Document]:
 
 def _history(connection: sa.Connection, version: ModelVersion) -> Document:
     told = history.entries(connection, version.model)
-    verified = history.verify(connection, version.model)
+    verified = verify(connection, version.model)
     about = [entry for entry in told if version.version in (entry.from_version, entry.to_version)]
     live = [each.to_document() for each in timeline.tenures(told) if each.version == version.version]
     return {

@@ -12,7 +12,8 @@ from podium.db.engine import Database
 from podium.db.schema import promotion, promotion_history
 from podium.registry import history
 from podium.registry.entities import HistoryEntry
-from podium.registry.history import GENESIS, Fact, check_blocks, check_chain, check_promotions, hash_of
+from podium.registry.history import GENESIS, Fact, hash_of
+from podium.registry.verification import check_blocks, check_chain, check_promotions, verify
 
 NOON = datetime(2013, 3, 1, 12, tzinfo=UTC)
 VERSIONS = st.none() | st.integers(1, 99).map(str)
@@ -219,14 +220,14 @@ def test_every_model_has_a_chain_of_its_own(written: Database) -> None:
     with written.read() as connection:
         assert [entry.id for entry in history.entries(connection, "flight_delay")] == [1, 2, 3]
         assert [entry.to_version for entry in history.entries(connection, "other")] == ["3"]
-        assert history.verify(connection, "flight_delay").to_document() == {
+        assert verify(connection, "flight_delay").to_document() == {
             "ok": True,
             "entries": 3,
             "first_bad": None,
             "problem": None,
             "head": f"3:{history.entries(connection, 'flight_delay')[-1].hash}",
         }
-        assert history.verify(connection, "nobody").entries == 0
+        assert verify(connection, "nobody").entries == 0
 
 
 @pytest.mark.parametrize(
@@ -254,7 +255,7 @@ def test_a_row_changed_in_the_database_is_located(written: Database, column: str
             .values({column: value})
         )
     with written.read() as connection:
-        verification = history.verify(connection, "flight_delay")
+        verification = verify(connection, "flight_delay")
     assert (verification.ok, verification.first_bad) == (False, 2)
 
 
@@ -264,7 +265,7 @@ def test_a_tail_removed_from_the_database_is_seen_by_the_promotions(written: Dat
             sa.delete(promotion_history).where(promotion_history.c.model == "flight_delay", promotion_history.c.id == 3)
         )
     with written.read() as connection:
-        verification = history.verify(connection, "flight_delay")
+        verification = verify(connection, "flight_delay")
     assert (verification.ok, verification.first_bad) == (False, 3)
     assert "promotion p4 is applied: the end of the history was cut off" in str(verification.problem)
 
