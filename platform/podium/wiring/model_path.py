@@ -6,6 +6,7 @@ from typing import Any
 from podium.errors import NotFound
 from podium.registry import environments, history, store
 from podium.registry.entities import CHAMPION, HistoryEntry, ModelVersion, instant_text
+from podium.registry.timeline import tenures
 from podium.registry.transitions import blocked_versions
 from podium.wiring.advance import policy_of
 from podium.wiring.environments import environment_path
@@ -86,8 +87,8 @@ class _Standing:
     @property
     def since(self) -> str | None:
         """When the champion became it; None where the history does not tell of it last."""
-        moves = [entry for entry in self.history if entry.state == "applied"]
-        return instant_text(moves[-1].at) if moves and moves[-1].to_version == self.champion else None
+        last = tenures(self.history)[-1:]
+        return instant_text(last[0].since) if last and last[0].version == self.champion is not None else None
 
 
 def _standing(project: Project, model: str) -> _Standing:
