@@ -121,9 +121,22 @@ def test_a_version_goes_from_a_run_in_dev_to_prod(podium: InProcess) -> None:
     assert "0.999" in " ".join(answer.document["verdict"]["reasons"])
     answer = podium(*command)
     assert (answer.code, answer.complaint.startswith("Version 1 of dev.flights does not enter prod")) == (3, True)
+    report = f"podium models report prod.flights --run {run['run_id']}"
+    assert f"`{report}` shows what it was judged on" in answer.complaint
+    shown = podium(*report.split()[1:])
+    assert shown.out.startswith("# prod.flights: a candidate, 2026-01\n\n**failed**")
+    assert "0.999" in shown.out
 
     # Through it, and once more.
     rule(project, "floors: {auc: 0.6}\n")
+    rule_of_prod = '{"prod.*": {"required": 1}}'
+    waits = podium(*command, PODIUM_APPROVALS=rule_of_prod)
+    assert (waits.code, "Error" in waits.err) == (3, False)
+    assert waits.out.startswith("prod.flights: version 1 awaits 1 approval until ")
+    assert (
+        podium(*waits.out.splitlines()[1].split()[1:4], "good", PODIUM_USER="grace", PODIUM_APPROVALS=rule_of_prod).code
+        == 0
+    )
     made = podium(*command, "--json").document
     assert (made["state"], made["to_model"], made["to_version"]) == ("applied", "prod.flights", "1")
     again = podium(*command)

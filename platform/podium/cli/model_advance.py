@@ -26,11 +26,13 @@ def advance(
     """Bring a version to the next environment, through its gate.
 
     It is judged there against the champion on the rows that judged it before, by that environment's policy, copied
-    without a new upload, its digest compared, and promoted. The same command again completes what was begun.
+    without a new upload, its digest compared, and promoted. The same command again completes what was begun. Exits 3
+    where the gate keeps it out, or people have to approve it first.
 
     Example: podium models advance dev.flight_delay --version 3 --reason "a week without complaints"
     """
     from podium.cli import output
+    from podium.cli.promotions import print_awaiting
     from podium.wiring.advance import advances
     from podium.wiring.project import open_project
 
@@ -42,6 +44,9 @@ def advance(
         if not made.applied:
             raise typer.Exit(3)
         return
+    if made.promotion is not None and made.promotion.awaits_approval:
+        print_awaiting(project, made.promotion)
+        raise typer.Exit(3)
     made.raise_unless_applied()
     number = made.copy.version if made.copy else version
     same = f"the same files as version {version} of {model} ({made.origin.digest[:12]}…)"

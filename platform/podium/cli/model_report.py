@@ -28,6 +28,8 @@ def report(
 ) -> None:
     """Show what a version or a rejected candidate was judged on.
 
+    Of a version that another environment's gate kept out: that environment's MODEL, and the run that made the version.
+
     Without a file it prints Markdown. Only Podium's database is read; the same report lies in MLflow, with the run that
     holds the model, under podium/gate.
 

@@ -245,7 +245,7 @@ def _report(project: Any, promotion: Any, *, as_json: bool, approved: bool = Fal
     if as_json:
         output.print_json(_document(project, promotion))
     elif promotion.awaits_approval:
-        _print_awaiting(_document(project, promotion))
+        print_awaiting(project, promotion)
     else:
         promotion.raise_unless_applied()
         before = promotion.from_version or "none"
@@ -261,9 +261,11 @@ def _document(project: Any, promotion: Any) -> dict[str, Any]:
         return promotion_documents.of(connection, promotion)
 
 
-def _print_awaiting(document: dict[str, Any]) -> None:
+def print_awaiting(project: Any, promotion: Any) -> None:
+    """Print for how many approvals a promotion waits, until when, and the command that gives one."""
     from podium.cli import output
 
+    document = _document(project, promotion)
     missing, until = document["missing"], output.when(document["expires_at"])
     awaits = f"awaits {missing} {'approval' if missing == 1 else 'approvals'} until {until}"
     stays = f"champion stays {document['from_version'] or 'none'}"

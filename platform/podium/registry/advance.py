@@ -88,7 +88,10 @@ class Advance:
             reasons = () if self.evidence is None else self.evidence.reasons
             raise Refused(
                 f"Version {self.origin.version} of {self.origin.model} does not enter {self.environment}: the gate's "
-                f"verdict there is {self.state}. {' '.join(reasons)}"
+                f"verdict there is {self.state}. {' '.join(reasons)} `podium models report {self.to_model} --run "
+                f"{self.origin.run_id}` shows what it was judged on. The same command judges it again once the "
+                f"champion of {self.to_model} or the policy of {self.environment} has changed; until then, advance "
+                "another version."
             )
         if self.promotion is not None:
             self.promotion.raise_unless_applied()

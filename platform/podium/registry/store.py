@@ -54,11 +54,16 @@ def find_evidence(connection: sa.Connection, digest: str | None) -> RecordedEvid
 
 def evidence_of_run(connection: sa.Connection, run_id: str) -> list[RecordedEvidence]:
     """Return the evidence that a run measured, oldest first; not what was measured later, for another environment."""
-    rows = connection.execute(
-        sa.select(evidence)
-        .where(evidence.c.run_id == run_id, _MEASURED_BY_A_RUN)
-        .order_by(evidence.c.recorded_at, evidence.c.digest)
-    )
+    rows = connection.execute(_EVIDENCE.where(evidence.c.run_id == run_id, _MEASURED_BY_A_RUN))
+    return [_evidence(row) for row in rows]
+
+
+def evidence_for(connection: sa.Connection, model: str, run_id: str) -> list[RecordedEvidence]:
+    """Return the evidence on what a run made, as a version of `model`, oldest first.
+
+    That of an environment's model was measured later, when a version was to enter there.
+    """
+    rows = connection.execute(_EVIDENCE.where(evidence.c.run_id == run_id, evidence.c.model == model))
     return [_evidence(row) for row in rows]
 
 
@@ -137,6 +142,12 @@ def version_of_step(connection: sa.Connection, step_key: str) -> ModelVersion | 
     """Return the version that a step run registered."""
     found = _versions(connection, model_version.c.step_key == step_key)
     return found[0] if found else None
+
+
+def version_judged_by(connection: sa.Connection, model: str, evidence_digest: str) -> ModelVersion | None:
+    """Return the newest version of a model that was registered on that evidence; None where none was."""
+    found = _versions(connection, model_version.c.model == model, model_version.c.evidence_digest == evidence_digest)
+    return found[-1] if found else None
 
 
 def versions_of_run(connection: sa.Connection, run_id: str) -> list[ModelVersion]:
@@ -334,6 +345,7 @@ def _promotions(connection: sa.Connection, *conditions: sa.ColumnElement[bool] |
 ADVANCE = "advance:"
 """How the step keys begin under which versions are judged for another environment, and copied there."""
 
+_EVIDENCE = sa.select(evidence).order_by(evidence.c.recorded_at, evidence.c.digest)
 _MEASURED_BY_A_RUN = sa.not_(evidence.c.step_key.startswith(ADVANCE, autoescape=True))
 _OF_RUN: sa.BindParameter[Any] = sa.bindparam("of_run")
 _A_PROMOTION = Prepared(sa.select(promotion.c.promotion_id).where(promotion.c.run_id == _OF_RUN).limit(1))

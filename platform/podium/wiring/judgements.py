@@ -52,15 +52,17 @@ def judgement_of_version(connection: sa.Connection, model: str, number: str) -> 
 
 
 def judgement_of_run(connection: sa.Connection, model: str, run_id: str) -> Judgement:
-    """Return the last judgement of a run, given by its id or a part of it, on a candidate for `model`."""
+    """Return the last judgement on what a run, given by its id or a part of it, made for `model`.
+
+    For the model of a later environment that is the one by which an advance was let in there, or kept out.
+    """
     run = queries.get_run(connection, run_id)
-    judged = [each for each in store.evidence_of_run(connection, run.run_id) if each.model == model]
+    judged = store.evidence_for(connection, model, run.run_id)
     if not judged:
         raise NotFound(
             f"The run {run.run_id} judged no candidate for {model}; `podium runs show {run.run_id}` says what it did."
         )
-    made = [each for each in store.versions_of_run(connection, run.run_id) if each.evidence_digest == judged[-1].digest]
-    return _judgement(connection, judged[-1], model, made[-1] if made else None)
+    return _judgement(connection, judged[-1], model, store.version_judged_by(connection, model, judged[-1].digest))
 
 
 def _judgement(
