@@ -31,10 +31,13 @@ from podium.registry.entities import CHAMPION, Promotion
 from podium.registry.guard import Guard
 from podium.registry.mlflow_registry import MlflowRegistry
 from podium.registry.packaging import requirements_of
+from podium.registry.trust import Trust
+from podium.settings import REVIEWED_TYPES
 from tests.environments_world import Environments
 from tests.promotion_world import SAMPLE, World, estimator
 
 ROOT = Path(__file__).parent.parent
+TRUST = Trust(REVIEWED_TYPES)
 
 
 class Processes:
@@ -104,7 +107,9 @@ def champions(world: World, *, count: int, found: str) -> list[str]:
 
 def look(world: World) -> list[str]:
     """Look as a guard that restores; return what it saw."""
-    guard = Guard(world.database, world.registry, world.clock, "restore", reconcile=world.service.reconcile)
+    guard = Guard(
+        world.database, world.registry, world.clock, "restore", reconcile=world.service.reconcile, trust=TRUST
+    )
     faults.reach("promotion.before_compare")  # where a barrier lines up those that are to look at once
     return [sight.kind for sight in guard.look()]
 
@@ -124,7 +129,7 @@ def foreign(world: World, *, alias: str, count: int) -> list[str]:
 
 def adopt(world: World, *, alias: str) -> dict[str, Any]:
     """Adopt every version, the one that an alias of another name points at as champion."""
-    service = AdoptionService(world.database, world.registry, world.clock, world.service)
+    service = AdoptionService(world.database, world.registry, world.clock, world.service, trust=TRUST)
     choice = Choice(everything=True, champion_alias=alias)
     return service.adopt(world.model, choice, actor="grace", actor_verified=False, reason="was there").to_document()
 

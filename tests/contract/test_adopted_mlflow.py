@@ -20,6 +20,7 @@ from podium.errors import ArtifactError, NotFound
 from podium.registry.adoption import Adoption, AdoptionService, Choice
 from podium.registry.entities import CHAMPION
 from podium.registry.mlflow_registry import MlflowRegistry
+from podium.registry.trust import Trust
 from podium.settings import REVIEWED_TYPES
 from tests.mlflow_over_http import mlflow_server
 from tests.promotion_world import World
@@ -97,7 +98,7 @@ def test_a_team_s_models_become_podium_s_and_stay_the_team_s(served: tuple[str, 
     world = World(database, registry, FakeClock(), MODEL)
 
     def adopt(choice: Choice, model: str = MODEL) -> Adoption:
-        service = AdoptionService(database, registry, world.clock, world.service)
+        service = AdoptionService(database, registry, world.clock, world.service, trust=Trust(REVIEWED_TYPES))
         return service.adopt(model, choice, actor="grace", actor_verified=False, reason="served before Podium")
 
     try:

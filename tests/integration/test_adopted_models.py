@@ -21,6 +21,7 @@ from podium.registry.adoption import AdoptionService, Choice
 from podium.registry.promotion import ANY
 from podium.registry.verification import verify
 from podium.wiring.documents import run_document
+from podium.wiring.model_scan import trust_of
 from podium.wiring.plans import load_plans
 from podium.wiring.project import Project, open_project
 from podium.wiring.provenance import document_digest, provenance
@@ -115,7 +116,9 @@ def told(project: Project, version: str, *, ask: bool = True) -> dict[str, Any]:
 
 def test_an_adopted_champion_is_judged_against_replaced_and_gone_back_to(project: Project) -> None:
     said: dict[str, Any] = {"actor": "grace", "actor_verified": False}
-    service = AdoptionService(project.database, project.registry, project.clock, project.promotions)
+    service = AdoptionService(
+        project.database, project.registry, project.clock, project.promotions, trust=trust_of(project)
+    )
     service.adopt("delays", Choice(champion_alias="production"), reason="served before Podium", **said)
     plan = load_plans(project).plans["delays"]
     with foreground(project, load_plans(project).plans["delays"], lambda _: None) as worker:

@@ -15,7 +15,8 @@ from podium.clock import FakeClock, SystemClock
 from podium.registry.doctor import Finding
 from podium.registry.entities import CHALLENGER, CHAMPION
 from podium.registry.guard import Guard, Sight
-from podium.settings import GuardSettings, Settings
+from podium.registry.trust import Trust
+from podium.settings import REVIEWED_TYPES, GuardSettings, Settings
 from podium.wiring.doctor import model_findings
 from podium.wiring.guard import Watch, guard_of
 from podium.wiring.project import Project
@@ -56,6 +57,7 @@ def look(world: World, policy: str) -> list[tuple[str, str]]:
         world.clock,
         "restore" if policy == "restore" else "alert",
         reconcile=world.service.reconcile,
+        trust=Trust(REVIEWED_TYPES),
     )
     return [(sight.kind, sight.text) for sight in guard.look() if sight.model == world.model]
 

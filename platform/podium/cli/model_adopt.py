@@ -27,8 +27,8 @@ def adopt(
     """Put versions on record that Podium did not register.
 
     Accepts the champion that the registry has. Without options the versions named champion and challenger. No alias is
-    moved; champion is set only where there is none and an option says which version it is. Exits 1 if a version could
-    not be taken over.
+    moved; champion is set only where there is none and an option says which version it is. Champion and challenger are
+    scanned, not loaded. Exits 1 if a version could not be taken over, 3 if a rule of the project refused it.
 
     Example: podium models adopt flight_delay --champion-alias production --reason "served before Podium"
     """
@@ -36,6 +36,8 @@ def adopt(
     from podium.errors import UsageError
     from podium.registry.adoption import AdoptionService, Choice
     from podium.settings.approvals import of_model
+    from podium.wiring.environments import environment_path
+    from podium.wiring.model_scan import trust_of
     from podium.wiring.project import open_project
 
     if champion_alias is not None and champion_version is not None:
@@ -46,7 +48,9 @@ def adopt(
         project.registry,
         project.clock,
         project.promotions,
+        trust=trust_of(project),
         is_governed=lambda name: of_model(project.settings.approvals, name) is not None,
+        model_before=environment_path(project.settings).before,
     )
     adoption = service.adopt(
         model,
@@ -61,7 +65,7 @@ def adopt(
     else:
         _print(document)
     if not adoption.complete:
-        raise typer.Exit(1)
+        raise typer.Exit(3 if adoption.refused_by_policy else 1)
 
 
 def _print(document: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ knows what made them. The champion that the registry has is accepted as the hist
 and candidates are judged against it.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -13,8 +13,9 @@ from typing import Any, Literal, Protocol
 from podium import faults
 from podium.clock import Clock
 from podium.db.engine import Database
-from podium.errors import ArtifactError, Conflict, NotFound, Refused, UsageError
-from podium.registry import history, records, store, transitions
+from podium.errors import Conflict, NotFound, Refused, UsageError
+from podium.registry import environments, history, records, store, transitions
+from podium.registry.appraisal import Appraisal, appraise
 from podium.registry.entities import (
     CHALLENGER,
     CHAMPION,
@@ -22,10 +23,11 @@ from podium.registry.entities import (
     ModelVersion,
     RegisteredVersion,
 )
+from podium.registry.environments import ModelBefore
 from podium.registry.history import Fact
-from podium.registry.port import DIGEST_TAG, ModelRegistry
-from podium.registry.stored_model import StoredModel
+from podium.registry.port import ModelRegistry
 from podium.registry.timeline import LIVE, is_accepted, live_now
+from podium.registry.trust import Trust
 
 _SHOWN_NAMES = 10
 
@@ -52,12 +54,16 @@ class Choice:
 
 @dataclass(frozen=True)
 class AdoptedVersion:
-    """What became of one version: put on record now, `known` from before, or `refused`; `notes` say what follows."""
+    """What became of one version: put on record now, `known` from before, or `refused`; `notes` say why, what follows.
+
+    `by_policy`: what refused it is a rule of the project, not the state of its files.
+    """
 
     version: str
     outcome: Literal["adopted", "known", "refused"]
     digest: str | None
     notes: tuple[str, ...] = ()
+    by_policy: bool = False
 
     def to_document(self) -> dict[str, Any]:
         """Return it in the interface's JSON."""
@@ -77,8 +83,13 @@ class Adoption:
 
     @property
     def complete(self) -> bool:
-        """Whether every version that was chosen is on record now."""
+        """Whether no version that was chosen was refused."""
         return all(each.outcome != "refused" for each in self.versions)
+
+    @property
+    def refused_by_policy(self) -> bool:
+        """Whether a rule of the project refused a version."""
+        return any(each.by_policy for each in self.versions)
 
     def to_document(self) -> dict[str, Any]:
         """Return it in the interface's JSON."""
@@ -92,8 +103,29 @@ class Adoption:
         }
 
 
+@dataclass(frozen=True)
+class _Found:
+    """What there is of a model, in the registry and on record, and what is to be done about it."""
+
+    there: Mapping[str, RegisteredVersion]
+    aliases: Mapping[str, str]
+    known: Mapping[str, ModelVersion]
+    told: Sequence[HistoryEntry]
+    champion: str | None
+    chosen: Sequence[str]
+
+    @property
+    def blocked(self) -> set[str]:
+        """The versions that may not become champion."""
+        return transitions.blocked_versions(self.told)
+
+
 class AdoptionService:
-    """Puts on record what is in the registry; doing it again does nothing that was done."""
+    """Puts on record what is in the registry; doing it again does nothing that was done.
+
+    `trust` is what the project says of loading models, which its champion and challenger have to pass; `model_before`
+    names the model of the environment before, whose versions alone a model's champion may be.
+    """
 
     def __init__(
         self,
@@ -102,15 +134,19 @@ class AdoptionService:
         clock: Clock,
         moves: Reconciler,
         *,
+        trust: Trust,
         lock: Callable[[str], AbstractContextManager[None]] | None = None,
         is_governed: Callable[[str], bool] = lambda _: False,
+        model_before: ModelBefore = lambda _: None,
     ) -> None:
         self._database = database
         self._registry = registry
         self._clock = clock
         self._moves = moves
+        self._trust = trust
         self._lock = lock or database.lock
         self._is_governed = is_governed
+        self._model_before = model_before
 
     def adopt(self, model: str, choice: Choice, *, actor: str, actor_verified: bool, reason: str) -> Adoption:
         """Take over the chosen versions of `model`, and its champion as the registry has it.
@@ -119,33 +155,31 @@ class AdoptionService:
         which version it is. Raises NotFound for a model, version or alias that does not exist, Refused where the
         registry has another champion than the chosen one or a promotion is what moves it, and UsageError where there is
         nothing to take over.
+
+        Files are read before the model is locked, which may take minutes; under the lock only what changed since.
         """
         self._moves.reconcile(model)
+        read = self._appraised(self._found(model, choice), {})
         with self._lock(f"model-{model}"), self._lock(f"versions-{model}"):
-            there = {each.version: each for each in self._registry.versions(model)}
-            aliases = dict(self._registry.aliases(model))
             with self._database.read() as connection:
                 if records.move_is_open(connection, model):
                     raise Conflict(f"The champion of {model} is being moved; adopt it when that has ended.")
-                told = history.entries(connection, model)
-            if not there and live_now(told) is None:
-                raise NotFound(self._no_model(model))
-            champion = self._champion(model, choice, there, aliases, blocked=transitions.blocked_versions(told))
-            chosen = _chosen(model, choice, there, aliases, champion)
-            if not chosen and champion is None and live_now(told) is None:
-                raise UsageError(_nothing_chosen(model, aliases))
-            versions = tuple(self._take_over(there[version]) for version in chosen)
+            found = self._found(model, choice)
+            champion, aliases = found.champion, found.aliases
+            appraisals = self._appraised(found, read)
+            self._refuse_entrance(found, appraisals)
+            versions = tuple(self._take_over(appraisals[version]) for version in found.chosen)
             lost = {each.version for each in versions if each.outcome == "refused"}
             if champion is not None and CHAMPION not in aliases:
-                self._require_free(model, champion, told)
+                self._require_free(model, champion, found.told)
             alias_set = champion is not None and champion not in lost and CHAMPION not in aliases
             if alias_set and champion is not None:
                 self._registry.set_alias(model, CHAMPION, champion)
                 faults.reach("adopt.after_alias")
             entry = None
-            if champion not in lost and not is_accepted(told, champion):
+            if champion not in lost and not is_accepted(found.told, champion):
                 entry = self._accept(
-                    model, live_now(told), champion, actor=actor, actor_verified=actor_verified, reason=reason
+                    model, live_now(found.told), champion, actor=actor, actor_verified=actor_verified, reason=reason
                 )
             return Adoption(
                 model=model,
@@ -153,8 +187,54 @@ class AdoptionService:
                 versions=versions,
                 alias_set=alias_set,
                 entry=entry,
-                notes=_notes(model, aliases, champion, lost, transitions.blocked_versions(told)),
+                notes=_notes(model, found, lost),
             )
+
+    def _found(self, model: str, choice: Choice) -> _Found:
+        """Return what there is now, and what `choice` means by it; raises as `adopt` does."""
+        there = {each.version: each for each in self._registry.versions(model)}
+        aliases = dict(self._registry.aliases(model))
+        with self._database.read() as connection:
+            known = {each.version: each for each in store.versions_of_model(connection, model)}
+            told = history.entries(connection, model)
+        if not there and live_now(told) is None:
+            raise NotFound(self._no_model(model))
+        champion = self._champion(model, choice, there, aliases, blocked=transitions.blocked_versions(told))
+        chosen = _chosen(model, choice, there, aliases, champion)
+        if not chosen and champion is None and live_now(told) is None:
+            raise UsageError(_nothing_chosen(model, aliases))
+        return _Found(there, aliases, known, told, champion, chosen)
+
+    def _appraised(self, found: _Found, read: Mapping[str, Appraisal]) -> dict[str, Appraisal]:
+        """Return what the files of the chosen versions come to; those `read` that still hold are not read again."""
+        leading = {found.champion, found.aliases.get(CHALLENGER)}
+        appraisals = {}
+        for version in found.chosen:
+            registered, known, leads = found.there[version], found.known.get(version), version in leading
+            earlier = read.get(version)
+            appraisals[version] = (
+                earlier
+                if earlier is not None and earlier.answers(registered, known, leads=leads)
+                else appraise(self._registry, self._trust, registered, known, leads=leads)
+            )
+        return appraisals
+
+    def _refuse_entrance(self, found: _Found, appraisals: dict[str, Appraisal]) -> None:
+        """Refuse the champion where it may not be one in its environment; what served there once was let in."""
+        appraisal = appraisals.get(found.champion or "")
+        if appraisal is None or appraisal.digest is None or appraisal.refusal is not None:
+            return
+        before, version = self._model_before(appraisal.registered.model), appraisal.registered.version
+        if before is None or version in transitions.champions(found.told):
+            return
+        with self._database.read() as connection:
+            versions = store.versions_of_model(connection, before)
+            blocked = transitions.blocked_versions(history.entries(connection, before))
+        objection = environments.adoption_objection(
+            appraisal.registered, appraisal.digest, before=before, versions=versions, blocked=blocked
+        )
+        if objection is not None:
+            appraisals[version] = appraisal.refused(objection, by_policy=True)
 
     def _champion(
         self,
@@ -212,28 +292,18 @@ class AdoptionService:
             "VERSION` back to a former champion; or set the alias in the registry, and adopt what is there then."
         )
 
-    def _take_over(self, registered: RegisteredVersion) -> AdoptedVersion:
+    def _take_over(self, appraisal: Appraisal) -> AdoptedVersion:
+        registered, digest = appraisal.registered, appraisal.digest
         model, version = registered.model, registered.version
-        with self._database.read() as connection:
-            known = store.find_version(connection, model, version)
-        if known is not None:
-            return AdoptedVersion(version, "known", known.digest)
-        try:
-            stored = self._registry.describe(registered.source)
-        except ArtifactError as error:
-            return AdoptedVersion(version, "refused", None, (str(error),))
-        tagged = registered.tags.get(DIGEST_TAG, stored.digest)
-        if tagged != stored.digest:
-            changed = (
-                f"Its tag {DIGEST_TAG} says {tagged[:12]}…, its files have {stored.digest[:12]}…: they were changed "
-                "after they were registered. Restore them from a backup."
-            )
-            return AdoptedVersion(version, "refused", stored.digest, (changed,))
-        taken = ModelVersion(model, version, stored.digest, registered.source, lineage=None, origin="adopted")
+        if appraisal.refusal is not None or digest is None:
+            return AdoptedVersion(version, "refused", digest, (appraisal.refusal or "",), appraisal.by_policy)
+        if appraisal.known is not None:
+            return AdoptedVersion(version, "known", digest, appraisal.notes)
+        taken = ModelVersion(model, version, digest, registered.source, lineage=None, origin="adopted")
         with self._database.write() as connection:
             store.add_version(connection, taken, step_key=f"adopt:{model}/{version}", at=self._clock.now())
         faults.reach("adopt.after_version")
-        return AdoptedVersion(version, "adopted", stored.digest, tuple(_shortcomings(stored)))
+        return AdoptedVersion(version, "adopted", digest, appraisal.notes)
 
     def _accept(
         self, model: str, before: str | None, champion: str | None, *, actor: str, actor_verified: bool, reason: str
@@ -270,35 +340,23 @@ def _chosen(
     return [version for version in there if choice.everything or version in named]
 
 
-def _shortcomings(stored: StoredModel) -> Iterable[str]:
-    """Say what Podium cannot do with a version for what its files lack."""
-    if "sklearn" not in stored.flavors:
-        flavors = ", ".join(stored.flavors) or "unknown"
-        yield (
-            f"Its flavor is {flavors}: Podium loads scikit-learn models alone, so no candidate is compared with it and "
-            "no rollback leads to it."
-        )
-    if stored.inputs is None:
-        yield "It has no signature of columns, so a rollback cannot tell whether it takes the requests of today."
-
-
-def _notes(
-    model: str, aliases: Mapping[str, str], champion: str | None, lost: set[str], blocked: set[str]
-) -> tuple[str, ...]:
-    found = []
+def _notes(model: str, found: _Found, lost: set[str]) -> tuple[str, ...]:
+    champion, notes = found.champion, []
     if champion is None:
-        others = _listed({name: version for name, version in aliases.items() if name != CHALLENGER})
-        found.append(
+        others = _listed({name: version for name, version in found.aliases.items() if name != CHALLENGER})
+        notes.append(
             f"The registry has no champion of {model}; --champion-alias NAME or --champion-version VERSION says which "
             f"version it is (other aliases: {others})."
         )
+    elif champion in lost and champion in found.known:
+        notes.append(f"Version {champion} of {model} was refused, so nothing about it was written into the history.")
     elif champion in lost:
-        found.append(
+        notes.append(
             f"Version {champion}, the champion of {model}, is not on record, so no candidate can be compared with it."
         )
-    elif champion in blocked:
-        found.append(f"Version {champion} of {model} is blocked since a rollback; it serves until another replaces it.")
-    return tuple(found)
+    elif champion in found.blocked:
+        notes.append(f"Version {champion} of {model} is blocked since a rollback; it serves until another replaces it.")
+    return tuple(notes)
 
 
 def _nothing_chosen(model: str, aliases: Mapping[str, str]) -> str:

@@ -49,7 +49,8 @@ class Finding:
 class VersionFacts:
     """What there is of a version: on Podium's record, in the registry, and what was seen of its files.
 
-    `files` and `load` say what is wrong, None where nothing is, or nobody looked.
+    `files`, `load` and `distrust` (why the project lets it not be loaded) say what is wrong; None where nothing is, or
+    nobody looked.
     """
 
     version: str
@@ -57,12 +58,14 @@ class VersionFacts:
     is_registered: bool
     files: str | None = None
     load: str | None = None
+    distrust: str | None = None
     removals: tuple[Removal, ...] = ()
 
     @property
     def is_sound(self) -> bool:
         """Whether nothing keeps it from being champion again, as far as anybody looked."""
-        return self.is_registered and self.on_record is not None and self.files is None and self.load is None
+        wrong = (self.files, self.load, self.distrust)
+        return self.is_registered and self.on_record is not None and not any(wrong)
 
 
 @dataclass(frozen=True)
@@ -198,8 +201,8 @@ def _version(facts: ModelFacts, version: VersionFacts) -> Iterator[Finding]:
         problem = _clause(version.files)
         repair = f"Restore {_source(version)} from a backup, or: {remedy}"
         yield Finding("files", model, name, problem, repair)
-    elif version.load is not None:
-        yield Finding("loads", model, name, _clause(version.load), f"Mend what that says, or: {remedy}")
+    elif wrong := version.load or version.distrust:
+        yield Finding("loads", model, name, _clause(wrong), f"Mend what that says, or: {remedy}")
     for removal in version.removals:
         lost = f"Let nobody run `mlflow gc` before another version serves: {remedy}" if serves else again
         yield Finding("deleted", model, name, _clause(removal.problem), removal.repair or lost)
@@ -248,14 +251,16 @@ def _canary(facts: ModelFacts) -> Iterator[Finding]:
 def _accept_or_undo(facts: ModelFacts, found: str | None) -> str:
     """Say how a foreign move is undone, and how it is accepted where there is something to accept."""
     model, accepted = facts.model, watching.last_accepted(facts.history)
+    of_found = None if found is None else facts.versions.get(found)
+    may_be_accepted = found is not None and (of_found is None or of_found.distrust is None)
     accept = f"`podium models adopt {model} --reason …` accepts it."
     target = None if accepted is None else accepted.to_version
     if target is None or target == found:
-        return accept[0].upper() + accept[1:] if found is not None else _other_champion(facts, besides=found)
+        return accept if may_be_accepted else _other_champion(facts, besides=found)
     if not _may_serve(facts, target):
-        return _other_champion(facts, besides=target) + (f" {accept}" if found is not None else "")
+        return _other_champion(facts, besides=target) + (f" {accept}" if may_be_accepted else "")
     undo = f"`podium rollback {model} --to {target} --reason …` undoes it"
-    return f"{undo}, and {accept}" if found is not None else f"{undo}."
+    return f"{undo}, and {accept}" if may_be_accepted else f"{undo}."
 
 
 def _other_champion(facts: ModelFacts, *, besides: str | None) -> str:

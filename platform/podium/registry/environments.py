@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from podium.errors import UsageError
-from podium.registry.entities import HistoryEntry, ModelVersion
+from podium.registry.entities import HistoryEntry, ModelVersion, RegisteredVersion
 
 DEFAULT_NAME = "{environment}.{model}"
 
@@ -139,6 +139,33 @@ def entrance_objection(entrance: Entrance, candidate: ModelVersion) -> str | Non
         return (
             f"Version {version} of {model} is a copy of {origin}, which is blocked there: it goes no further. "
             f"{_unblock(entrance.before, entrance.original.version)}"
+        )
+    return None
+
+
+def adoption_objection(
+    version: RegisteredVersion, digest: str, *, before: str, versions: Sequence[ModelVersion], blocked: Collection[str]
+) -> str | None:
+    """Return why a version that somebody made champion of a later environment is not accepted, None where it is.
+
+    Its files must be those of a version of the environment `before`, whose `versions` are on record, that is not
+    `blocked` there.
+    """
+    model, number = version.model, version.version
+    twins = [each for each in versions if each.digest == digest]
+    if not twins:
+        return (
+            f"Version {number} of {model} is no copy of what is on record of {before}: no version there has its files "
+            f"({digest[:12]}…), and a version enters an environment only from the one before. `podium models advance "
+            f"{before} --version V --reason TEXT` brings one in through the gate. To keep this one, register the same "
+            f"files in {before}, and let `podium models adopt {before} --version V --reason TEXT` put them on record "
+            "there first."
+        )
+    if all(each.version in blocked for each in twins):
+        origin = twins[-1].version
+        return (
+            f"The files of version {number} of {model} are those of version {origin} of {before}, which is blocked "
+            f"there: they go no further. {_unblock(before, origin)}"
         )
     return None
 

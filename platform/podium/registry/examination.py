@@ -5,7 +5,7 @@ have an alias, that were champion last, or that something open is about are look
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,8 +22,11 @@ from podium.registry.timeline import live_now
 from podium.registry.transitions import champions
 from podium.registry.verification import Verification, verify
 
-Loads = Callable[[str, ModelVersion], object]
-"""Raises ArtifactError or Refused unless the model at a source loads, as the version on record."""
+Loads = Callable[[str, ModelVersion | None], object]
+"""Raises ArtifactError or Refused unless the model at a source loads, as the version on record.
+
+One without a record is scanned, not loaded: nobody knows whether its bytes are those that somebody meant.
+"""
 OpenCanary = Callable[[sa.Connection, str], CanaryFacts | None]
 """Returns the open canary of a model."""
 
@@ -88,7 +91,7 @@ class Examiner:
         versions = {}
         for number, version in enumerate(wanted, start=1):
             self.say(f"{model}: version {version} ({number} of {len(wanted)})")
-            versions[version] = self._version(model, version)
+            versions[version] = self._version(model, version, leads=version in (champion, challenger))
         return {"champion": champion, "challenger": challenger, "versions": versions}
 
     def _of_interest(self, record: _Record) -> Iterable[str | None]:
@@ -98,7 +101,7 @@ class Examiner:
         yield None if record.promotion is None else record.promotion.to_version
         yield None if record.canary is None else record.canary.challenger
 
-    def _version(self, model: str, version: str) -> VersionFacts:
+    def _version(self, model: str, version: str, *, leads: bool) -> VersionFacts:
         with self.database.read() as connection:
             on_record = store.find_version(connection, model, version)
         try:
@@ -106,10 +109,11 @@ class Examiner:
             removals = tuple(self.registry.removals(model, version))
         except NotFound:
             return VersionFacts(version, on_record, is_registered=False)
-        files, load = self._files(source, on_record), None
-        if files is None and on_record is not None:
-            load = self._load(source, on_record)
-        return VersionFacts(version, on_record, is_registered=True, files=files, load=load, removals=removals)
+        facts = VersionFacts(version, on_record, is_registered=True, removals=removals)
+        files = self._files(source, on_record)
+        if files is not None:
+            return replace(facts, files=files)
+        return self._tried(source, facts) if leads or on_record is not None else facts
 
     def _files(self, source: str, on_record: ModelVersion | None) -> str | None:
         try:
@@ -121,12 +125,15 @@ class Examiner:
             return str(error)
         return None
 
-    def _load(self, source: str, on_record: ModelVersion) -> str | None:
+    def _tried(self, source: str, facts: VersionFacts) -> VersionFacts:
         try:
-            self.loads(source, on_record)
-        except (ArtifactError, Refused, ServiceUnavailable) as error:
-            return str(error)
-        return None
+            self.loads(source, facts.on_record)
+        except Refused as error:
+            return replace(facts, distrust=str(error))
+        except (ArtifactError, ServiceUnavailable) as error:
+            # Of one without a record that says that there is nothing to scan, as in a model of another flavor.
+            return facts if facts.on_record is None else replace(facts, load=str(error))
+        return facts
 
 
 def _open_promotion(connection: sa.Connection, model: str) -> Promotion | None:

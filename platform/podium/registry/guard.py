@@ -11,7 +11,7 @@ the two facts leaves the first, from which the next look goes on.
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from podium import faults
@@ -24,6 +24,7 @@ from podium.registry.history import Fact
 from podium.registry.port import ModelRegistry
 from podium.registry.timeline import live_now
 from podium.registry.transitions import blocked_versions
+from podium.registry.trust import Trust
 from podium.registry.watching import Record
 
 Policy = Literal["alert", "restore"]
@@ -49,8 +50,9 @@ class Sight:
 class Guard:
     """Looks at the champions of all models on record; threads and processes may look at once.
 
-    `reconcile` brings a model's open move to its end, as the promotion service does. `obstacle` says why the registry
-    cannot be asked at all, None where it can.
+    `reconcile` brings a model's open move to its end, as the promotion service does. `trust` is what the project says
+    of loading models: what it would not load is not put back. `obstacle` says why the registry cannot be asked at all,
+    None where it can.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Guard:
         policy: Policy,
         *,
         reconcile: Callable[[str], object],
+        trust: Trust,
         obstacle: Callable[[], str | None] = lambda: None,
         lock: Callable[[str], AbstractContextManager[None]] | None = None,
     ) -> None:
@@ -69,6 +72,7 @@ class Guard:
         self._clock = clock
         self._policy = policy
         self._reconcile = reconcile
+        self._trust = trust
         self._obstacle = obstacle
         self._lock = lock or database.lock
         self._in_vain: dict[str, int] = {}  # by model the noticed entry that could not be undone: told once
@@ -120,15 +124,25 @@ class Guard:
         restores = self._policy == "restore"
         if restores and standing is not None and accepted is not None and found == accepted.to_version:
             return [self._restored(model, standing, accepted, found)]  # a guard was killed before it could tell
-        if found != live_now(told):
+        is_new = found != live_now(told)
+        undoes = (
+            restores
+            and (accepted is None or found != accepted.to_version)
+            and (is_new or (standing is not None and self._in_vain.get(model) != standing.id))
+        )
+        target = None if accepted is None else accepted.to_version
+        objection = self._objection(model, told, target) if undoes else None
+        if is_new:
+            fact = self._foreign_move(model, told, found)
+            if objection is not None:
+                fact = replace(fact, reason=f"{fact.reason} It stays there: {objection}")
             with self._database.write() as connection:
-                noticed = history.append(connection, model, self._foreign_move(model, told, found))
+                noticed = history.append(connection, model, fact)
             seen.append(Sight("noticed", model, noticed.reason))
             faults.reach("guard.after_noticed")
-            told = [*told, noticed]
-            standing = watching.unaccepted(told)
-        if restores and standing is not None and self._in_vain.get(model) != standing.id:
-            seen.append(self._restore(model, told, standing, accepted))
+            standing = watching.unaccepted([*told, noticed])
+        if undoes and standing is not None:
+            seen.append(self._restore(model, standing, accepted, objection))
         return seen
 
     def _foreign_move(self, model: str, told: Sequence[HistoryEntry], found: str | None) -> Fact:
@@ -164,11 +178,10 @@ class Guard:
         return False
 
     def _restore(
-        self, model: str, told: Sequence[HistoryEntry], standing: HistoryEntry, accepted: HistoryEntry | None
+        self, model: str, standing: HistoryEntry, accepted: HistoryEntry | None, objection: str | None
     ) -> Sight:
         """Move champion back to the version accepted last, unless something speaks against it."""
         target = None if accepted is None else accepted.to_version
-        objection = self._objection(model, told, target)
         if target is None or objection is not None:
             return self._left(model, standing, objection or "")
         try:
@@ -185,7 +198,10 @@ class Guard:
         return self._restored(model, standing, accepted, target)
 
     def _objection(self, model: str, told: Sequence[HistoryEntry], target: str | None) -> str | None:
-        """Say why champion cannot go back to `target`; None where that is there, with the files that are on record."""
+        """Say why champion cannot go back to `target`.
+
+        None where that is there, with the files that are on record, and the project would load it.
+        """
         if target is None:
             return f"By the history {model} never had a champion, so there is none to go back to."
         if target in blocked_versions(told):
@@ -199,7 +215,12 @@ class Guard:
             self._registry.check_files(source, digest=on_record.digest)
         except (NotFound, ArtifactError) as error:
             return str(error)
-        return None
+        try:
+            scan = self._registry.scan(source)
+        except ArtifactError:  # as of another flavor: accepted as what Podium loads in no case, and unchanged since
+            return None
+        refused = self._trust.objection(scan, own_code=on_record.made_by_run)
+        return None if refused is None else f"Version {target} may not be loaded, for {refused}"
 
     def _left(self, model: str, standing: HistoryEntry, why: str) -> Sight:
         self._in_vain[model] = standing.id

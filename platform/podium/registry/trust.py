@@ -50,23 +50,36 @@ class Trust:
             "rebuilt, then add them to trusted_types."
         )
 
+    def let_through(self, scan: ModelScan, *, own_code: bool) -> str | None:
+        """Return what a scan has against a pickle that is loaded all the same, because all are; None for nothing."""
+        found = self._found_in_pickle(scan, own_code=own_code)
+        if self.pickle != "allow" or scan.serialization == SKOPS or found is None:
+            return None
+        fact = found[0]
+        return f'{fact[0].upper()}{fact[1:]}. It is loaded all the same: pickle = "allow" in [models].'
+
     def _objection_to_pickle(self, scan: ModelScan, *, own_code: bool) -> str | None:
+        found = self._found_in_pickle(scan, own_code=own_code)
+        return None if found is None else ". ".join(found)
+
+    def _found_in_pickle(self, scan: ModelScan, *, own_code: bool) -> tuple[str, str] | None:
+        """Return what is wrong with a pickle, and what to do; None where nothing is."""
         if scan.verdict == "dangerous":
             what = [f"it imports {scan.named('dangerous')}"] if scan.named("dangerous") else []
             return (
-                f"its pickle is dangerous: {'; '.join([*what, *scan.problems])}. Do not load it anywhere before you "
-                'know who made it; pickle = "allow" in [models] loads it all the same.'
+                f"its pickle is dangerous: {'; '.join([*what, *scan.problems])}",
+                'Do not load it before you know who made it; pickle = "allow" in [models] loads it all the same.',
             )
         if scan.verdict == "own_code" and not own_code:
             return (
-                "its pickle holds code of its own, which a scan cannot judge, and no run of this project made it. "
-                'Train it by a pipeline, or set pickle = "allow" in [models].'
+                "its pickle holds code of its own, which a scan cannot judge, and no run of this project made it",
+                'Train it by a pipeline, or set pickle = "allow" in [models].',
             )
         if scan.verdict == "unreviewed":
             packages = sorted({found.partition(".")[0] for found in scan.all_named("unreviewed")})
             shown = ", ".join(f'"{package}"' for package in packages)
             return (
-                f"its pickle imports what nobody reviewed: {scan.named('unreviewed')}. Add the packages you trust to "
-                f"podium.toml, as reviewed_packages = [{shown}] in [models]."
+                f"its pickle imports what nobody reviewed: {scan.named('unreviewed')}",
+                f"Add the packages you trust to podium.toml, as reviewed_packages = [{shown}] in [models].",
             )
         return None

@@ -13,11 +13,13 @@ from podium.finops.reconciliation import reconcile
 from podium.finops.usage import resources_of
 from podium.registry import watching
 from podium.registry.doctor import CanaryFacts, Finding, examine
+from podium.registry.entities import ModelVersion
 from podium.registry.examination import Examiner
 from podium.scheduling.presence import is_any_alive
 from podium.wiring import gates
 from podium.wiring.checks import violations
 from podium.wiring.guard import missing_store
+from podium.wiring.model_scan import trust_of
 from podium.wiring.plans import load_plans
 from podium.wiring.project import Project
 
@@ -87,12 +89,18 @@ def _examiner(project: Project, say: Say) -> Examiner:
         is_open = queries.is_open(connection, canary.run_id)
         return CanaryFacts(canary.challenger_version, canary.run_id, canary.state != "pending", is_open)
 
+    def loads(source: str, known: ModelVersion | None) -> None:
+        if known is None:
+            trust_of(project).require(registry.scan(source), source, own_code=False)
+        else:
+            registry.check_loads(source, digest=known.digest, own_code=known.made_by_run)
+
     return Examiner(
         project.database,
         registry,
         project.clock,
         project.settings.guard.keep_champions,
-        loads=lambda source, known: registry.check_loads(source, digest=known.digest, own_code=known.made_by_run),
+        loads=loads,
         canary_of=canary_of,
         say=say,
     )

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from podium.registry.guard import Guard, Sight
 from podium.settings import Settings
+from podium.wiring.model_scan import trust_of
 from podium.wiring.project import Project
 
 
@@ -20,6 +21,7 @@ def guard_of(project: Project) -> Guard:
         project.clock,
         options.guard.champion_moved,
         reconcile=project.promotions.reconcile,
+        trust=trust_of(project),
         obstacle=lambda: missing_store(options),
     )
 

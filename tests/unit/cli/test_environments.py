@@ -1,11 +1,17 @@
 """A path of environments in podium.toml: what is wrong with it, pipelines that do not fit it, models outside it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from podium import settings
+from podium.clock import FakeClock
 from podium.errors import ConfigurationError
+from podium.registry.entities import CHAMPION, instant_text
+from podium.registry.memory_registry import MemoryRegistry
+from podium.registry.packaging import requirements_of
+from podium.wiring.project import open_project
+from tests.promotion_world import SAMPLE, World, estimator
 from tests.unit.cli.conftest import COUNTING, InProcess
 
 Refuses = Callable[..., str]
@@ -55,6 +61,49 @@ def test_the_variable_is_named_that_holds_a_wrong_path(podium: InProcess, monkey
     monkeypatch.setenv("PODIUM_ENVIRONMENTS", '{"path": ["dev"]}')
     with pytest.raises(ConfigurationError, match=r"PODIUM_ENVIRONMENTS, environments, path: it has one environment"):
         settings.load(podium.project)
+
+
+@pytest.fixture
+def world(podium: InProcess, clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A model in dev with two champions, in a registry in memory."""
+    registry = MemoryRegistry()
+    monkeypatch.setattr("podium.wiring.project.build_registry", lambda *_: registry)
+    declare(podium, PATH)
+    project = open_project(podium.project)
+    world = World(project.database, registry, clock, "dev.counting")
+    world.champions(2)
+    yield world
+    project.close()
+
+
+def test_since_when_a_champion_serves_that_was_adopted_is_shown(podium: InProcess, world: World) -> None:
+    world.registry.set_alias(world.model, CHAMPION, "1")
+    assert podium("models", "path", "counting", "--json").document["environments"][0]["since"] is None
+    assert podium("models", "adopt", world.model, "--reason", "the feed is back").code == 0
+    since = podium("models", "path", "counting", "--json").document["environments"][0]["since"]
+    assert since == podium("models", "live", world.model, "--json").document["since"]
+    assert since == instant_text(world.history[-1].at)
+
+
+def test_what_somebody_made_champion_of_a_later_environment_is_not_adopted(podium: InProcess, world: World) -> None:
+    logged = world.registry.log_model(
+        estimator(), SAMPLE, model="x", key="x", requirements=requirements_of(estimator()), tags={}
+    )
+    world.registry.create_version("staging.counting", logged, key="x", tags={})
+    world.registry.set_alias("staging.counting", CHAMPION, "1")
+    adopt = ("models", "adopt", "staging.counting", "--reason", "it serves")
+    refused = podium(*adopt)
+    assert refused.code == 3
+    said = " ".join(refused.out.split())
+    assert "podium models advance" in said
+    assert "on record none → 1" not in said
+    (version,) = podium(*adopt, "--json").document["versions"]
+    assert (version["outcome"], version["by_policy"]) == ("refused", True)
+    assert "a version enters an environment only from the one before" in version["notes"][0]
+    # Where dev has the same files on record, they are in their place.
+    world.registry.create_version("dev.counting", logged, key="y", tags={})
+    assert podium("models", "adopt", "dev.counting", "--version", "3", "--reason", "as in staging").code == 0
+    assert "champion on record none → 1" in podium(*adopt).out
 
 
 def test_without_a_path_a_pipeline_declares_what_it_likes(podium: InProcess) -> None:

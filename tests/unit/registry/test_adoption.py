@@ -1,6 +1,10 @@
 """What was in the registry before Podium is taken over: on record, in the history, and by the rules from then on."""
 
+import pickle
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +20,40 @@ from podium.registry.entities import CHALLENGER, CHAMPION, LoggedModel
 from podium.registry.memory_registry import MemoryRegistry
 from podium.registry.model_page import model_document
 from podium.registry.packaging import requirements_of
+from podium.registry.port import KEY_TAG
+from podium.registry.stored_model import StoredModel
+from podium.registry.trust import Trust
 from tests.promotion_world import SAMPLE, World, estimator
+
+on_sqlite = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
+"""For what an adoption decides, which is the same on every database."""
+
+
+class Files(MemoryRegistry):
+    """Says whose files were read, and whether a test's lock was held then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.locked = False
+        self.read: list[tuple[str, bool]] = []
+
+    def check_files(self, source: str, *, digest: str) -> None:
+        self.read.append((source, self.locked))
+        super().check_files(source, digest=digest)
+
+    def describe(self, source: str) -> StoredModel:
+        self.read.append((source, self.locked))
+        return super().describe(source)
+
+
+def hostile(world: World) -> str:
+    """Register a version as somebody does whose pickle calls `eval`."""
+    assert isinstance(world.registry, MemoryRegistry)
+    (version,) = foreign(world)
+    registered = world.registry.get_version(world.model, version)
+    world.registry.stored[registered.source] = {"model.cloudpickle": pickle.dumps(eval)}
+    world.registry._versions[world.model][-1] = replace(registered, tags={KEY_TAG: registered.tags[KEY_TAG]})
+    return version
 
 
 @pytest.fixture
@@ -39,10 +76,16 @@ def foreign(world: World, count: int = 1, *, digest: str | None = None) -> list[
 
 
 def adopt(world: World, **choice: Any) -> Adoption:
-    service = AdoptionService(world.database, world.registry, world.clock, world.service)
-    return service.adopt(
+    """Adopt as grace; what is no choice is told to the service."""
+    changes = {name: choice.pop(name) for name in ("trust", "lock", "model_before") if name in choice}
+    return service_of(world, **changes).adopt(
         world.model, Choice(**choice), actor="grace", actor_verified=False, reason="served before Podium"
     )
+
+
+def service_of(world: World, **changes: Any) -> AdoptionService:
+    given: dict[str, Any] = {"moves": world.service, "trust": Trust()}
+    return AdoptionService(world.database, world.registry, world.clock, **(given | changes))
 
 
 def outcomes(adoption: Adoption) -> dict[str, str]:
@@ -142,7 +185,7 @@ def test_adopting_is_no_way_past_the_gate(world: World) -> None:
     with pytest.raises(Refused, match=f"adopting sets none: version {own} was registered by Podium"):
         adopt(world, champion_version=own)
     (version,) = foreign(world, 1)
-    governed = AdoptionService(world.database, world.registry, world.clock, world.service, is_governed=lambda _: True)
+    governed = service_of(world, is_governed=lambda _: True)
     with pytest.raises(Refused, match="people have to approve what becomes its champion"):
         governed.adopt(world.model, Choice(champion_version=version), actor="eve", actor_verified=False, reason="mine")
     (promoted,) = world.champions(1)
@@ -184,6 +227,116 @@ def test_a_version_whose_files_were_changed_since_is_refused(world: World) -> No
     (version,) = adopt(world, everything=True).versions
     assert version.outcome == "refused"
     assert "Its tag podium.digest says ffffffffffff…" in version.notes[0]
+
+
+@on_sqlite
+@pytest.mark.parametrize("known", [False, True])
+def test_a_dangerous_champion_is_refused_and_what_is_beside_it_taken_over(world: World, *, known: bool) -> None:
+    version, challenger = hostile(world), foreign(world)[0]
+    world.registry.set_alias(world.model, CHALLENGER, challenger)
+    if known:  # one among others is put on record: no gate promotes it
+        assert outcomes(adopt(world, versions=(version,)))[version] == "adopted"
+    world.registry.set_alias(world.model, CHAMPION, version)
+    adoption = adopt(world)
+    assert outcomes(adoption) == {version: "refused", challenger: "known" if known else "adopted"}
+    assert (adoption.entry, adoption.complete, adoption.refused_by_policy) == (None, False, True)
+    (note,) = adoption.versions[0].notes
+    assert note.startswith("Its pickle is dangerous: it imports builtins.eval. Do not load it before")
+    assert note.endswith(f"`podium models scan {world.model} {version}` shows what it is made of.")
+    assert ("nothing about it was written" if known else "is not on record") in adoption.notes[0]
+    assert (world.history, world.champion) == ([], version)
+
+
+@on_sqlite
+def test_a_dangerous_version_is_not_set_as_champion_and_a_dangerous_challenger_is_refused(world: World) -> None:
+    version = hostile(world)
+    world.registry.set_alias(world.model, CHALLENGER, version)
+    adoption = adopt(world, champion_version=version)
+    assert (adoption.champion, adoption.alias_set, adoption.refused_by_policy) == (None, False, True)
+    (clean,) = foreign(world)
+    adoption = adopt(world, champion_version=clean)
+    assert outcomes(adoption) == {version: "refused", clean: "adopted"}
+    assert (world.champion, adoption.alias_set) == (clean, True)
+
+
+@on_sqlite
+def test_what_the_project_loads_all_the_same_is_adopted_and_said(world: World) -> None:
+    version = hostile(world)
+    world.registry.set_alias(world.model, CHAMPION, version)
+    adoption = adopt(world, trust=Trust(pickle="allow"))
+    assert outcomes(adoption) == {version: "adopted"}
+    note = "Its pickle is dangerous: it imports builtins.eval. It is loaded all the same: pickle"
+    assert note in adoption.versions[0].notes[-1]
+    assert adoption.entry is not None
+
+
+@on_sqlite
+def test_a_champion_on_record_whose_files_changed_since_is_not_accepted(world: World) -> None:
+    first, second = world.champions(2)
+    world.registry.set_alias(world.model, CHAMPION, first)
+    assert isinstance(world.registry, MemoryRegistry)
+    world.registry.stored[world.registry.get_version(world.model, first).source]["more"] = b""
+    adoption = adopt(world)
+    assert outcomes(adoption) == {first: "refused"}
+    assert not adoption.refused_by_policy
+    assert timeline.live_now(world.history) == second
+
+
+@on_sqlite
+def test_a_champion_of_a_later_environment_has_the_files_of_one_before(world: World) -> None:
+    before = World(world.database, world.registry, world.clock, "staging.m")
+    model = World(world.database, world.registry, world.clock, "prod.m")
+    (version,) = foreign(model)
+    model.registry.set_alias(model.model, CHAMPION, version)
+
+    def adopted() -> Adoption:
+        return adopt(model, model_before={"prod.m": "staging.m"}.get)
+
+    refused = adopted()
+    assert (outcomes(refused), refused.refused_by_policy, refused.entry) == ({version: "refused"}, True, None)
+    assert "no version there has its files" in refused.versions[0].notes[0]
+    assert "`podium models advance staging.m --version V --reason TEXT`" in refused.versions[0].notes[0]
+    source = model.registry.get_version(model.model, version).source
+    same = LoggedModel(source, model.registry.digest_of(source), "skops", "", "")
+    twin = before.register(logged=same).version
+    before.service.block("staging.m", twin, actor="ada", actor_verified=False, reason="it was the feed")
+    assert f"those of version {twin} of staging.m, which is blocked there" in adopted().versions[0].notes[0]
+    before.unblock(twin)
+    assert adopted().entry is not None
+    assert model.told == [("adopt", "adopted", version)]
+    # What served here was let in once: it may come back, whatever became of the other since.
+    before.service.block("staging.m", twin, actor="ada", actor_verified=False, reason="it was the feed")
+    model.registry.delete_alias(model.model, CHAMPION)
+    adopted()
+    model.registry.set_alias(model.model, CHAMPION, version)
+    assert adopted().entry is not None
+
+
+@on_sqlite
+def test_files_are_read_before_the_lock_and_under_it_only_what_changed_since(world: World) -> None:
+    registry = Files()
+    world = replace(world, registry=registry)
+    first, second, third = foreign(world, 3)
+    registry.set_alias(world.model, CHAMPION, first)
+    meanwhile: list[str] = []
+
+    @contextmanager
+    def lock(name: str) -> Iterator[None]:
+        if meanwhile and name.startswith("model-"):
+            registry.set_alias(world.model, CHAMPION, meanwhile.pop())  # as somebody does without Podium
+        registry.locked = True
+        yield
+        registry.locked = False
+
+    sources = [registry.get_version(world.model, each).source for each in (first, second, third)]
+    adopt(world, lock=lock, everything=True)
+    assert registry.read == [(source, False) for source in sources]
+    registry.read.clear()
+    meanwhile.append(third)
+    entry = adopt(world, lock=lock).entry
+    assert entry is not None
+    assert entry.to_version == third, "which is champion under the lock"
+    assert registry.read == [(sources[0], False), (sources[2], True)]
 
 
 def test_a_move_outside_podium_is_accepted_by_adopting_it(world: World) -> None:
@@ -263,7 +416,7 @@ def test_a_move_that_nobody_ended_is_ended_first(world: World, monkeypatch: pyte
         def reconcile(self, model: str) -> None:
             pass
 
-    stuck = AdoptionService(world.database, world.registry, world.clock, Idle())
+    stuck = service_of(world, moves=Idle())
     with pytest.raises(Conflict, match="is being moved"):
         stuck.adopt(world.model, Choice(everything=True), actor="grace", actor_verified=False, reason="x")
     assert adopt(world).entry is None
@@ -279,6 +432,13 @@ def test_what_podium_cannot_do_with_a_version_is_said(world: World) -> None:
     assert version.outcome == "adopted"
     assert "Its flavor is unknown: Podium loads scikit-learn models alone" in version.notes[0]
     assert "It has no signature of columns" in version.notes[1]
+    world.registry.create_version(world.model, logged, key="served", tags={})
+    world.registry.set_alias(world.model, CHAMPION, "2")
+    (served,) = adopt(world).versions
+    assert (served.outcome, served.notes[2]) == (
+        "adopted",
+        "Nobody scanned what it is made of: None of the files is a model. Register it again.",
+    )
 
 
 def test_of_two_who_adopt_at_once_one_writes_the_history(world: World) -> None:

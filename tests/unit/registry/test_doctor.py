@@ -1,5 +1,6 @@
 """What the doctor says of a model that somebody damaged: each damage is found, located, and has its command."""
 
+import pickle
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -17,6 +18,7 @@ from podium.registry.entities import CHALLENGER, CHAMPION, ModelVersion, Registe
 from podium.registry.examination import Examiner
 from podium.registry.guard import Guard
 from podium.registry.memory_registry import MemoryRegistry
+from podium.registry.trust import Trust
 from tests.promotion_world import World
 
 pytestmark = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
@@ -67,12 +69,18 @@ def world(database: Database, clock: FakeClock, registry: Registry) -> World:
 def examiner(world: World, **changes: Any) -> Examiner:
     registry = world.registry
 
+    def loads(source: str, version: ModelVersion | None) -> None:
+        if version is None:
+            Trust().require(registry.scan(source), source, own_code=False)
+        else:
+            registry.load_model(source, digest=version.digest)
+
     facts: dict[str, Any] = {
         "database": world.database,
         "registry": registry,
         "clock": world.clock,
         "keep": 3,
-        "loads": lambda source, version: registry.load_model(source, digest=version.digest),
+        "loads": loads,
         "canary_of": lambda *_: None,
         "say": lambda _: None,
     }
@@ -110,7 +118,7 @@ def test_a_foreign_move_that_no_guard_noticed(world: World, registry: Registry) 
 def test_a_foreign_move_that_a_guard_noticed_and_nobody_accepted(world: World, registry: Registry) -> None:
     first, second = world.champions(2)
     registry.set_alias(world.model, CHAMPION, first)
-    Guard(world.database, registry, world.clock, "alert", reconcile=world.service.reconcile).look()
+    Guard(world.database, registry, world.clock, "alert", reconcile=world.service.reconcile, trust=Trust()).look()
     finding = only(findings(world))
     assert finding.check == "champion"
     assert f"from version {second} to version {first} outside Podium" in finding.problem
@@ -123,13 +131,13 @@ def test_a_foreign_move_that_a_guard_noticed_and_nobody_accepted(world: World, r
 def test_a_restored_champion_is_no_finding(world: World, registry: Registry) -> None:
     first, _ = world.champions(2)
     registry.set_alias(world.model, CHAMPION, first)
-    Guard(world.database, registry, world.clock, "restore", reconcile=world.service.reconcile).look()
+    Guard(world.database, registry, world.clock, "restore", reconcile=world.service.reconcile, trust=Trust()).look()
     assert findings(world) == []
 
 
 def test_a_champion_without_a_record(world: World, registry: Registry) -> None:
     (version,) = world.champions(1)
-    registry.stored["memory:/elsewhere"] = {"model.skops": b"x"}
+    registry.stored["memory:/elsewhere"] = registry.stored[registry.get_version(world.model, version).source]
     registry._versions[world.model].append(RegisteredVersion(world.model, "2", "memory:/elsewhere", {}))
     registry.set_alias(world.model, CHAMPION, "2")
     found = findings(world)
@@ -223,6 +231,20 @@ def test_a_champion_that_does_not_load(world: World) -> None:
     assert (finding.check, finding.object) == ("loads", "version 2")
     assert "No module named 'lightgbm'" in finding.problem
     assert "--to 1 " in finding.repair
+
+
+def test_a_champion_that_the_project_would_not_load_is_not_to_be_adopted(world: World, registry: Registry) -> None:
+    (first,) = world.champions(1)
+    registry.stored["memory:/elsewhere"] = {"model.cloudpickle": pickle.dumps(eval)}
+    for version in ("2", "3"):
+        registry._versions[world.model].append(RegisteredVersion(world.model, version, "memory:/elsewhere", {}))
+    registry.set_alias(world.model, CHAMPION, "2")
+    found = findings(world, every=True)
+    (finding,) = (each for each in found if each.check == "loads")
+    assert finding.object == "version 2", "and not of version 3, which serves nobody"
+    assert "its pickle is dangerous: it imports builtins.eval" in finding.problem
+    assert f"`podium rollback {world.model} --to {first} --reason …`" in finding.repair
+    assert not any("models adopt" in each.repair for each in found)
 
 
 def test_what_the_registry_marked_as_deleted(world: World, registry: Registry) -> None:

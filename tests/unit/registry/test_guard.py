@@ -7,7 +7,7 @@ import pytest
 
 from podium.clock import FakeClock
 from podium.db.engine import Database
-from podium.errors import ServiceUnavailable
+from podium.errors import ArtifactError, ServiceUnavailable
 from podium.faults import FaultRaised
 from podium.registry import history, store, watching
 from podium.registry.entities import CHAMPION, HistoryEntry, RegisteredVersion
@@ -15,6 +15,8 @@ from podium.registry.guard import GUARD, NOBODY_KNOWN, Guard, Policy
 from podium.registry.history import Fact
 from podium.registry.memory_registry import MemoryRegistry
 from podium.registry.model_page import model_document
+from podium.registry.model_scan import ModelScan
+from podium.registry.trust import Trust
 from tests.promotion_world import World
 
 on_sqlite = pytest.mark.parametrize("new_database", ["sqlite"], indirect=True)
@@ -29,12 +31,19 @@ class Registry(MemoryRegistry):
         self.asked: list[str] = []
         self.away: set[str] = set()
         self.everything_away = False
+        self.scanned: dict[str, ModelScan | ArtifactError] = {}
 
     def alias(self, model: str, alias: str) -> str | None:
         self.asked.append(model)
         if self.everything_away or model in self.away:
             raise ServiceUnavailable("MLflow did not answer. Check that it runs and try again.")
         return super().alias(model, alias)
+
+    def scan(self, source: str) -> ModelScan:
+        found = self.scanned.get(source) or super().scan(source)
+        if isinstance(found, ArtifactError):
+            raise found
+        return found
 
     def delete_version(self, model: str, version: str) -> None:
         self._versions[model] = [known for known in self._versions[model] if known.version != version]
@@ -59,7 +68,8 @@ def world(database: Database, clock: FakeClock, registry: Registry) -> World:
 
 
 def guard_of(world: World, policy: Policy, **changes: Any) -> Guard:
-    return Guard(world.database, world.registry, world.clock, policy, reconcile=world.service.reconcile, **changes)
+    given: dict[str, Any] = {"reconcile": world.service.reconcile, "trust": Trust()}
+    return Guard(world.database, world.registry, world.clock, policy, **(given | changes))
 
 
 def kinds(guard: Guard) -> list[str]:
@@ -201,6 +211,32 @@ def test_files_that_were_changed_are_not_restored(world: World, registry: Regist
     noticed, left = guard_of(world, "restore").look()
     assert (noticed.kind, left.kind) == ("noticed", "not_restored")
     assert "recorded is" in left.text
+    assert world.champion == first
+
+
+@on_sqlite
+def test_a_champion_that_may_not_be_loaded_any_more_is_not_restored(world: World, registry: Registry) -> None:
+    first, second = world.champions(2)
+    registry.set_alias(world.model, CHAMPION, first)
+    registry.scanned[registry.get_version(world.model, second).source] = ModelScan("cloudpickle", ())
+    noticed, left = guard_of(world, "restore", trust=Trust(pickle="refuse")).look()
+    why = f"Version {second} may not be loaded, for it is a pickle, and this project loads none"
+    assert (noticed.kind, left.kind) == ("noticed", "not_restored")
+    assert why in left.text
+    assert f"It stays there: {why}" in last_of(world, "noticed").reason, "which is what the alert says"
+    assert world.champion == first
+    assert kinds(guard_of(world, "restore")) == ["restored"], "where the project loads pickles"
+    assert world.champion == second
+
+
+@on_sqlite
+def test_a_champion_that_podium_loads_in_no_case_is_restored_as_it_was_accepted(
+    world: World, registry: Registry
+) -> None:
+    (first,) = world.champions(1)
+    registry.scanned[registry.get_version(world.model, first).source] = ArtifactError("It has no flavor sklearn.")
+    registry.delete_alias(world.model, CHAMPION)
+    assert kinds(guard_of(world, "restore")) == ["noticed", "restored"]
     assert world.champion == first
 
 
@@ -379,7 +415,8 @@ def test_guards_that_look_at_once_put_it_on_record_once(world: World, registry: 
             return super()._look_at(model, record)
 
     def look() -> None:
-        guard = Together(world.database, registry, world.clock, "restore", reconcile=world.service.reconcile)
+        told: dict[str, Any] = {"reconcile": world.service.reconcile, "trust": Trust()}
+        guard = Together(world.database, registry, world.clock, "restore", **told)
         found.extend(sight.kind for sight in guard.look())
 
     threads = [threading.Thread(target=look) for _ in range(count)]
