@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -23,10 +24,12 @@ from podium.faults import FaultRaised
 from podium.notify import collection, happenings, not_run, outbox, texts
 from podium.notify.loop import Notifier
 from podium.notify.rules import Rule, Rules
+from podium.registry.adoption import AdoptionService, Choice
 from podium.registry.approval import ApprovalRule
 from podium.registry.entities import CHAMPION
 from podium.registry.guard import Guard
 from podium.registry.memory_registry import MemoryRegistry
+from podium.registry.trust import Trust
 from tests.alerting_world import (
     ASKED,
     ON_EVERYTHING,
@@ -142,7 +145,8 @@ class TestWhatIsTold:
         models = World(world.database, MemoryRegistry(), world.clock)
         first, second = models.champions(2)
         world.notifier.advance()
-        guard = Guard(world.database, models.registry, world.clock, "restore", reconcile=models.service.reconcile)
+        looking: dict[str, Any] = {"reconcile": models.service.reconcile, "trust": Trust()}
+        guard = Guard(world.database, models.registry, world.clock, "restore", **looking)
         models.registry.set_alias(models.model, CHAMPION, first)
         guard.look()
         world.notifier.advance()
@@ -151,9 +155,20 @@ class TestWhatIsTold:
         assert set(told) == {moved, f"champion_moved: flight_delay is back at version {second}"}
         assert "What to do: podium models doctor flight_delay" in told[moved]
         models.registry.delete_alias(models.model, CHAMPION)
-        Guard(world.database, models.registry, world.clock, "alert", reconcile=models.service.reconcile).look()
+        Guard(world.database, models.registry, world.clock, "alert", **looking).look()
         world.notifier.advance()
         assert world.channel.titles[-1] == f"champion_moved: flight_delay version {second} → no version, outside Podium"
+
+    def test_who_accepted_a_champion_that_somebody_moved_outside_podium(self, world: AlertingWorld) -> None:
+        models = World(world.database, MemoryRegistry(), world.clock)
+        first, _ = models.champions(2)
+        models.registry.set_alias(models.model, CHAMPION, first)
+        service = AdoptionService(world.database, models.registry, world.clock, models.service, trust=Trust())
+        service.adopt(models.model, Choice(), actor="grace", actor_verified=False, reason="the feed is back")
+        world.notifier.advance()
+        body = dict(world.channel.taken)[f"champion_moved: flight_delay at version {first} was adopted"]
+        assert body.startswith(f"grace accepted version {first} as champion of flight_delay, as it is in the registry,")
+        assert "Why: the feed is back\nMore: podium models history flight_delay" in body
 
     def test_what_people_have_to_approve_by_when_and_how(self, world: AlertingWorld) -> None:
         models = World(world.database, MemoryRegistry(), world.clock)

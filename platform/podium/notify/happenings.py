@@ -35,6 +35,7 @@ _FACTS: Mapping[tuple[str, str], AlertEvent] = {
     ("promote", "proposed"): "held",
     ("watch", "noticed"): "champion_moved",
     ("watch", "restored"): "champion_moved",
+    ("adopt", "adopted"): "champion_moved",
 }
 """What is told of the history of champions, by action and state."""
 _AT_ONCE = 500  # keys in a list of a statement
@@ -147,7 +148,7 @@ def _of_fact(connection: sa.Connection, rules: Rules, model: str, key: str, row:
         return None
     versions = (row.from_version, row.to_version)
     if kind == "champion_moved":
-        title, body = texts.moved_outside(model, row.state, versions, row.reason, row.at)
+        title, body = texts.moved_outside(model, row.state, versions, row.actor, row.reason, row.at)
     elif kind == "held":
         asked = _asked(connection, row.promotion_id)
         title, body = texts.awaits_approval(model, versions, row.actor, row.reason, asked, row.at)

@@ -113,10 +113,16 @@ def moved(
 
 
 def moved_outside(
-    model: str, state: str, versions: tuple[str | None, str | None], reason: str, at: datetime
+    model: str, state: str, versions: tuple[str | None, str | None], actor: str, reason: str, at: datetime
 ) -> tuple[str, str]:
-    """Return title and body for a champion that somebody moved outside Podium (`noticed`), or that was put back."""
+    """Return title and body for a champion that somebody moved outside Podium: `noticed`, `restored` or `adopted`."""
     before, after = (f"version {version}" if version else "no version" for version in versions)
+    if state == "adopted":
+        return f"champion_moved: {model} at {after} was adopted", _lines(
+            f"{actor} accepted {after} as champion of {model}, as it is in the registry, at {when(at)}.",
+            *_why(reason),
+            f"More: podium models history {model}",
+        )
     if state == "restored":
         head = f"Podium brought the champion of {model} back to {after}, at {when(at)}."
         return f"champion_moved: {model} is back at {after}", _lines(
