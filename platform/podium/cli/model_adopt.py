@@ -86,12 +86,13 @@ def _print(document: dict[str, Any]) -> None:
             ],
         )
     entry, champion = document["entry"], document["champion"]
+    refused = [each["version"] for each in document["versions"] if each["outcome"] == "refused"]
     if document["alias_set"]:
         output.print_lines([f"{document['model']}: the alias champion was set to version {champion}; it had none."])
     if entry is not None:
         before = entry["from_version"] or "none"
         output.print_lines([f"{document['model']}: champion on record {before} → {champion or 'none'}"])
-    elif champion is not None:
+    elif champion is not None and champion not in refused:
         output.print_lines([f"{document['model']}: champion {champion}, nothing new about it for the history"])
     for note in document["notes"]:
         output.note(note)
