@@ -178,6 +178,8 @@ class AdvanceService:
             raise Refused(objection)
         if evidence is None:
             raise InternalError(f"The evidence of version {version} of {model} is not stored.")
+        if evidence.altered is not None:
+            raise Refused(evidence.altered)
         return origin, evidence
 
     def _there_already(self, origin: ModelVersion, environment: str, to_model: str, champion: ModelVersion) -> Advance:

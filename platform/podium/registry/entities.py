@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from podium.errors import ChampionMoved, Refused
+from podium.ids import digest_json
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -155,6 +156,24 @@ class RecordedEvidence:
     run_id: str
     recorded_at: datetime
     document: Mapping[str, Any]
+
+    @property
+    def altered(self) -> str | None:
+        """Say that it is not what was recorded under its digest, None where it is."""
+        name, found = (
+            f"The evidence {self.digest[:12]}… on {self.model}, of run {self.run_id},",
+            digest_json(self.document),
+        )
+        if found != self.digest:
+            return f"{name} was changed: what is stored has the digest {found[:12]}…. {_RESTORE}"
+        for fact in ("model", "candidate_digest", "champion_version", "holdout_digest", "verdict", "reasons"):
+            stored = getattr(self, fact)
+            if (list(stored) if fact == "reasons" else stored) != self.document.get(fact):
+                return f"{name} was changed: its row says another {fact} than what was recorded. {_RESTORE}"
+        return None
+
+
+_RESTORE = "Nobody changes that but Podium: restore the database from a backup, or judge anew."
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ whoever holds the lock brings it to its end first.
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
 
 import sqlalchemy as sa
 
@@ -14,9 +13,8 @@ from podium import faults
 from podium.clock import Clock
 from podium.db.engine import Database
 from podium.errors import Conflict, NotFound, ServiceUnavailable
-from podium.registry import history, store, transitions
+from podium.registry import history, store, told, transitions
 from podium.registry.entities import CHAMPION, Promotion
-from podium.registry.history import Fact
 from podium.registry.port import ModelRegistry
 from podium.registry.transitions import Objection
 
@@ -62,7 +60,7 @@ class Mover:
         ended = replace(proposal, state=objection.state, reasons=(objection.text,), ended_at=proposal.proposed_at)
         with self._database.write() as connection:
             store.add_promotion(connection, ended)
-            tell(connection, ended, proposal.proposed_at)
+            tell(connection, ended)
         return ended
 
     def reconcile(self, model: str, *, give_up: Callable[[Promotion], str] | None = None) -> Promotion | None:
@@ -92,7 +90,7 @@ class Mover:
                     f"Promotion {ended.promotion_id} of {ended.model} was ended by another process; "
                     f"`podium models history {ended.model}` shows how."
                 )
-            tell(connection, ended, at)
+            tell(connection, ended)
             self._ended(connection, ended)
         return ended
 
@@ -121,31 +119,10 @@ class Mover:
         return self.end(promotion, "void", (transitions.overtaken(promotion, found),))
 
 
-def tell(connection: sa.Connection, promotion: Promotion, at: datetime) -> None:
+def tell(connection: sa.Connection, promotion: Promotion) -> None:
     """Write the history's entries of what a promotion has come to: its own, and the block that a rollback brings."""
-    fact = Fact(
-        at=at,
-        action=promotion.action,
-        state="proposed" if promotion.state == "awaiting_approval" else promotion.state,
-        from_version=promotion.from_version,
-        to_version=promotion.to_version,
-        actor=promotion.actor,
-        actor_verified=promotion.actor_verified,
-        reason=" ".join((*promotion.reasons, f"Asked for: {promotion.reason}"))
-        if promotion.reasons
-        else promotion.reason,
-        approvers=store.approvers_of(connection, promotion),
-        evidence_digest=promotion.evidence_digest,
-        promotion_id=promotion.promotion_id,
-    )
-    history.append(connection, promotion.model, fact)
-    if promotion.applied and promotion.action == "rollback" and promotion.from_version is not None:
-        block = replace(
-            fact,
-            action="block",
-            state="blocked",
-            from_version=None,
-            to_version=promotion.from_version,
-            evidence_digest=None,
-        )
-        history.append(connection, promotion.model, block)
+    words = store.approvals_of(connection, promotion.promotion_id) if promotion.approvals_required else []
+    facts = [told.ended(promotion, words), told.blocked(promotion, words)]
+    for fact in facts:
+        if fact is not None:
+            history.append(connection, promotion.model, fact)

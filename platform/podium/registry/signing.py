@@ -11,11 +11,10 @@ from podium.clock import Clock
 from podium.db.engine import Database
 from podium.errors import Conflict, PromotionOpen, Refused
 from podium.ids import digest_json
-from podium.registry import approval, history, store, transitions
+from podium.registry import approval, history, store, told, transitions
 from podium.registry.approval import Approval, ApprovalRule, Decision
 from podium.registry.entities import ModelVersion, Promotion, RecordedEvidence
-from podium.registry.history import Fact
-from podium.registry.moving import Mover, tell
+from podium.registry.moving import Mover
 from podium.registry.transitions import Objection
 
 Examine = Callable[[Promotion, ModelVersion, RecordedEvidence], Objection | None]
@@ -65,7 +64,7 @@ class SignOff:
         )
         with self._database.write() as connection:
             store.add_promotion(connection, waiting)
-            tell(connection, waiting, proposal.proposed_at)
+            history.append(connection, waiting.model, told.proposed(waiting))
         faults.reach("promotion.after_proposal")
         return waiting
 
@@ -149,7 +148,7 @@ class SignOff:
         applies = decision == "approve" and approval.missing(present, [*given, word]) == 0
         with self._database.write() as connection:
             store.add_approval(connection, word)
-            history.append(connection, present.model, _fact(present, word))
+            history.append(connection, present.model, told.said(present, word))
             applying = replace(present, state="applying")
             if applies and not store.move_promotion(connection, applying, before="awaiting_approval"):
                 raise Conflict(f"Promotion {present.promotion_id} was ended by another process; look at it again.")
@@ -160,18 +159,3 @@ class SignOff:
 
     def _rejected(self, waiting: Promotion, word: Approval) -> Promotion:
         return self._mover.end(waiting, "refused", (f"{word.actor} rejected it: {word.reason}",))
-
-
-def _fact(promotion: Promotion, word: Approval) -> Fact:
-    return Fact(
-        at=word.at,
-        action=word.decision,
-        state={"approve": "approved", "reject": "rejected"}[word.decision],
-        from_version=promotion.from_version,
-        to_version=promotion.to_version,
-        actor=word.actor,
-        actor_verified=word.actor_verified,
-        reason=word.reason,
-        evidence_digest=promotion.evidence_digest,
-        promotion_id=promotion.promotion_id,
-    )

@@ -58,6 +58,11 @@ def evidence_of_run(connection: sa.Connection, run_id: str) -> list[RecordedEvid
     return [_evidence(row) for row in rows]
 
 
+def evidence_on(connection: sa.Connection, model: str) -> list[RecordedEvidence]:
+    """Return the evidence on all candidates for a model, oldest first."""
+    return [_evidence(row) for row in connection.execute(_EVIDENCE.where(evidence.c.model == model))]
+
+
 def evidence_for(connection: sa.Connection, model: str, run_id: str) -> list[RecordedEvidence]:
     """Return the evidence on what a run made, as a version of `model`, oldest first.
 
@@ -204,17 +209,23 @@ def approvals_of(connection: sa.Connection, promotion_id: str) -> list[Approval]
     return [Approval(**row) for row in rows]
 
 
+def approvals_on(connection: sa.Connection, model: str) -> dict[str, list[Approval]]:
+    """Return what people said about the promotions of a model, by promotion, each in the order they did."""
+    rows = connection.execute(
+        sa.select(approval)
+        .join(promotion, promotion.c.promotion_id == approval.c.promotion_id)
+        .where(promotion.c.model == model)
+        .order_by(approval.c.at, approval.c.actor)
+    )
+    found: dict[str, list[Approval]] = {}
+    for row in rows:
+        found.setdefault(row.promotion_id, []).append(Approval(**row._asdict()))
+    return found
+
+
 def is_rejected(connection: sa.Connection, promotion_id: str) -> bool:
     """Tell whether somebody rejected a promotion."""
     return any(each.decision == "reject" for each in approvals_of(connection, promotion_id))
-
-
-def approvers_of(connection: sa.Connection, promoted: Promotion) -> tuple[str, ...]:
-    """Return who approved a promotion; without a look where nobody had to."""
-    if not promoted.approvals_required:
-        return ()
-    given = approvals_of(connection, promoted.promotion_id)
-    return tuple(each.actor for each in given if each.decision == "approve")
 
 
 def open_promotions(connection: sa.Connection) -> list[Promotion]:
@@ -244,6 +255,11 @@ def open_promotion(connection: sa.Connection, model: str) -> Promotion | None:
     """Return the promotion of `model` that awaits approval, or whose alias move was begun and not confirmed."""
     found = _promotions(connection, promotion.c.model == model, promotion.c.state.in_(_OPEN))
     return found[0] if found else None
+
+
+def promotions_of(connection: sa.Connection, model: str) -> list[Promotion]:
+    """Return the promotions and rollbacks of a model, oldest first."""
+    return _promotions(connection, promotion.c.model == model)
 
 
 def promotions_to(connection: sa.Connection, model: str, version: str) -> list[Promotion]:

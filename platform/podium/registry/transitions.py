@@ -79,6 +79,8 @@ def promotion_objection(
             f"No evidence is stored for version {version} of {model}: {how}. "
             "Train, judge and register it in a pipeline.",
         )
+    if evidence.altered is not None:
+        return Objection("refused", evidence.altered)
     not_entered = None if entrance is None else entrance_objection(entrance, candidate)
     if not_entered is not None:
         return Objection("refused", not_entered)

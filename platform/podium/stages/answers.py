@@ -86,6 +86,8 @@ def _evidence(platform: Platform, _: Assignment, arguments: Mapping[str, Any]) -
         )
     if found is None:
         raise InternalError(f"The evidence of version {version.version} of {version.model} is not stored.")
+    if found.altered is not None:
+        raise Refused(found.altered)
     return Evidence.model_validate(found.document)
 
 

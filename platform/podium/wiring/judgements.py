@@ -5,7 +5,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from podium.errors import NotFound
+from podium.errors import ArtifactError, NotFound
 from podium.execution import plans, queries
 from podium.registry import store
 from podium.registry.entities import ModelVersion, RecordedEvidence, instant_text
@@ -68,6 +68,8 @@ def judgement_of_run(connection: sa.Connection, model: str, run_id: str) -> Judg
 def _judgement(
     connection: sa.Connection, recorded: RecordedEvidence, model: str, version: ModelVersion | None
 ) -> Judgement:
+    if recorded.altered is not None:
+        raise ArtifactError(f"There is no report on what nobody judged. {recorded.altered}")
     run = queries.run_rows(connection, [recorded.run_id]).get(recorded.run_id)
     lineage = None if version is None else version.lineage
     if lineage is not None:

@@ -206,7 +206,7 @@ def _evidence(evidence: RecordedEvidence) -> Document:
         "digest": evidence.digest,
         "recorded_at": instant_text(evidence.recorded_at),
         "verdict": evidence.verdict,
-        "intact": digest_json(evidence.document) == evidence.digest,
+        "intact": evidence.altered is None,
         "document": dict(evidence.document),
     }
 

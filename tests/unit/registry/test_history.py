@@ -211,7 +211,7 @@ def written(database: Database) -> Database:
             history.append(
                 connection,
                 model,
-                fact(promotion_id=f"p{number}", to_version=str(number), approvers=("grace",)),
+                fact(promotion_id=f"p{number}", to_version=str(number), reason="new"),
             )
     return database
 
