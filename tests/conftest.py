@@ -1,8 +1,10 @@
 """Databases for every test that needs one: a fresh SQLite file, and a fresh database of a real PostgreSQL."""
 
 import itertools
+import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +20,10 @@ from podium.db.engine import Database
 from tests.postgresql_on_tcp import TcpServer, tcp_server
 
 _numbers = itertools.count(1)
+
+# Thousands of processes start below this one: where none may keep its bytecode, each compiles all of Podium for itself.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # How long an example takes is the machine's, and its other load's; what is to be fast is a benchmark.
 hypothesis.settings.register_profile("podium", deadline=None)
