@@ -29,8 +29,8 @@ sys.dont_write_bytecode = False
 hypothesis.settings.register_profile("podium", deadline=None)
 hypothesis.settings.load_profile("podium")
 
-# A shell starts what runs in its background with Ctrl-C ignored, and `nohup` what outlives its terminal with SIGHUP, which
-# every process started from here would inherit.
+# A shell starts what runs in its background with Ctrl-C ignored, and `nohup` what outlives its terminal with SIGHUP:
+# every process started from here would inherit that.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

@@ -13,7 +13,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from podium.registry.calibration import Calibration, Reliability, ReliabilityBin
-from podium.registry.evidence import Comparison, Discordant, Evidence, Measurement, SliceCheck
+from podium.registry.evidence import (
+    ChangedFeature,
+    Comparison,
+    DataCheck,
+    Discordant,
+    Evidence,
+    Feature,
+    LimitCheck,
+    Measurement,
+    RuleCheck,
+    SignatureCheck,
+    SliceCheck,
+)
 from podium.registry.metrics import Kind, Metric
 from podium.registry.policy import GatePolicy, Guard
 from podium.registry.report import Circumstances, Report, numbers, parameters, render, summary
@@ -495,6 +507,81 @@ def test_a_hostile_name_is_a_name(name: str) -> None:
 )
 def test_markdown_escapes_what_is_markup_and_nothing_else(text: str, shown: str) -> None:
     assert escaped(text) == shown
+
+
+def conditioned(name: str = "wind", **changes: Any) -> Evidence:
+    """Evidence on everything that a policy may ask beside metrics."""
+    facts: dict[str, Any] = {
+        "limits": (
+            LimitCheck(limit="latency_ratio", allowed="1.5", value="1.75", candidate="0.35", champion="0.2", rows=100),
+            LimitCheck(limit="cost_usd", allowed="0.4", value=None, unknown=f"a part has no price ({name})"),
+        ),
+        "signature": SignatureCheck(
+            features=tuple(Feature(name=each, kind="number") for each in (name, "hour", "distance")),
+            classes=("0", name),
+            champion_classes=("0", "1"),
+            new=(name,),
+            dropped=("rain",),
+            changed=(ChangedFeature(name="hour", champion="text", candidate="number"),),
+        ),
+        "rules": (RuleCheck(rule="pipelines.rules:at_night", verdict="failed", reason=f"0.4 < 0.5 for {name}"),),
+        "data_checks": (
+            DataCheck(
+                report=name, check="volume", severity="stop", outcome="passed", reason="400 rows ≥ 100 required."
+            ),
+        ),
+        "duplicate_rows": 12,
+        "policy_source": "file",
+    }
+    return evidence(**(facts | changes))
+
+
+def test_what_is_asked_beside_metrics_is_in_tables_of_its_own() -> None:
+    report = render(conditioned(), ABOUT)
+    page = check(report)
+    assert "Further facts" not in page.sections
+    assert rows_of(report.text, "limit") == [
+        ["latency ratio", "above", "1.75", "1.5", "0.35", "0.2", "100"],
+        ["cost usd", "unknown", "–", "0.4", "–", "–", "–"],
+    ]
+    assert "Cost usd is unknown: a part has no price (wind)." in page.sections["Limits"]
+    assert rows_of(report.text, "column") == [
+        ["wind", "–", "number", "new: no caller sends it"],
+        ["hour", "text", "number", "holds something else"],
+        ["rain", "needed", "–", "needed no more"],
+    ]
+    said = " ".join(page.sections["What callers send"].split())
+    assert "The same for both: distance (number)." in said
+    assert "The classes that they answer in differ: 0, 1 before, 0, wind now." in said
+    assert rows_of(report.text, "rule") == [["pipelines.rules:at_night", "failed", "0.4 < 0.5 for wind"]]
+    assert rows_of(report.text, "data") == [["wind", "volume", "stop", "passed", "400 rows ≥ 100 required."]]
+    assert "rows that repeat another 12" in " ".join(page.sections["Holdout"].split())
+    assert "stated by a file of the project" in " ".join(page.sections["Policy"].split())
+
+
+def test_a_first_model_s_columns_and_classes_are_listed() -> None:
+    columns = tuple(Feature(name=f"c{number}", kind="number") for number in range(60))
+    first = evidence(
+        champion_version=None, primary=None, guards=(), signature=SignatureCheck(features=columns, classes=("0", "1"))
+    )
+    said = " ".join(check(render(first, ABOUT)).sections["What callers send"].split())
+    assert "The candidate needs: c0 (number), c1 (number), " in said
+    assert said.endswith("c49 (number) and 10 more. It answers in the classes 0, 1.")
+
+
+def test_columns_that_nobody_can_compare_are_told() -> None:
+    unknown = SignatureCheck(features=None, unknown="the champion does not say what it was trained on")
+    said = check(render(evidence(signature=unknown), ABOUT)).sections["What callers send"]
+    assert "The columns cannot be compared: the champion does not say what it was trained on." in said
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_name_of_a_column_a_rule_or_a_check_is_a_name(name: str) -> None:
+    report, harmless = render(conditioned(name), ABOUT), render(conditioned(), ABOUT)
+    assert check(report).tags == check(harmless).tags
+    for text in (report.markdown, report.text):
+        assert not re.search(r"<[A-Za-z/!?]|[`*|\[\]~$]", bare(text))
+    assert all(len(row) == 4 for row in rows_of(report.markdown, "column"))
 
 
 def test_facts_that_the_report_does_not_know_are_listed() -> None:

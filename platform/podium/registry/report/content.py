@@ -23,6 +23,7 @@ from podium.registry.report.blocks import (
 )
 from podium.registry.report.calibration_plot import calibration_plot, models
 from podium.registry.report.circumstances import Circumstances
+from podium.registry.report.conditions import conditions
 from podium.registry.report.gain_plot import gain_plot, questions
 from podium.registry.report.slice_plot import MOST_DRAWN, mark_of, named, ordered, slice_plot
 
@@ -31,6 +32,7 @@ _SPOKEN_FOR = frozenset(
         *("model", "kind", "label", "candidate_digest", "champion_version", "rows", "rarer_class_rows"),
         *("holdout_digest", "holdout_uses", "policy", "policy_digest", "seed", "primary_metric", "primary", "guards"),
         *("slices", "slices_not_checked", "measurements", "discordant", "verdict", "reasons", "calibration"),
+        *("limits", "signature", "rules", "data_checks", "duplicate_rows", "policy_source"),
     }
 )
 """The facts that have a section of their own; whatever else evidence holds is listed as it is."""
@@ -44,6 +46,7 @@ def page_of(evidence: Evidence, about: Circumstances) -> Page:
         *_slices(evidence),
         *_calibration(evidence.calibration, evidence.label),
         *_discordant(evidence.discordant),
+        *conditions(evidence),
         _rows(evidence),
         *_further(evidence),
         _policy(evidence),
@@ -239,6 +242,8 @@ def _rows(evidence: Evidence) -> Section:
     ]
     if evidence.rarer_class_rows is not None:
         pairs.insert(1, ("rows of the rarer class", words.count(evidence.rarer_class_rows)))
+    if evidence.duplicate_rows is not None:
+        pairs.append(("rows that repeat another", words.count(evidence.duplicate_rows)))
     blocks: list[Block] = [Facts(pairs)]
     if uses:
         blocks.append(
@@ -262,9 +267,15 @@ def _further(evidence: Evidence) -> Iterator[Section]:
 
 def _policy(evidence: Evidence) -> Section:
     rules = evidence.policy.model_dump(mode="json")
-    pairs: list[tuple[str, Text]] = [("digest", Code(evidence.policy_digest))]
+    pairs: list[tuple[str, Text]] = [
+        ("digest", Code(evidence.policy_digest)),
+        ("stated by", _STATED_BY[evidence.policy_source]),
+    ]
     pairs += [(name.replace("_", " "), _said(rule)) for name, rule in rules.items()]
     return Section("Policy", [Facts(pairs)])
+
+
+_STATED_BY = {"pipeline": "the pipeline", "file": "a file of the project", "default": "nobody: it is the default"}
 
 
 def _said(fact: Any) -> Text:
