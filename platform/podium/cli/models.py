@@ -153,7 +153,7 @@ def history(
             Column("state"),
             Column("from"),
             Column("to"),
-            Column("actor"),
+            Column("actor", wraps=True),
             Column("reason", wraps=True),
             Column("hash", spare=True),
         ],

@@ -180,7 +180,7 @@ def list_(
     print_table(
         [
             Column("promotion"),
-            Column("asked at"),
+            Column("asked at", spare=True),
             Column("model"),
             Column("action", spare=True),
             Column("from"),
@@ -188,7 +188,7 @@ def list_(
             Column("state"),
             Column("approvals", right=True),
             Column("until", spare=True),
-            Column("by"),
+            Column("by", wraps=True),
         ],
         [
             (

@@ -1,4 +1,7 @@
-"""Tables for people: what names a thing is never cut, prose wraps, and a narrow screen loses what it can spare."""
+"""Tables for people: what names a thing is never cut, prose wraps, and a narrow screen loses what it can spare.
+
+Where that is not enough, words of prose that are longer than their column go on in the next line.
+"""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -42,6 +45,8 @@ def print_table(
         for index, column in enumerate(columns)
     ]
     shown = _fitting(columns, least, console.width if console.is_terminal else sys.maxsize)
+    if console.is_terminal and sum(least[index] for index in shown) + _GAP * (len(shown) - 1) > console.width:
+        least = [min(width, _LEAST_PROSE) if columns[index].wraps else width for index, width in enumerate(least)]
     room = console.width - _GAP * (len(shown) - 1) - sum(least[index] for index in shown)
     made = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, _GAP - 1, 0, 0))
     for index in shown:
@@ -49,7 +54,9 @@ def print_table(
         more = max(0, min(widest[index] - least[index], room))
         room -= more
         align: JustifyMethod = "right" if column.right else "left"
-        made.add_column(column.name, justify=align, width=least[index] + more, no_wrap=not column.wraps)
+        made.add_column(
+            column.name, justify=align, width=least[index] + more, no_wrap=not column.wraps, overflow="fold"
+        )
     made.width = sum(column.width or 0 for column in made.columns) + _GAP * (len(shown) - 1)
     for row in body:
         if row is total:

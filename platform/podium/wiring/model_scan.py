@@ -17,13 +17,9 @@ def scanned(project: Project, model: str, version: str) -> dict[str, Any]:
     with project.database.read() as connection:
         known = store.find_version(connection, model, version)
     scan = project.registry.scan(source)
+    damage = None if known is None else _damage(project, source, known.digest)  # of what was changed it says most
     made_by_run = known is not None and known.made_by_run
-    objection = trust_of(project).objection(scan, own_code=made_by_run)
-    if known is not None and objection is None:
-        try:
-            project.registry.check_files(source, digest=known.digest)
-        except ArtifactError as error:
-            objection = str(error)
+    objection = damage or trust_of(project).objection(scan, own_code=made_by_run)
     return {
         "model": model,
         "version": version,
@@ -32,6 +28,14 @@ def scanned(project: Project, model: str, version: str) -> dict[str, Any]:
         "loads": objection is None,
         "objection": objection,
     }
+
+
+def _damage(project: Project, source: str, digest: str) -> str | None:
+    try:
+        project.registry.check_files(source, digest=digest)
+    except ArtifactError as error:
+        return str(error)
+    return None
 
 
 def trust_of(project: Project) -> Trust:

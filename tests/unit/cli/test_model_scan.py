@@ -57,6 +57,17 @@ def test_a_version_of_reviewed_types_is_clean(podium: InProcess, world: World) -
     }
 
 
+def test_a_damaged_model_is_named_by_its_file(podium: InProcess, world: World) -> None:
+    version = world.candidate()
+    registry = world.registry
+    assert isinstance(registry, MemoryRegistry)
+    registry.stored[registry.get_version(world.model, version).source]["model.skops"] = b"PK damaged"
+    answer = podium("models", "scan", "flight_delay", version)
+    assert answer.code == 1
+    assert "Not loaded: " in answer.out
+    assert "(model.skops was changed)" in " ".join(answer.out.split())
+
+
 def test_a_dangerous_pickle_exits_1_and_is_told(podium: InProcess, world: World) -> None:
     class Hostile:
         def __reduce__(self) -> Any:

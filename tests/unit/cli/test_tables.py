@@ -53,6 +53,16 @@ def test_a_screen_too_narrow_for_all_still_shows_names_in_full(
     assert lines[2].endswith("$1.00")
 
 
+def test_a_word_that_is_longer_than_its_column_goes_on_below(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    word = "https://tickets.example/" + "x" * 100
+    monkeypatch.setattr(f"{__name__}.ROWS", [("01m801pjstj91k3p3c", f"see {word} there", "$1.00", "b52521734126")])
+    lines = _shown(monkeypatch, capsys, 80, terminal=True)
+    assert max(map(len, lines)) <= 80
+    assert "".join(lines).count("x") == word.count("x")
+
+
 def test_a_pipe_gets_every_column_however_narrow_it_claims_to_be(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
