@@ -47,6 +47,7 @@ test: install prometheus
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	@# In the files' order: the dear ones are few and long, and xdist would leave them to the end, for one worker each.
 	$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 soak: install
