@@ -5,6 +5,7 @@ a file with the seconds by which the time of day is off, read anew each time; `f
 """
 
 import json
+import os
 import resource
 import socket
 import sys
@@ -21,6 +22,8 @@ def alter(machine: dict[str, str | int]) -> None:
         socket.gethostname = lambda: str(machine["host"])
     if "file_bytes" in machine:  # inherited by the slots; the kernel then answers EFBIG, as a full disk does ENOSPC
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(machine["file_bytes"]),) * 2)
+        os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # of Podium itself: an installation has compiled it before
+        sys.dont_write_bytecode = True
     if "clock" in machine:
         right, off = SystemClock.now, Path(str(machine["clock"]))
 

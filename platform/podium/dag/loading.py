@@ -10,7 +10,8 @@ import importlib
 import importlib.machinery
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -51,7 +52,8 @@ def load_file(root: Path, path: Path) -> ModuleType:
             sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     try:
-        module = importlib.import_module(name)
+        with _without_bytecode():
+            module = importlib.import_module(name)
     except DefinitionError:
         raise
     except SyntaxError as error:
@@ -74,6 +76,18 @@ def load_file(root: Path, path: Path) -> ModuleType:
             "rename one of the two files."
         )
     return module
+
+
+@contextmanager
+def _without_bytecode() -> Iterator[None]:
+    """Let an import write no `.pyc`: on a full disk Python cuts one short and does not notice, and every later import
+    of the file fails of that until somebody edits it.
+    """
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def trace_loaded(root: Path, path: Path) -> list[Plan]:

@@ -116,6 +116,17 @@ def test_imports_are_read_without_running_a_file(tmp_path: Path) -> None:
     assert imported_names([good, broken, tmp_path / "missing.py"]) == ("sklearn", "sklearn.svm", "yaml")
 
 
+def test_loading_writes_no_bytecode_that_a_full_disk_could_cut_short(
+    project: Path, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    write("helper_of_whole.py", "ONE = 1")
+    path = write("whole.py", "import helper_of_whole" + pipeline_source("whole"))
+    load_file(project, path)
+    assert not list(project.rglob("*.pyc"))
+    assert sys.dont_write_bytecode is False
+
+
 def test_a_change_in_any_local_module_outdates_the_plan(project: Path, write: Write) -> None:
     write("names.py", "LABEL = 'late'\n")
     write("sales.py", "import names\n" + pipeline_source("sales"))
