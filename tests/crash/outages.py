@@ -15,7 +15,7 @@ import psutil
 import sqlalchemy as sa
 
 from podium.dag.interval import Interval
-from podium.db.schema import attempt, run
+from podium.db.schema import attempt, run, worker
 from podium.execution.entities import Actor
 from podium.wiring.checks import violations
 from podium.wiring.plans import load_plans
@@ -146,14 +146,15 @@ def disk_full(project: CrashProject, bytes_per_file: int, words: str) -> list[st
 
 def two_workers(project: CrashProject, months: int) -> list[str]:
     """Have two workers claim of many runs at once; each attempt is executed once, by one of them."""
-    with project.opened() as opened:
-        plan = load_plans(opened).plan(project.template.pipeline)
-        opened.require_prices(plan)
-        for number in range(months):
-            month = Interval.parse(f"{2000 + number // 12}-{number % 12 + 1:02}", "UTC")
-            opened.execution.start(plan, month, parameters={}, actor=Actor("tester"))
     crashes = Crashes(project)
     with crashes.working(), crashes.working():
+        _wait_until(project, _has_two_workers)  # or the first has done all of it before the second has begun
+        with project.opened() as opened:
+            plan = load_plans(opened).plan(project.template.pipeline)
+            opened.require_prices(plan)
+            for number in range(months):
+                month = Interval.parse(f"{2000 + number // 12}-{number % 12 + 1:02}", "UTC")
+                opened.execution.start(plan, month, parameters={}, actor=Actor("tester"))
         _wait_until(project, _has_no_open_run, patience_seconds=_PATIENCE_SECONDS + 2.0 * months)
     executed = len((project.root / "added").read_text().split())
     with project.opened() as opened:
@@ -192,6 +193,10 @@ def _beats_at(crashes: Crashes, off_seconds: float, connection: sa.Connection) -
 
 def _state(connection: sa.Connection, run_id: str) -> Any:
     return connection.scalar(sa.select(run.c.state).where(run.c.run_id == run_id))
+
+
+def _has_two_workers(connection: sa.Connection) -> bool:
+    return connection.scalar(sa.select(sa.func.count()).select_from(worker)) == 2
 
 
 def _has_no_open_run(connection: sa.Connection) -> bool:

@@ -80,4 +80,4 @@ def test_a_full_disk_of_the_artifacts_loses_nothing(counting: Template, tmp_path
 def test_two_workers_that_claim_at_once_execute_each_attempt_once(
     counting: Template, tmp_path: Path, database_url: str
 ) -> None:
-    assert outages.two_workers(counting.project(tmp_path / "project", database_url), months=8) == []
+    assert outages.two_workers(counting.project(tmp_path / "project", database_url), months=24) == []
